@@ -1,0 +1,6 @@
+//! The server: parse, build, run.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {}

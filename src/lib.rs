@@ -1,0 +1,50 @@
+//! Braid: an etcd-v3-compatible key-value store, thread-per-core.
+//!
+//! ```text
+//!  client ──▶ connection ──▶ router ──▶ shard leader ──▶ raft ──▶ wal ──▶ (quorum) ──▶ store ──▶ client
+//!             on any core    by key     evaluates, asks   entry    io_uring             visible
+//!                                       sequencer for r   batch    DSYNC                at stable
+//! ```
+//!
+//! The keyspace is hash-sharded over the cores; every shard is a Raft group of its own with its own
+//! log and its own in-memory revision B-tree; all shards are braided into one revision line.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`types`] | requests and answers as the core sees them |
+//! | [`limits`] | every bound of the system |
+//! | [`config`] | etcd's flag, environment and file names; they live at this edge |
+//! | [`protocol`] | bytes ↔ request and reply, pure |
+//! | [`server`] | listener, connections, gRPC, HTTP |
+//! | [`member`] | what one core of a member owns, put together: pure |
+//! | [`router`] | placement, plan, merge |
+//! | [`line`] | sequencer, rounds, epochs: the braid |
+//! | [`shard`] | one shard's life |
+//! | [`control`] | the control group |
+//! | [`raft`] | raft-rs, fenced |
+//! | [`wal`] | records, segments, checkpoints |
+//! | [`store`] | revision B-tree |
+//! | [`rt`] | glommio, io-uring, sockets, threads |
+//! | [`observe`] | log lines and metrics |
+//! | [`client`] | the client library under `braidctl` |
+//! | [`ctl`] | `braidctl`: commands and output formats |
+//! | [`sim`] | the simulator |
+
+pub mod client;
+pub mod config;
+pub mod control;
+pub mod ctl;
+pub mod limits;
+pub mod line;
+pub mod member;
+pub mod observe;
+pub mod protocol;
+pub mod raft;
+pub mod router;
+pub mod rt;
+pub mod server;
+pub mod shard;
+pub mod sim;
+pub mod store;
+pub mod types;
+pub mod wal;

@@ -1,0 +1,53 @@
+//! Every bound of the system in one place. A full queue is an ordinary answer to the client.
+
+/// Shards at most; a round names its participants in one 128-bit set.
+pub const SHARDS_MAX: usize = 128;
+
+/// Cores at most.
+pub const CORES_MAX: usize = 128;
+
+/// Bytes of one log entry at most, but for a single request that is larger by itself.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of log entries per group that are proposed and not yet committed. Above it no request is
+/// evaluated; the waiting ones are bounded by [`CORE_REQUESTS_MAX`].
+pub const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
+
+/// Requests that the connections of one core may have under way. One more is answered
+/// "too many requests".
+pub const CORE_REQUESTS_MAX: usize = 1 << 17;
+
+/// Requests that one connection may have under way; above it the connection is not read from.
+pub const CONNECTION_REQUESTS_MAX: usize = 1 << 14;
+
+/// Answer bytes that a connection may owe its client; above it the connection is not read from.
+pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+/// Cross-shard requests waiting for the coordinator. One more is answered "too many requests".
+pub const ROUND_QUEUE_MAX: usize = 1 << 14;
+
+/// Requests that one round may carry.
+pub const ROUND_REQUESTS_MAX: usize = 256;
+
+/// Batches of messages in one mailbox between two cores.
+pub const MAILBOX_BATCHES_MAX: usize = 1 << 10;
+
+/// Payload bytes of a frame beyond `--max-request-bytes`: etcd's allowance for gRPC.
+pub const REQUEST_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// Keys that one slice of compaction visits before traffic goes on.
+pub const COMPACTION_SLICE_KEYS: usize = 512;
+
+/// Bytes that one slice of a checkpoint writes before traffic goes on.
+pub const CHECKPOINT_SLICE_BYTES: usize = 64 << 10;
+
+/// Log bytes of a group after which it takes a checkpoint.
+pub const CHECKPOINT_LOG_BYTES: u64 = 512 << 20;
+
+/// Bytes of one log segment.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Entries (and their bytes) that a group keeps in memory for slow followers after a checkpoint.
+pub const LOG_TAIL_ENTRIES: u64 = 5000;
+/// See [`LOG_TAIL_ENTRIES`].
+pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;

@@ -1,0 +1,40 @@
+//! Requests, answers and numbers as the core sees them: the words every room shares.
+//!
+//! Nothing here is prost's and nothing here does I/O. `protocol` converts at the edge, by moving;
+//! `store`, `line`, `shard`, `control` and `router` speak only these types.
+//!
+//! | file | what |
+//! |---|---|
+//! | `ids` | newtypes for every number that could be swapped for another |
+//! | `blob` | a shared, immutable byte string: keys and values at rest and in answers |
+//! | `range` | key ranges with etcd's conventions |
+//! | `request`, `reply` | what a client may ask, and what it is told |
+//! | `refusal` | every answer that says no: one value, one text, one gRPC code (in `protocol::status`) |
+//! | `txn` | a txn flattened into compares and a linear list of operations, and put together again |
+
+mod blob;
+mod ids;
+mod log;
+mod range;
+mod refusal;
+mod reply;
+mod request;
+pub mod txn;
+
+pub use blob::Blob;
+pub use ids::{
+    ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision, ShardId, Sub,
+    Term,
+};
+pub use log::{EntryKind, HardState, LogEntry};
+pub use range::{KeyRange, RangeEnd};
+pub use refusal::Refusal;
+pub use reply::{
+    AlarmReply, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply, KeyValue,
+    Member, MemberListReply, OpReply, PutReply, RangeReply, Reply, StatusReply, TxnReply,
+};
+pub use request::{
+    Alarm, AlarmAction, AlarmKind, AlarmRequest, CompactRequest, Compare, CompareOperand,
+    CompareOperator, DeleteRangeRequest, HashKvRequest, Op, PutRequest, RangeFilters, RangeRequest,
+    Request, SortOrder, SortTarget, TxnRequest,
+};

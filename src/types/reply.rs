@@ -1,0 +1,133 @@
+//! What a client is told. Cluster, member and term of a header are filled in by `protocol`; the
+//! core knows the revision.
+
+use super::{Alarm, Blob, LeaseId, MemberId, Revision};
+
+/// The answer to a [`super::Request`] that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Range(RangeReply),
+    Put(PutReply),
+    DeleteRange(DeleteRangeReply),
+    Txn(TxnReply),
+    Compact(CompactReply),
+    Alarm(AlarmReply),
+    Status(Box<StatusReply>),
+    Hash(HashReply),
+    HashKv(HashKvReply),
+    Defragment(DefragmentReply),
+    MemberList(MemberListReply),
+}
+
+/// One key as it stood at some revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyValue {
+    pub key: Blob,
+    pub value: Blob,
+    pub create: i64,
+    pub modified: i64,
+    pub version: i64,
+    pub lease: LeaseId,
+}
+
+/// `revision` is the header's: the store's when the answer was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeReply {
+    pub revision: Revision,
+    pub kvs: Vec<KeyValue>,
+    pub more: bool,
+    /// Keys in the range, whatever the limit and the filters.
+    pub count: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutReply {
+    pub revision: Revision,
+    pub prev_kv: Option<KeyValue>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteRangeReply {
+    pub revision: Revision,
+    pub deleted: i64,
+    pub prev_kvs: Vec<KeyValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpReply {
+    Range(RangeReply),
+    Put(PutReply),
+    DeleteRange(DeleteRangeReply),
+    Txn(TxnReply),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TxnReply {
+    /// 0 in a nested txn, whose header etcd sends empty.
+    pub revision: Revision,
+    pub succeeded: bool,
+    pub responses: Vec<OpReply>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactReply {
+    pub revision: Revision,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmReply {
+    pub revision: Revision,
+    pub alarms: Vec<Alarm>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusReply {
+    pub revision: Revision,
+    /// Bytes held for the data, given back by Defragment.
+    pub db_size: i64,
+    /// Bytes that live data take.
+    pub db_size_in_use: i64,
+    pub db_size_quota: i64,
+    /// The lead member; 0 if there is none.
+    pub leader: MemberId,
+    /// The control group's term.
+    pub raft_term: u64,
+    /// Sum of the groups' committed indexes.
+    pub raft_index: u64,
+    /// Sum of the groups' applied indexes.
+    pub raft_applied_index: u64,
+    pub errors: Vec<String>,
+    pub is_learner: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashReply {
+    pub revision: Revision,
+    pub hash: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashKvReply {
+    pub revision: Revision,
+    pub hash: u32,
+    pub compact_revision: i64,
+    pub hash_revision: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefragmentReply {}
+
+/// One member as clients see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    pub id: u64,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+    pub client_urls: Vec<String>,
+    pub is_learner: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberListReply {
+    pub members: Vec<Member>,
+}

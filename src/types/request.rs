@@ -1,0 +1,206 @@
+//! What a client may ask.
+
+use bytes::Bytes;
+
+use super::{KeyRange, LeaseId, MemberId};
+
+/// One request of a client, already checked for form (`protocol::validate`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    Range(RangeRequest),
+    Put(PutRequest),
+    DeleteRange(DeleteRangeRequest),
+    Txn(TxnRequest),
+    Compact(CompactRequest),
+    Alarm(AlarmRequest),
+    Status,
+    Hash,
+    HashKv(HashKvRequest),
+    Defragment,
+    MemberList { linearizable: bool },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortOrder {
+    #[default]
+    None,
+    Ascend,
+    Descend,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortTarget {
+    #[default]
+    Key,
+    Version,
+    Create,
+    Mod,
+    Value,
+}
+
+/// Inclusive bounds on revisions; 0 is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RangeFilters {
+    pub min_mod: i64,
+    pub max_mod: i64,
+    pub min_create: i64,
+    pub max_create: i64,
+}
+
+impl RangeFilters {
+    /// Whether every bound is off.
+    pub fn is_off(&self) -> bool {
+        *self == RangeFilters::default()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeRequest {
+    pub range: KeyRange,
+    /// Keys at most; 0 is no limit.
+    pub limit: u64,
+    /// 0 is the latest. Outside a txn negatives mean the latest too.
+    pub revision: i64,
+    pub order: SortOrder,
+    pub target: SortTarget,
+    pub serializable: bool,
+    pub keys_only: bool,
+    pub count_only: bool,
+    pub filters: RangeFilters,
+}
+
+impl RangeRequest {
+    /// The whole of `range` at the latest revision, in key order.
+    pub fn of(range: KeyRange) -> RangeRequest {
+        RangeRequest {
+            range,
+            limit: 0,
+            revision: 0,
+            order: SortOrder::None,
+            target: SortTarget::Key,
+            serializable: false,
+            keys_only: false,
+            count_only: false,
+            filters: RangeFilters::default(),
+        }
+    }
+
+    /// Whether the answer is the first keys of the range in key order: no sort, no filter.
+    pub fn is_plain(&self) -> bool {
+        self.target == SortTarget::Key && self.order != SortOrder::Descend && self.filters.is_off()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutRequest {
+    pub key: Bytes,
+    pub value: Bytes,
+    pub lease: LeaseId,
+    pub prev_kv: bool,
+    pub ignore_value: bool,
+    pub ignore_lease: bool,
+}
+
+impl PutRequest {
+    /// A put of `value` without a lease.
+    pub fn of(key: Bytes, value: Bytes) -> PutRequest {
+        PutRequest {
+            key,
+            value,
+            lease: LeaseId::NONE,
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRangeRequest {
+    pub range: KeyRange,
+    pub prev_kv: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompareOperator {
+    Equal,
+    Greater,
+    Less,
+    NotEqual,
+}
+
+/// What is compared, with the operand. A `target_union` that does not match the target has been
+/// read as 0 or empty by `protocol`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompareOperand {
+    Version(i64),
+    Create(i64),
+    Mod(i64),
+    Value(Bytes),
+    Lease(i64),
+}
+
+/// Holds if every key of `range` satisfies it; an empty range is judged like a missing key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compare {
+    pub range: KeyRange,
+    pub operator: CompareOperator,
+    pub operand: CompareOperand,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    Range(RangeRequest),
+    Put(PutRequest),
+    DeleteRange(DeleteRangeRequest),
+    Txn(TxnRequest),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TxnRequest {
+    pub compare: Vec<Compare>,
+    pub success: Vec<Op>,
+    pub failure: Vec<Op>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactRequest {
+    pub revision: i64,
+    /// Answer only when the history is gone from memory.
+    pub physical: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashKvRequest {
+    /// 0 is the current revision.
+    pub revision: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmKind {
+    NoSpace,
+    Corrupt,
+}
+
+/// A raised alarm: who raised it, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    pub member: MemberId,
+    pub kind: AlarmKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmAction {
+    Get,
+    Activate,
+    Deactivate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlarmRequest {
+    pub action: AlarmAction,
+    /// For `Get`: 0 is every member.
+    pub member: MemberId,
+    /// `None` is etcd's NONE: every kind for `Get`, nothing otherwise.
+    pub kind: Option<AlarmKind>,
+}
