@@ -51,3 +51,12 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
 /// See [`LOG_TAIL_ENTRIES`].
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// Entries of the control group after which it takes a checkpoint.
+pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
+
+/// Request bytes that one round may carry, but for a single larger request.
+pub const ROUND_BYTES_MAX: usize = 4 << 20;
+
+/// etcd's request timeout beside two election timeouts.
+pub const REQUEST_TIMEOUT_NANOS: u64 = 5_000_000_000;

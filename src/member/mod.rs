@@ -1,14 +1,7 @@
 //! What one core of a member owns, put together.
 
-use crate::types::{Nanos, Refusal, Reply, Request};
-
-/// A request under way, as the connections of a core number it. Chosen by `server`, unique among
-/// the requests of that core that are not yet answered or cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// What a client is told.
-pub type Answer = Result<Reply, Refusal>;
+pub use crate::types::{Answer, Nanos, Ticket};
+use crate::types::Request;
 
 /// What connections need of the core under them.
 pub trait Service {
@@ -16,8 +9,8 @@ pub trait Service {
     /// exactly once unless the ticket is cancelled.
     ///
     /// A request whose `deadline` has passed before it is evaluated is dropped with
-    /// [`Refusal::DeadlineExceeded`]; one that takes longer than etcd's request timeout is
-    /// answered [`Refusal::Timeout`].
+    /// [`crate::types::Refusal::DeadlineExceeded`]; one that takes longer than etcd's request timeout is
+    /// answered [`crate::types::Refusal::Timeout`].
     fn submit(
         &mut self,
         now: Nanos,

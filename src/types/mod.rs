@@ -15,6 +15,8 @@
 mod blob;
 mod ids;
 mod log;
+mod origin;
+pub mod placement;
 mod range;
 mod refusal;
 mod reply;
@@ -27,10 +29,12 @@ pub use ids::{
     Term,
 };
 pub use log::{EntryKind, HardState, LogEntry};
+pub use origin::{Origin, Ticket};
+pub use placement::ShardSet;
 pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
-    AlarmReply, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply, KeyValue,
+    AlarmReply, Answer, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply, KeyValue,
     Member, MemberListReply, OpReply, PutReply, RangeReply, Reply, StatusReply, TxnReply,
 };
 pub use request::{
