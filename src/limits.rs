@@ -51,3 +51,15 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
 /// See [`LOG_TAIL_ENTRIES`].
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single
+/// entry may be larger.
+pub const APPEND_BYTES_MAX: u64 = 1 << 20;
+/// See [`APPEND_BYTES_MAX`].
+pub const COMMITTED_BYTES_MAX: u64 = 4 << 20;
+
+/// Appends to one follower that it has not answered.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
+
+// raft-rs asks for it.
+const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);

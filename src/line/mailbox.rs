@@ -114,11 +114,14 @@ impl<T> Sender<T> {
 impl<T> Receiver<T> {
     /// Takes the oldest message out.
     pub fn pop(&mut self) -> Option<T> {
-        if self.is_empty() {
+        if self.head == self.tail_seen {
+            self.tail_seen = self.ring.tail.load(Ordering::Acquire);
+        }
+        if self.head == self.tail_seen {
             return None;
         }
         // SAFETY: head < tail, so the slot at head is filled and the receiver's; the acquire load
-        // of tail in `is_empty` put the sender's write before this. Counting head up gives it
+        // of tail above put the sender's write before this. Counting head up gives it
         // back as empty.
         let message =
             self.ring.slot(self.head).with_mut(|slot| unsafe { (*slot).assume_init_read() });
@@ -128,11 +131,8 @@ impl<T> Receiver<T> {
     }
 
     /// Is there nothing? Exact about everything pushed before; to be asked again before parking.
-    pub fn is_empty(&mut self) -> bool {
-        if self.head == self.tail_seen {
-            self.tail_seen = self.ring.tail.load(Ordering::Acquire);
-        }
-        self.head == self.tail_seen
+    pub fn is_empty(&self) -> bool {
+        self.head == self.ring.tail.load(Ordering::Acquire)
     }
 
     /// About how many messages are in it: for metrics.
