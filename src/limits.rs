@@ -60,3 +60,16 @@ pub const ROUND_BYTES_MAX: usize = 4 << 20;
 
 /// etcd's request timeout beside two election timeouts.
 pub const REQUEST_TIMEOUT_NANOS: u64 = 5_000_000_000;
+
+/// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single
+/// entry may be larger.
+pub const APPEND_BYTES_MAX: u64 = 1 << 20;
+/// See [`APPEND_BYTES_MAX`].
+pub const COMMITTED_BYTES_MAX: u64 = 4 << 20;
+
+/// Appends to one follower that it has not answered.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
+
+// raft-rs asks for it.
+const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
+
