@@ -10,6 +10,8 @@ pub enum Rule {
     Freeze,
     /// D1: nothing counts as persisted before its record is durable.
     PersistFirst,
+    /// A batch of the log follows the one before it.
+    Chain,
 }
 
 /// Whether `rule` is left out in this process.

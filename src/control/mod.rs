@@ -19,7 +19,7 @@ pub use state::State;
 use crate::limits::CONTROL_LOG_ENTRIES;
 use crate::replica::{Fatal, Recovered, RecoverError, Replica, ReplicaConfig, Restore};
 use crate::types::{Epoch, LogEntry, LogIndex, MemberId, Revision, Term};
-use crate::wal::{Checkpoint, DiskOp, DiskOutcome, OpId, ReadDisk};
+use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk};
 use entry::Command;
 
 /// What a step of the control group tells the lead.
@@ -59,7 +59,7 @@ impl Control {
         if let Some(what) = restoring.damage {
             return Err(RecoverError::Contents { group: config.group, what: what.to_owned() });
         }
-        let Recovered { replica, applied, checkpoint } = recovered;
+        let Recovered { replica, applied, checkpoint, .. } = recovered;
         Ok(Control {
             me,
             replica,
@@ -167,15 +167,16 @@ impl Control {
         }
         // Applied since this member leads: of its term, for Epoch came after the term's first.
         let Some(term) = self.leading else { return };
-        self.replica.begin_checkpoint(Checkpoint {
+        self.replica.begin_checkpoint(&CheckpointHeader {
             index: self.applied,
             term,
             stable: Revision::EMPTY,
-            compacted: self.state.compacted,
+            compact: Revision(self.state.compacted),
             opens: Vec::new(),
+            attachment: bytes::Bytes::new(),
         });
         self.replica.push_chunk(&self.state.encode());
-        self.replica.finish_checkpoint(self.state.compacted);
+        self.replica.finish_checkpoint();
         self.checkpointed = self.applied;
     }
 }
@@ -186,7 +187,7 @@ struct Restoring {
 }
 
 impl Restore for Restoring {
-    fn begin(&mut self, _: &Checkpoint) {
+    fn begin(&mut self, _: &CheckpointHeader) {
         self.state = State::new();
     }
 
@@ -195,7 +196,7 @@ impl Restore for Restoring {
         Ok(())
     }
 
-    fn loaded(&mut self, _: i64) {}
+    fn loaded(&mut self) {}
 
     fn committed(&mut self, entry: &LogEntry) {
         if entry.data.is_empty() {

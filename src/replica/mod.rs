@@ -20,7 +20,9 @@ use bytes::Bytes;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::raft::{Dropped, Group};
 use crate::types::{LogEntry, LogIndex, Term};
-use crate::wal::{Checkpoint, CheckpointWriter, Counters, DiskOp, DiskOutcome, Log, OpId};
+use crate::wal::{
+    CheckpointEnd, CheckpointHeader, Checkpoints, Counters, DiskOp, DiskOutcome, Log, OpId,
+};
 
 pub use crate::wal::Fatal;
 pub use recover::{RecoverError, Recovered, ReplicaConfig, Restore, recover};
@@ -29,13 +31,11 @@ pub use recover::{RecoverError, Recovered, ReplicaConfig, Restore, recover};
 pub struct Replica {
     group: Group,
     log: Log,
-    checkpoints: CheckpointWriter,
+    checkpoints: Checkpoints,
     committed: VecDeque<LogEntry>,
     messages: Vec<crate::raft::Message>,
     /// The newest Ready that Raft was told is durable.
     reported: u64,
-    /// Indexes of the published checkpoints, oldest first: the newest two.
-    published: VecDeque<LogIndex>,
     /// The one that is being written.
     writing: Option<(LogIndex, Term)>,
 }
@@ -148,20 +148,12 @@ impl Replica {
         if !id.is_checkpoint() {
             return self.log.done(id, outcome);
         }
-        self.checkpoints.done(id, outcome)?;
-        if let Some((index, term)) = self.writing
-            && self.checkpoints.newest() == Some(index)
-        {
-            self.writing = None;
-            self.published.push_back(index);
-            while self.published.len() > 2 {
-                self.published.pop_front();
-            }
+        let end = self.checkpoints.done(id, outcome)?;
+        let Some(end) = end else { return Ok(()) };
+        let (index, term) = self.writing.take().expect("a checkpoint ends that was begun");
+        if matches!(end, CheckpointEnd::Published { .. }) {
             self.group.truncate(index, term);
-            if self.published.len() == 2 {
-                // The newest may turn out damaged: what follows the one before stays.
-                self.log.truncate(LogIndex(self.published[0].0 + 1));
-            }
+            self.log.truncate(self.checkpoints.log_needed_from());
         }
         Ok(())
     }
@@ -197,12 +189,11 @@ impl Replica {
 
     /// Bytes that a restart would read behind the newest checkpoint.
     pub fn log_bytes(&self) -> u64 {
-        let from = self.published.back().map_or(LogIndex(1), |index| LogIndex(index.0 + 1));
-        self.log.bytes_since(from)
+        self.log.bytes_since(LogIndex(self.checkpoints.newest().0 + 1))
     }
 
     /// Begins a checkpoint of the state at `checkpoint.index`.
-    pub fn begin_checkpoint(&mut self, checkpoint: Checkpoint) {
+    pub fn begin_checkpoint(&mut self, checkpoint: &CheckpointHeader) {
         assert!(self.writing.is_none(), "one checkpoint at a time");
         self.writing = Some((checkpoint.index, checkpoint.term));
         self.checkpoints.begin(checkpoint);
@@ -210,7 +201,7 @@ impl Replica {
 
     /// Whether the writer takes another chunk now.
     pub fn takes_chunk(&self) -> bool {
-        self.checkpoints.has_room()
+        self.checkpoints.wants_chunk()
     }
 
     /// Adds a chunk.
@@ -219,8 +210,8 @@ impl Replica {
     }
 
     /// That was the last chunk: publish.
-    pub fn finish_checkpoint(&mut self, compacted: i64) {
-        self.checkpoints.finish(compacted);
+    pub fn finish_checkpoint(&mut self) {
+        self.checkpoints.finish();
     }
 
     /// Whether a checkpoint is being written.

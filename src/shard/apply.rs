@@ -1,12 +1,9 @@
 //! What the group has committed: own proposals are only ticked off, everything else is applied.
-//!
-//! Applying cannot fail. An entry that cannot be applied is damage that no checksum saw, and ends
-//! the process naming group and index.
 
-use super::entry::{self, Body, Change, Operations, Stamp};
-use super::{Shard, ShardEffects, Tailed};
+use super::held::Applied;
+use super::{Shard, ShardEffects, entry};
 use crate::line::message::Report;
-use crate::types::{Epoch, EntryKind, LogEntry, Revision, ShardSet};
+use crate::types::{Epoch, LogEntry, Revision};
 
 impl Shard {
     /// Moves what Raft has ready and what the disk has done; takes what is committed.
@@ -42,91 +39,19 @@ impl Shard {
             }
             return;
         }
-        self.apply(entry, effects);
-    }
-
-    /// Applies an entry that this shard did not evaluate itself.
-    pub(super) fn apply(&mut self, entry: &LogEntry, effects: &mut ShardEffects) {
-        if entry.data.is_empty() || entry.kind == EntryKind::Membership {
-            return;
-        }
-        let (stamp, body) =
-            entry::decode(&entry.data).unwrap_or_else(|bad| self.damage(entry, bad.0));
-        if stamp.term != entry.term {
-            return; // It was proposed in another term: void.
-        }
-        match body {
-            Body::Open { cut } => self.apply_open(stamp, cut, effects),
-            Body::Compact { revision } => {
-                if self.is_of_this_epoch(stamp) {
-                    self.apply_compaction(revision, effects);
+        match self.held.apply(entry) {
+            Applied::Plain => {}
+            Applied::Opened { epoch, cut } => {
+                self.fail_releases_above(cut, effects);
+                effects.reports.push(Report::Opened { shard: self.id, epoch });
+            }
+            Applied::Compacted { revision, rises } => {
+                if rises {
+                    self.jobs.compact(revision);
                 }
-            }
-            Body::Changes(body) => {
-                if self.is_of_this_epoch(stamp) {
-                    self.known = self.known.max(stamp.stable);
-                    for operation in Operations::of(&body, stamp.stable) {
-                        let operation = operation.unwrap_or_else(|bad| self.damage(entry, bad.0));
-                        self.apply_operation(entry, operation);
-                    }
-                }
+                effects.reports.push(Report::Compacted { shard: self.id, revision });
             }
         }
-    }
-
-    fn is_of_this_epoch(&self, stamp: Stamp) -> bool {
-        self.opened.is_some_and(|(epoch, _)| epoch == stamp.epoch)
-    }
-
-    fn apply_operation(&mut self, entry: &LogEntry, operation: entry::Operation) {
-        let entry::Operation { revision, sub, participants, change } = operation;
-        if revision <= self.covered {
-            return; // The checkpoint has it.
-        }
-        assert!(
-            revision >= self.store.newest(),
-            "R2: shard {}: revision {revision} after {} at index {}",
-            self.id,
-            self.store.newest(),
-            entry.index
-        );
-        match change {
-            Change::Put { key, value, lease } => {
-                self.store.apply_put(revision, sub, &key, &value, lease);
-            }
-            Change::DeleteRange { range, count } => {
-                if self.store.apply_delete_range(revision, sub, &range, count).is_err() {
-                    self.damage(entry, "a range delete hit another number of keys");
-                }
-            }
-        }
-        if self.tail.back().is_none_or(|tailed| tailed.revision < revision) {
-            let participants = participants.unwrap_or(ShardSet::one(self.id));
-            self.tail.push_back(Tailed { revision, index: entry.index, participants });
-        }
-    }
-
-    /// From this entry on, what earlier epochs logged above the cut is void.
-    fn apply_open(&mut self, stamp: Stamp, cut: Revision, effects: &mut ShardEffects) {
-        if self.opened.is_some_and(|(epoch, _)| epoch >= stamp.epoch) {
-            return;
-        }
-        assert!(cut >= self.covered, "shard {}: a checkpoint goes beyond a cut", self.id);
-        self.opened = Some((stamp.epoch, cut));
-        self.known = self.known.max(stamp.stable);
-        self.store.roll_back(cut);
-        self.tail.retain(|tailed| tailed.revision <= cut);
-        self.fail_releases_above(cut, effects);
-        let (shard, epoch) = (self.id, stamp.epoch);
-        effects.reports.push(Report::Opened { shard, epoch });
-    }
-
-    fn apply_compaction(&mut self, revision: Revision, effects: &mut ShardEffects) {
-        if revision.0 > self.store.compacted() {
-            self.store.set_compaction(revision);
-            self.jobs.compact(revision);
-        }
-        effects.reports.push(Report::Compacted { shard: self.id, revision });
     }
 
     pub(super) fn propose_open(
@@ -144,21 +69,17 @@ impl Shard {
 
     pub(super) fn propose_compaction(&mut self, revision: Revision, effects: &mut ShardEffects) {
         let shard = self.id;
-        if revision.0 <= self.store.compacted() {
+        if revision.0 <= self.held.store.compacted() {
             effects.reports.push(Report::Compacted { shard, revision });
             if !self.jobs.is_compacting() {
                 effects.reports.push(Report::CompactedPhysically { shard, revision });
             }
             return;
         }
-        let Some((epoch, _)) = self.opened.filter(|_| self.lane.is_some()) else { return };
+        let Some((epoch, _)) = self.held.opened.filter(|_| self.lane.is_some()) else { return };
         let data = entry::compact(self.stamp(epoch), revision);
         if self.replica.propose(data).is_err() {
             effects.reports.push(Report::Lost { shard });
         }
-    }
-
-    fn damage(&self, entry: &LogEntry, what: &str) -> ! {
-        panic!("group {}: index {} (term {}): {what}", self.group(), entry.index, entry.term);
     }
 }

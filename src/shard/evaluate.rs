@@ -21,7 +21,7 @@ impl Shard {
     /// Evaluates what waits, as far as the log has room.
     pub(super) fn evaluate_waiting(&mut self, now: Nanos, effects: &mut ShardEffects) {
         while !self.inbox.is_empty() && self.may_evaluate() {
-            let Some((epoch, _)) = self.opened else { return };
+            let Some((epoch, _)) = self.held.opened else { return };
             let mut entry = ChangesBuilder::new(self.stamp(epoch));
             while entry.len() < ENTRY_BYTES_MAX {
                 let run = self.run_of_puts(now, ENTRY_BYTES_MAX - entry.len());
@@ -81,10 +81,10 @@ impl Shard {
         for _ in 0..run {
             let waiting = self.inbox.pop_front().expect("counted");
             let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
-            let mut reply = self.store.put(revision, Sub(0), &put);
+            let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
             entry.put((revision, Sub(0)), None, &put.key, &put.value, LeaseId::NONE);
-            self.tail.push_back(Tailed { revision, index, participants: ShardSet::one(self.id) });
+            self.held.tail.push_back(Tailed { revision, index, participants: ShardSet::one(self.id) });
             self.push_release(revision, waiting.origin, Told::Answer(Ok(Reply::Put(reply))));
             revision = revision.next();
         }
@@ -127,7 +127,7 @@ impl Shard {
         if self.switches.corrupt {
             return self.refuse(origin, Refusal::Corrupt);
         }
-        if self.store.count(&delete.range, Revision::NEWEST) == 0 {
+        if self.held.store.count(&delete.range, Revision::NEWEST) == 0 {
             let revision = self.seen();
             let reply = DeleteRangeReply { revision, ..DeleteRangeReply::default() };
             let told = Told::Answer(Ok(Reply::DeleteRange(reply)));
@@ -147,7 +147,7 @@ impl Shard {
         self.counters.txns += 1;
         let holds: Vec<bool> = txn::compares(txn)
             .into_iter()
-            .map(|compare| self.store.holds(compare, Revision::NEWEST))
+            .map(|compare| self.held.store.holds(compare, Revision::NEWEST))
             .collect();
         let path = txn::choose(txn, &holds);
         let share = whole(&path);
@@ -184,7 +184,7 @@ impl Shard {
         share: &[(Sub, PathOp)],
         current: Revision,
     ) -> Result<bool, Refusal> {
-        self.store.validate(share, current, &|lease| self.lease_exists(lease))
+        self.held.store.validate(share, current, &|lease| self.lease_exists(lease))
     }
 
     /// Whether a key may be attached to `lease`.
@@ -208,18 +208,18 @@ impl Shard {
                 (PathOp::Range(range), _) => {
                     self.counters.ranges += 1;
                     let at = if range.revision > 0 { Revision(range.revision) } else { Revision::NEWEST };
-                    OpReply::Range(self.store.range(range, at))
+                    OpReply::Range(self.held.store.range(range, at))
                 }
                 (PathOp::Put(put), Some((revision, _))) => {
                     self.counters.puts += 1;
                     let put = self.resolve(put);
                     let at = (revision, *sub);
                     entry.put(at, participants.take(), &put.key, &put.value, put.lease);
-                    OpReply::Put(self.store.put(revision, *sub, &put))
+                    OpReply::Put(self.held.store.put(revision, *sub, &put))
                 }
                 (PathOp::DeleteRange(delete), Some((revision, _))) => {
                     let reply =
-                        self.store.delete_range(revision, *sub, &delete.range, delete.prev_kv);
+                        self.held.store.delete_range(revision, *sub, &delete.range, delete.prev_kv);
                     if reply.deleted > 0 {
                         self.counters.deletes += 1;
                         let count = reply.deleted as u64;
@@ -239,7 +239,7 @@ impl Shard {
             assert!(entry.len() > logged, "revision {revision} was taken for nothing");
             let participants = participants.unwrap_or(ShardSet::one(self.id));
             let index = self.next_index();
-            self.tail.push_back(Tailed { revision, index, participants });
+            self.held.tail.push_back(Tailed { revision, index, participants });
         }
         replies
     }
@@ -248,7 +248,7 @@ impl Shard {
     fn resolve(&self, put: &PutRequest) -> PutRequest {
         let mut put = put.clone();
         if put.ignore_value || put.ignore_lease {
-            let current = self.store.get(&put.key, Revision::NEWEST).expect("validated: it exists");
+            let current = self.held.store.get(&put.key, Revision::NEWEST).expect("validated: it exists");
             if put.ignore_value {
                 put.value = bytes::Bytes::copy_from_slice(&current.value);
             }
@@ -286,7 +286,7 @@ impl Shard {
     /// The header of an answer without effect: it saw pending changes, so it waits for them.
     pub(super) fn seen(&self) -> Revision {
         let queued = self.releases.back().map_or(Revision::EMPTY, |release| release.revision);
-        self.store.newest().max(self.sequencer.stable()).max(queued)
+        self.held.store.newest().max(self.sequencer.stable()).max(queued)
     }
 
     fn refuse(&mut self, origin: Origin, refusal: Refusal) {

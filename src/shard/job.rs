@@ -6,9 +6,13 @@ use std::collections::VecDeque;
 use super::{Shard, ShardEffects, Told};
 use crate::limits::{CHECKPOINT_SLICE_BYTES, COMPACTION_SLICE_KEYS};
 use crate::line::message::Report;
-use crate::store::{CheckpointCursor, HashCursor};
+use crate::store::{CheckpointCursor, HashCursor, Store};
 use crate::types::{LogIndex, Origin, Refusal, Revision};
-use crate::wal::Checkpoint;
+use crate::wal::CheckpointHeader;
+
+/// Every chunk begins with the compact revision when it was made: the last one's is what the
+/// checkpoint as a whole is good for.
+pub(super) const COMPACTED_BYTES: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
@@ -23,7 +27,6 @@ pub(super) struct Jobs {
 struct Hashing {
     origin: Origin,
     at: Revision,
-    compacted: i64,
     cursor: HashCursor,
 }
 
@@ -35,6 +38,12 @@ struct Checkpointing {
 }
 
 impl Jobs {
+    /// After a restart: a compaction may have been under way.
+    pub fn of(store: &Store) -> Jobs {
+        let target = Some(Revision(store.compacted())).filter(|target| target.0 >= 0);
+        Jobs { compacting: target, ..Jobs::default() }
+    }
+
     pub fn compact(&mut self, target: Revision) {
         self.compacting = Some(target);
     }
@@ -51,10 +60,10 @@ impl Jobs {
 impl Shard {
     pub(super) fn compact_some(&mut self, keys: usize, effects: &mut ShardEffects) -> bool {
         let Some(target) = self.jobs.compacting else { return false };
-        if !self.store.compact_slice(self.known, keys) {
+        if !self.held.store.compact_slice(self.held.known, keys) {
             return true;
         }
-        if self.known < target {
+        if self.held.known < target {
             return false; // The rest follows when stable has passed the target.
         }
         self.jobs.compacting = None;
@@ -64,34 +73,22 @@ impl Shard {
     }
 
     pub(super) fn begin_hash(&mut self, origin: Origin, at: Revision) -> Result<(), Refusal> {
-        if at.0 < self.store.compacted() {
+        if at.0 < self.held.store.compacted() {
             return Err(Refusal::Compacted);
         }
-        let compacted = self.store.compacted();
-        self.jobs.hashes.push_back(Hashing {
-            origin,
-            at,
-            compacted,
-            cursor: HashCursor::new(at),
-        });
+        self.jobs.hashes.push_back(Hashing { origin, at, cursor: HashCursor::new(at) });
         Ok(())
     }
 
     pub(super) fn hash_some(&mut self, effects: &mut ShardEffects) -> bool {
         let Some(hashing) = self.jobs.hashes.front_mut() else { return false };
-        let told = if self.store.compacted() == hashing.compacted {
-            let Some(hash) = self.store.hash_slice(&mut hashing.cursor, COMPACTION_SLICE_KEYS)
-            else {
-                return true;
-            };
-            Ok((hash, hashing.compacted))
-        } else if hashing.at.0 < self.store.compacted() {
+        let told = if hashing.at.0 < self.held.store.compacted() {
             Err(Refusal::Compacted)
         } else {
-            // A compaction came in between: what it superseded no longer counts.
-            hashing.compacted = self.store.compacted();
-            hashing.cursor = HashCursor::new(hashing.at);
-            return true;
+            match self.held.store.hash_slice(&mut hashing.cursor, COMPACTION_SLICE_KEYS) {
+                Some(hash) => Ok((hash, hashing.cursor.compacted())),
+                None => return true,
+            }
         };
         let origin = hashing.origin;
         self.jobs.hashes.pop_front();
@@ -103,7 +100,7 @@ impl Shard {
         if self.jobs.defragment.is_empty() {
             return false;
         }
-        if !self.store.defragment_slice(COMPACTION_SLICE_KEYS) {
+        if !self.held.store.defragment_slice(COMPACTION_SLICE_KEYS) {
             return true;
         }
         for origin in self.jobs.defragment.drain(..) {
@@ -122,13 +119,13 @@ impl Shard {
             return false; // The disk says when it goes on.
         }
         job.chunk.clear();
+        job.chunk.extend_from_slice(&[0; COMPACTED_BYTES]);
         let bytes = CHECKPOINT_SLICE_BYTES;
-        let whole = self.store.checkpoint_slice(&mut job.cursor, job.stable, bytes, &mut job.chunk);
-        if !job.chunk.is_empty() {
-            self.replica.push_chunk(&job.chunk);
-        }
+        let whole = self.held.store.checkpoint_slice(&mut job.cursor, job.stable, bytes, &mut job.chunk);
+        job.chunk[..COMPACTED_BYTES].copy_from_slice(&job.cursor.compacted().to_le_bytes());
+        self.replica.push_chunk(&job.chunk);
         if whole {
-            self.replica.finish_checkpoint(self.store.compacted());
+            self.replica.finish_checkpoint();
             self.jobs.checkpoint = None;
             self.counters.checkpoints += 1;
         }
@@ -138,12 +135,12 @@ impl Shard {
     /// D6: it covers stable revisions only. Its index is that of the last entry that holds nothing
     /// above stable; a restart replays from there and skips what the checkpoint has.
     fn begin_checkpoint(&mut self) -> bool {
-        let Some((epoch, cut)) = self.opened.filter(|_| self.lane.is_some()) else { return false };
+        let Some((epoch, cut)) = self.held.opened.filter(|_| self.lane.is_some()) else { return false };
         if self.replica.is_writing_checkpoint() {
             return false;
         }
         self.settle();
-        let index = match self.tail.front() {
+        let index = match self.held.tail.front() {
             Some(tailed) => LogIndex(tailed.index.0 - 1).min(self.applied),
             None => self.applied,
         };
@@ -152,13 +149,14 @@ impl Shard {
         }
         // While it serves, everything from its Open on is of this term, and that is stable.
         let term = self.replica.term();
-        let stable = self.known;
-        self.replica.begin_checkpoint(Checkpoint {
+        let stable = self.held.known;
+        self.replica.begin_checkpoint(&CheckpointHeader {
             index,
             term,
             stable,
-            compacted: self.store.compacted(),
+            compact: Revision(self.held.store.compacted()),
             opens: vec![(epoch, cut)],
+            attachment: bytes::Bytes::new(),
         });
         self.checkpointed = index;
         let cursor = CheckpointCursor::default();

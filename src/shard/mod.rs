@@ -27,6 +27,7 @@ mod apply;
 mod ask;
 pub mod entry;
 mod evaluate;
+mod held;
 mod job;
 mod read;
 mod recover;
@@ -49,6 +50,7 @@ use crate::types::{
 use crate::wal::{DiskOutcome, OpId};
 
 use entry::Stamp;
+use held::{Held, Tailed};
 use job::Jobs;
 
 /// What the member tells every shard: switches that refuse writes.
@@ -77,12 +79,10 @@ pub struct ShardCounters {
 #[derive(Debug)]
 pub struct Shard {
     id: ShardId,
-    store: Store,
+    held: Held,
     replica: Replica,
     sequencer: Arc<Sequencer>,
     switches: Switches,
-    /// The newest epoch whose `Open` is applied, and its cut.
-    opened: Option<(Epoch, Revision)>,
     /// Held while the epoch is open and led from here.
     lane: Option<Lane>,
     frozen: Option<RoundId>,
@@ -94,11 +94,7 @@ pub struct Shard {
     /// Own entries of changes that are not yet committed.
     proposals: VecDeque<Proposal>,
     proposed_bytes: usize,
-    tail: VecDeque<Tailed>,
-    known: Revision,
     applied: LogIndex,
-    /// A checkpoint holds everything up to here: replay skips it.
-    covered: Revision,
     /// The index of the last checkpoint that was begun or recovered.
     checkpointed: LogIndex,
     /// Log bytes after which a checkpoint is due.
@@ -122,13 +118,6 @@ struct Proposal {
     bytes: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Tailed {
-    revision: Revision,
-    index: LogIndex,
-    participants: ShardSet,
-}
-
 impl Shard {
     /// Its number.
     pub fn id(&self) -> ShardId {
@@ -142,7 +131,7 @@ impl Shard {
 
     /// What it holds.
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.held.store
     }
 
     /// Its group's Raft state and log.
@@ -177,7 +166,7 @@ impl Shard {
 
     /// Revisions of its log that are not known to be stable.
     pub fn unstable(&self) -> usize {
-        self.tail.len()
+        self.held.tail.len()
     }
 
     /// The lowest stable that an answer here waits for.
@@ -301,7 +290,7 @@ impl Shard {
     }
 
     fn serves(&self, epoch: Epoch) -> bool {
-        self.lane.is_some() && self.opened.is_some_and(|(opened, _)| opened == epoch)
+        self.lane.is_some() && self.held.opened.is_some_and(|(opened, _)| opened == epoch)
     }
 
     fn is_in_round(&self, epoch: Epoch, round: RoundId) -> bool {
@@ -309,7 +298,7 @@ impl Shard {
     }
 
     fn serve(&mut self, epoch: Epoch) {
-        if self.opened.is_none_or(|(opened, _)| opened != epoch) || !self.leading {
+        if self.held.opened.is_none_or(|(opened, _)| opened != epoch) || !self.leading {
             return; // R9: a later Open is applied, or the group was lost meanwhile.
         }
         self.lane = Some(Lane::new(&self.sequencer, self.id));
@@ -322,7 +311,7 @@ impl Shard {
 
     /// The highest stable that may be recorded: the line's if it is open, else what is known.
     fn recorded_stable(&self) -> Revision {
-        if self.lane.is_some() { self.sequencer.stable() } else { self.known }
+        if self.lane.is_some() { self.sequencer.stable() } else { self.held.known }
     }
 
     fn room_to_propose(&self) -> bool {
@@ -332,21 +321,18 @@ impl Shard {
     /// Forgets what is stable: it is whole everywhere.
     fn settle(&mut self) {
         if self.lane.is_some() {
-            self.known = self.known.max(self.sequencer.stable());
+            self.held.known = self.held.known.max(self.sequencer.stable());
         }
-        while self.tail.front().is_some_and(|tailed| tailed.revision <= self.known) {
-            self.tail.pop_front();
-        }
-        self.store.settle(self.known);
+        self.held.settle();
     }
 
     fn report_led(&mut self, effects: &mut ShardEffects) {
         self.gathering = false;
-        let above = self.tail.iter().filter(|tailed| tailed.revision > self.known);
+        let above = self.held.tail.iter().filter(|tailed| tailed.revision > self.held.known);
         let found = above
             .map(|tailed| Found { revision: tailed.revision, participants: tailed.participants })
             .collect();
-        effects.reports.push(Report::Led { shard: self.id, stable: self.known, found });
+        effects.reports.push(Report::Led { shard: self.id, stable: self.held.known, found });
     }
 
     /// The group is led elsewhere: what was pending may not survive.
@@ -356,10 +342,10 @@ impl Shard {
         self.leading = false;
         if let Some(first) = self.proposals.front().map(|proposal| proposal.index) {
             // Entries that others commit after all come back through the log.
-            let kept = self.tail.iter().take_while(|tailed| tailed.index < first);
-            let cut = kept.last().map_or(self.known, |tailed| tailed.revision.max(self.known));
-            self.store.roll_back(cut);
-            self.tail.retain(|tailed| tailed.index < first);
+            let kept = self.held.tail.iter().take_while(|tailed| tailed.index < first);
+            let cut = kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
+            self.held.store.roll_back(cut);
+            self.held.tail.retain(|tailed| tailed.index < first);
         }
         self.proposals.clear();
         self.proposed_bytes = 0;

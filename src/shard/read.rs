@@ -10,8 +10,8 @@ impl Shard {
     pub fn range(&mut self, request: &RangeRequest) -> Answer {
         self.counters.ranges += 1;
         let stable = self.sequencer.stable();
-        let at = self.store.check_revision(request.revision, stable)?;
-        let mut reply = self.store.range(request, at);
+        let at = self.held.store.check_revision(request.revision, stable)?;
+        let mut reply = self.held.store.range(request, at);
         reply.revision = stable;
         Ok(Reply::Range(reply))
     }
@@ -21,15 +21,15 @@ impl Shard {
         let stable = self.sequencer.stable();
         let holds: Vec<bool> = txn::compares(request)
             .into_iter()
-            .map(|compare| self.store.holds(compare, stable))
+            .map(|compare| self.held.store.holds(compare, stable))
             .collect();
         let path = txn::choose(request, &holds);
         let mut replies = Vec::with_capacity(path.ops.len());
         for op in &path.ops {
             let PathOp::Range(range) = op else { unreachable!("the txn only reads") };
             self.counters.ranges += 1;
-            let at = self.store.check_revision_in_txn(range.revision, stable)?;
-            replies.push(OpReply::Range(self.store.range(range, at)));
+            let at = self.held.store.check_revision_in_txn(range.revision, stable)?.min(stable);
+            replies.push(OpReply::Range(self.held.store.range(range, at)));
         }
         Ok(Reply::Txn(path.assemble(replies, stable)))
     }
@@ -38,7 +38,7 @@ impl Shard {
     /// chose it: that is told, and the router starts again.
     pub fn read_part(&mut self, part: &ReadPart) -> Result<ReadPartReply, Refusal> {
         assert!(part.at <= self.sequencer.stable(), "R3: a read above stable");
-        if part.at.0 < self.store.compacted() {
+        if part.at.0 < self.held.store.compacted() {
             return Err(Refusal::Compacted);
         }
         let mut reply = ReadPartReply::default();
@@ -48,10 +48,10 @@ impl Shard {
         for (sub, range) in &part.ranges {
             self.counters.ranges += 1;
             let at = if range.revision > 0 { Revision(range.revision) } else { part.at };
-            if at.0 < self.store.compacted() {
+            if at.0 < self.held.store.compacted() {
                 return Err(Refusal::Compacted);
             }
-            reply.ranges.push((*sub, self.store.range(range, at)));
+            reply.ranges.push((*sub, self.held.store.range(range, at)));
         }
         Ok(reply)
     }
@@ -61,7 +61,7 @@ impl Shard {
         compare: &crate::types::Compare,
         at: Revision,
     ) -> CompareShare {
-        let share = self.store.holds_share(compare, at);
+        let share = self.held.store.holds_share(compare, at);
         CompareShare { matched: share.matched, holds: share.all_hold }
     }
 }

@@ -29,7 +29,7 @@ impl Shard {
             })
             .collect();
         let verdicts = self.verdicts(&check, current);
-        let (shard, newest) = (self.id, self.store.newest());
+        let (shard, newest) = (self.id, self.held.store.newest());
         effects.reports.push(Report::Frozen { shard, epoch, round, newest, compares, verdicts });
     }
 
