@@ -19,10 +19,18 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// A reign begins; void if it was proposed in another term.
-    Epoch { term: Term, lead: MemberId },
+    Epoch {
+        term: Term,
+        lead: MemberId,
+    },
     /// History below goes, on every shard.
-    Compact { revision: Revision },
-    Alarm { raise: bool, alarm: Alarm },
+    Compact {
+        revision: Revision,
+    },
+    Alarm {
+        raise: bool,
+        alarm: Alarm,
+    },
     /// A member tells its name and URLs.
     Publish(Member),
 }

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 pub use state::State;
 
 use crate::limits::CONTROL_LOG_ENTRIES;
-use crate::replica::{Fatal, Recovered, RecoverError, Replica, ReplicaConfig, Restore};
+use crate::replica::{Fatal, RecoverError, Recovered, Replica, ReplicaConfig, Restore};
 use crate::types::{Epoch, LogEntry, LogIndex, MemberId, Revision, Term};
 use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk};
 use entry::Command;

@@ -124,7 +124,8 @@ impl Coordinator {
     /// The epoch is over: what is under way has an unknown outcome.
     pub fn halt(&mut self, effects: &mut RoundEffects) {
         self.epoch = None;
-        let rounds = self.open.take().into_iter().chain(std::mem::take(&mut self.executing).into_values());
+        let rounds =
+            self.open.take().into_iter().chain(std::mem::take(&mut self.executing).into_values());
         let entrants = rounds.flat_map(|round| round.cases).map(|entrant| entrant.origin);
         for origin in entrants.chain(self.queue.drain(..).map(|case| case.origin)) {
             let outcome = Err(Refusal::LeaderChanged);
@@ -220,7 +221,12 @@ impl Coordinator {
     }
 
     /// Takes a shard's report; those of another epoch or round are dropped.
-    pub fn report(&mut self, report: Report, line: &mut impl RoundLine, effects: &mut RoundEffects) {
+    pub fn report(
+        &mut self,
+        report: Report,
+        line: &mut impl RoundLine,
+        effects: &mut RoundEffects,
+    ) {
         match report {
             Report::Frozen { shard, epoch, round, newest, compares, verdicts } => {
                 let Some(open) = self.round_in(epoch, round, Stage::Freezing) else { return };
@@ -271,7 +277,9 @@ impl Coordinator {
             if !shares.is_empty() {
                 open.missing.insert(shard);
                 let current = line.newest();
-                effects.orders.push((shard, Order::Check { epoch, round: open.id, shares, current }));
+                effects
+                    .orders
+                    .push((shard, Order::Check { epoch, round: open.id, shares, current }));
             }
         }
         if open.missing.is_empty() {
@@ -303,9 +311,8 @@ impl Coordinator {
             let path = entrant.path.as_ref().expect("every path is chosen");
             for (shard, share) in shares_of(path, self.shards) {
                 entrant.missing.insert(shard);
-                let change = participants
-                    .contains(shard)
-                    .then_some((entrant.revision, participants));
+                let change =
+                    participants.contains(shard).then_some((entrant.revision, participants));
                 let execute = CaseExecute { case: number as u16, change, share };
                 orders.get_mut(&shard).expect("an involved shard").push(execute);
             }

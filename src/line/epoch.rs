@@ -49,7 +49,10 @@ pub enum ReignEffect {
     /// Propose an `Epoch` entry to the control group.
     ProposeEpoch,
     /// The line goes on after `cut` under the number `epoch`.
-    Open { epoch: Epoch, cut: Revision },
+    Open {
+        epoch: Epoch,
+        cut: Revision,
+    },
     /// The epoch that was open, or about to be, is over.
     Over,
 }
@@ -181,7 +184,10 @@ mod tests {
     fn group(stable: i64, found: &[(i64, u128)]) -> Gathered {
         let found = found
             .iter()
-            .map(|&(revision, set)| Found { revision: Revision(revision), participants: ShardSet(set) })
+            .map(|&(revision, set)| Found {
+                revision: Revision(revision),
+                participants: ShardSet(set),
+            })
             .collect();
         Gathered { stable: Revision(stable), found }
     }

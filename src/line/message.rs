@@ -4,9 +4,7 @@
 //! round carries the epoch and the round, so that one of an earlier epoch is noticed and dropped.
 
 use crate::types::txn::PathOp;
-use crate::types::{
-    Compare, Epoch, OpReply, Origin, Refusal, Revision, ShardId, ShardSet, Sub,
-};
+use crate::types::{Compare, Epoch, OpReply, Origin, Refusal, Revision, ShardId, ShardSet, Sub};
 
 /// The number of a round within its epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

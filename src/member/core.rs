@@ -298,7 +298,7 @@ impl Core {
 
     /// Runs what is waiting. Returns whether background work is left that wants another turn.
     pub fn turn(&mut self, now: Nanos) -> bool {
-        let mut more = false;
+        let mut more;
         loop {
             self.read_own_mail();
             more = false;
@@ -537,4 +537,3 @@ impl Service for Core {
         self.take_router_effects();
     }
 }
-

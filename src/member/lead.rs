@@ -11,10 +11,10 @@ use super::mail::Notice;
 use super::shared::Shared;
 use crate::control::entry::Command;
 use crate::control::{Control, ControlEvent};
+use crate::line::Sequencer;
 use crate::line::coordinator::{Case, Coordinator, RoundEffects, RoundLine};
 use crate::line::epoch::{Gathered, Reign, ReignEffect, Stage};
 use crate::line::message::{Finished, Order, Report};
-use crate::line::Sequencer;
 use crate::router::{LeadAsk, compacted};
 use crate::types::{
     Alarm, AlarmAction, AlarmKind, AlarmReply, AlarmRequest, Answer, CompactRequest, CoreId,
@@ -168,8 +168,7 @@ impl Lead {
                     request.kind.is_none_or(|kind| alarm.kind == kind)
                         && (request.member == MemberId(0) || alarm.member == request.member)
                 };
-                let alarms =
-                    self.control.state().alarms.iter().filter(wanted).copied().collect();
+                let alarms = self.control.state().alarms.iter().filter(wanted).copied().collect();
                 effects.decided.push((origin, Ok(self.alarm_reply(alarms))));
                 return;
             }
@@ -220,13 +219,15 @@ impl Lead {
             Report::Opened { shard, epoch } => self.reign.opened(shard, epoch, &mut reign),
             Report::Lost { .. } => self.reign.lost(&mut reign),
             Report::Compacted { shard, revision } => {
-                let of = self.compactions.iter_mut().filter(|c| c.revision <= revision);
-                of.for_each(|compaction| drop(compaction.missing.remove(shard)));
+                for compaction in self.compactions.iter_mut().filter(|c| c.revision <= revision) {
+                    compaction.missing.remove(shard);
+                }
                 self.answer_compactions(effects);
             }
             Report::CompactedPhysically { shard, revision } => {
-                let of = self.compactions.iter_mut().filter(|c| c.revision <= revision);
-                of.for_each(|compaction| drop(compaction.unfinished.remove(shard)));
+                for compaction in self.compactions.iter_mut().filter(|c| c.revision <= revision) {
+                    compaction.unfinished.remove(shard);
+                }
                 self.answer_compactions(effects);
             }
             round => {

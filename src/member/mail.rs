@@ -40,7 +40,10 @@ pub enum Mail {
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// An epoch is open; what is held above its cut is unknown.
-    Opened { epoch: Epoch, cut: Revision },
+    Opened {
+        epoch: Epoch,
+        cut: Revision,
+    },
     /// No epoch is open.
     Over,
     Alarms(Arc<[Alarm]>),

@@ -18,6 +18,8 @@ mod identity;
 mod lead;
 mod mail;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};

@@ -57,7 +57,10 @@ pub enum RecoverError {
     Files(OpenError),
     /// The files are whole, but what they say makes no sense together.
     Log(BadRestored),
-    Contents { group: GroupId, what: String },
+    Contents {
+        group: GroupId,
+        what: String,
+    },
 }
 
 impl fmt::Display for RecoverError {

@@ -184,9 +184,11 @@ impl GatherRead {
 
     /// Starts again at a newer stable, unless an old revision was asked for.
     fn again(&mut self, stable: Revision, shards: u16) -> Step {
-        let asks_old = self.path.iter().flat_map(|path| &path.ops).any(|op| {
-            matches!(op, PathOp::Range(range) if range.revision > 0)
-        });
+        let asks_old = self
+            .path
+            .iter()
+            .flat_map(|path| &path.ops)
+            .any(|op| matches!(op, PathOp::Range(range) if range.revision > 0));
         if asks_old {
             return Step::Answer(Err(Refusal::Compacted));
         }

@@ -54,12 +54,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn propose_open(
-        &mut self,
-        epoch: Epoch,
-        cut: Revision,
-        effects: &mut ShardEffects,
-    ) {
+    pub(super) fn propose_open(&mut self, epoch: Epoch, cut: Revision, effects: &mut ShardEffects) {
         assert!(self.lane.is_none(), "an epoch opens after the one before is over");
         let data = entry::open(self.stamp(epoch), cut);
         if self.replica.propose(data).is_err() {

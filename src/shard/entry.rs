@@ -43,8 +43,12 @@ pub struct Stamp {
 pub enum Body {
     /// Changes follow, to be read with [`Operations`].
     Changes(Bytes),
-    Open { cut: Revision },
-    Compact { revision: Revision },
+    Open {
+        cut: Revision,
+    },
+    Compact {
+        revision: Revision,
+    },
 }
 
 /// One change, or a range of keys deleted by one operation.
@@ -369,7 +373,9 @@ mod tests {
         assert_eq!(operations[1].participants, Some(ShardSet(1 << 127 | 5)));
         let Change::Put { lease, value, .. } = &operations[1].change else { panic!("a put") };
         assert_eq!((lease.0, value.len()), (-2, 300));
-        let Change::DeleteRange { range, count } = &operations[3].change else { panic!("a delete") };
+        let Change::DeleteRange { range, count } = &operations[3].change else {
+            panic!("a delete")
+        };
         assert_eq!((range, *count), (&KeyRange::all(), 2));
     }
 

@@ -10,8 +10,8 @@ use crate::limits::ENTRY_BYTES_MAX;
 use crate::line::message::{Share, ShareReply};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
-    DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, LogIndex, Nanos, OpReply, Origin,
-    PutRequest, Refusal, Reply, Revision, ShardSet, Sub, TxnRequest,
+    DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
+    Refusal, Reply, Revision, ShardSet, Sub, TxnRequest,
 };
 
 /// What an entry adds to a put besides its key and value, at most.
@@ -84,7 +84,11 @@ impl Shard {
             let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
             entry.put((revision, Sub(0)), None, &put.key, &put.value, LeaseId::NONE);
-            self.held.tail.push_back(Tailed { revision, index, participants: ShardSet::one(self.id) });
+            self.held.tail.push_back(Tailed {
+                revision,
+                index,
+                participants: ShardSet::one(self.id),
+            });
             self.push_release(revision, waiting.origin, Told::Answer(Ok(Reply::Put(reply))));
             revision = revision.next();
         }
@@ -207,7 +211,11 @@ impl Shard {
             let reply = match (op, change) {
                 (PathOp::Range(range), _) => {
                     self.counters.ranges += 1;
-                    let at = if range.revision > 0 { Revision(range.revision) } else { Revision::NEWEST };
+                    let at = if range.revision > 0 {
+                        Revision(range.revision)
+                    } else {
+                        Revision::NEWEST
+                    };
                     OpReply::Range(self.held.store.range(range, at))
                 }
                 (PathOp::Put(put), Some((revision, _))) => {
@@ -228,9 +236,7 @@ impl Shard {
                     }
                     OpReply::DeleteRange(reply)
                 }
-                (PathOp::DeleteRange(_), None) => {
-                    OpReply::DeleteRange(DeleteRangeReply::default())
-                }
+                (PathOp::DeleteRange(_), None) => OpReply::DeleteRange(DeleteRangeReply::default()),
                 (PathOp::Put(_), None) => unreachable!("a put changes something"),
             };
             replies.push((*sub, reply));
@@ -248,7 +254,8 @@ impl Shard {
     fn resolve(&self, put: &PutRequest) -> PutRequest {
         let mut put = put.clone();
         if put.ignore_value || put.ignore_lease {
-            let current = self.held.store.get(&put.key, Revision::NEWEST).expect("validated: it exists");
+            let current =
+                self.held.store.get(&put.key, Revision::NEWEST).expect("validated: it exists");
             if put.ignore_value {
                 put.value = bytes::Bytes::copy_from_slice(&current.value);
             }
@@ -297,13 +304,4 @@ impl Shard {
 /// The whole of a path, as one shard's share.
 pub(super) fn whole(path: &Path) -> Share {
     path.ops.iter().cloned().enumerate().map(|(i, op)| (txn::sub(i), op)).collect()
-}
-
-/// The one key that a write is about, if that is so.
-pub fn key_of(write: &Write) -> Option<&bytes::Bytes> {
-    match write {
-        Write::Put(put) => Some(&put.key),
-        Write::DeleteRange(delete) => KeyRange::single_key(&delete.range),
-        Write::Txn(_) => None,
-    }
 }

@@ -9,12 +9,9 @@ use super::entry::{self, Body, Change, Operations, Stamp};
 use super::job::COMPACTED_BYTES;
 use crate::replica::Restore;
 use crate::store::Store;
-use crate::types::{
-    EntryKind, Epoch, GroupId, LogEntry, LogIndex, Revision, ShardId, ShardSet,
-};
+use crate::types::{EntryKind, Epoch, GroupId, LogEntry, LogIndex, Revision, ShardId, ShardSet};
 use crate::wal::CheckpointHeader;
 
-#[derive(Debug)]
 pub(super) struct Held {
     shard: ShardId,
     pub store: Store,
@@ -28,6 +25,12 @@ pub(super) struct Held {
     pub covered: Revision,
     /// While a checkpoint is read: what it as a whole is good for.
     compacted: i64,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Held up to {} by shard {}", self.store.newest(), self.shard)
+    }
 }
 
 /// A revision of the tail.

@@ -121,7 +121,8 @@ impl Shard {
         job.chunk.clear();
         job.chunk.extend_from_slice(&[0; COMPACTED_BYTES]);
         let bytes = CHECKPOINT_SLICE_BYTES;
-        let whole = self.held.store.checkpoint_slice(&mut job.cursor, job.stable, bytes, &mut job.chunk);
+        let whole =
+            self.held.store.checkpoint_slice(&mut job.cursor, job.stable, bytes, &mut job.chunk);
         job.chunk[..COMPACTED_BYTES].copy_from_slice(&job.cursor.compacted().to_le_bytes());
         self.replica.push_chunk(&job.chunk);
         if whole {
@@ -135,7 +136,9 @@ impl Shard {
     /// D6: it covers stable revisions only. Its index is that of the last entry that holds nothing
     /// above stable; a restart replays from there and skips what the checkpoint has.
     fn begin_checkpoint(&mut self) -> bool {
-        let Some((epoch, cut)) = self.held.opened.filter(|_| self.lane.is_some()) else { return false };
+        let Some((epoch, cut)) = self.held.opened.filter(|_| self.lane.is_some()) else {
+            return false;
+        };
         if self.replica.is_writing_checkpoint() {
             return false;
         }

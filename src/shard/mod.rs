@@ -44,9 +44,7 @@ use crate::line::message::{Found, Order, Report, RoundId};
 use crate::line::{Lane, Sequencer};
 use crate::replica::{Fatal, Replica};
 use crate::store::Store;
-use crate::types::{
-    Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, Revision, ShardId, ShardSet, Term,
-};
+use crate::types::{Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, Revision, ShardId, Term};
 use crate::wal::{DiskOutcome, OpId};
 
 use entry::Stamp;
@@ -343,7 +341,8 @@ impl Shard {
         if let Some(first) = self.proposals.front().map(|proposal| proposal.index) {
             // Entries that others commit after all come back through the log.
             let kept = self.held.tail.iter().take_while(|tailed| tailed.index < first);
-            let cut = kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
+            let cut =
+                kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
             self.held.store.roll_back(cut);
             self.held.tail.retain(|tailed| tailed.index < first);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::job::Jobs;
-use super::{Shard, ShardCounters, ShardEffects, Switches};
+use super::{Shard, ShardCounters, Switches};
 use crate::line::Sequencer;
 use crate::replica::{RecoverError, ReplicaConfig, recover};
 use crate::types::{LogIndex, ShardId};

@@ -23,7 +23,7 @@ mod reply;
 mod request;
 pub mod txn;
 
-pub use blob::Blob;
+pub use blob::{Blob, Stamp};
 pub use ids::{
     ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision, ShardId, Sub,
     Term,
@@ -34,8 +34,8 @@ pub use placement::ShardSet;
 pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
-    AlarmReply, Answer, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply, KeyValue,
-    Member, MemberListReply, OpReply, PutReply, RangeReply, Reply, StatusReply, TxnReply,
+    AlarmReply, Answer, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply,
+    KeyValue, Member, MemberListReply, OpReply, PutReply, RangeReply, Reply, StatusReply, TxnReply,
 };
 pub use request::{
     Alarm, AlarmAction, AlarmKind, AlarmRequest, CompactRequest, Compare, CompareOperand,

@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn placement_is_a_constant_of_the_format() {
-        let owners: Vec<u16> = (0..8).map(|i| shard_of(format!("key-{i}").as_bytes(), 5).0).collect();
+        let owners: Vec<u16> =
+            (0..8).map(|i| shard_of(format!("key-{i}").as_bytes(), 5).0).collect();
         assert_eq!(owners, PINNED);
     }
 
