@@ -142,6 +142,13 @@ impl Lane {
         self.pending.front().map(|run| revision(run.first))
     }
 
+    /// Is `at` pending here?
+    pub fn has_pending(&self, at: Revision) -> bool {
+        let at = line_number(at);
+        let run = self.pending.partition_point(|run| run.last < at);
+        self.pending.get(run).is_some_and(|run| run.first <= at)
+    }
+
     /// The highest revision that was ever pending here; the cut if there was none.
     pub fn newest(&self) -> Revision {
         revision(self.newest)

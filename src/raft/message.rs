@@ -34,6 +34,9 @@ const ENTRY_HEADER_BYTES: usize = 16;
 /// A round of reads (8 bytes) or raft-rs's word for a campaign.
 const CONTEXT_BYTES_MAX: usize = 64;
 
+/// Terms and indexes count up from 0; a larger one is damage, and raft-rs adds to them unchecked.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// Every kind that may travel; its number is its place here. Proposals, read requests and
 /// transfers stay on their member, and checkpoints travel by themselves.
 const KINDS: [MessageType; 9] = [
@@ -189,8 +192,11 @@ impl Message {
             return Err(BadMessage::Field("the sender"));
         }
         // To raft-rs a message without a term is one of its own.
-        if m.term == 0 {
+        if m.term == 0 || m.term > NUMBER_MAX {
             return Err(BadMessage::Field("the term"));
+        }
+        if [m.index, m.commit, m.reject_hint].into_iter().any(|index| index > NUMBER_MAX) {
+            return Err(BadMessage::Field("an index"));
         }
         match m.msg_type {
             MessageType::MsgAppend => self.check_append(),
@@ -199,6 +205,9 @@ impl Message {
             }
             MessageType::MsgAppendResponse if m.term == term.0 && !m.reject && m.index > last.0 => {
                 Err(BadMessage::Field("an acknowledged index"))
+            }
+            MessageType::MsgAppendResponse if m.reject && m.reject_hint > m.index => {
+                Err(BadMessage::Field("the hint of a rejection"))
             }
             _ if !m.entries.is_empty() => Err(BadMessage::Field("an entry in such a message")),
             _ => Ok(()),
@@ -209,6 +218,11 @@ impl Message {
     fn check_append(&self) -> Result<(), BadMessage> {
         let m = &self.0;
         let (mut index, mut term) = (m.index, m.log_term);
+        // Only the place before the first entry has no term. To raft-rs, so has whatever lies
+        // beyond the end of its log, and would match.
+        if (index == 0) != (term == 0) || term > m.term {
+            return Err(BadMessage::Field("the term of the entry before"));
+        }
         for entry in &m.entries {
             if index.checked_add(1) != Some(entry.index) {
                 return Err(BadMessage::Field("an entry's index"));
