@@ -1,0 +1,1 @@
+//! Frames there and back.
