@@ -5,6 +5,7 @@ use prost::Message;
 
 use super::{
     CONNECTION_STREAM, Flags, FrameFault, HEADER_BYTES, Header, Opcode, PAYLOAD_BYTES_MAX,
+    PROTOCOL_VERSION,
 };
 use crate::protocol::pb::braidpb;
 use crate::protocol::status::{Status, code};
@@ -83,6 +84,18 @@ pub fn decode_error(payload: Bytes) -> Status {
         Ok(error) => Status::new(error.code, error.message),
         Err(error) => Status::new(code::INTERNAL, format!("braid: undecodable error: {error}")),
     }
+}
+
+/// The hello of a client, if it is one that this side can talk to.
+pub fn decode_hello(payload: Bytes) -> Result<braidpb::HelloRequest, FrameFault> {
+    let hello = braidpb::HelloRequest::decode(payload).map_err(|_| FrameFault::HelloInvalid)?;
+    if hello.protocol_version != PROTOCOL_VERSION {
+        return Err(FrameFault::Version {
+            wanted: hello.protocol_version,
+            spoken: PROTOCOL_VERSION,
+        });
+    }
+    Ok(hello)
 }
 
 fn append(payload: &mut BytesMut, message: &impl Message) {
