@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `ids` | newtypes for every number that could be swapped for another |
 //! | `blob` | a shared, immutable byte string: keys and values at rest and in answers |
+//! | `placement` | which shard a key lives on: an on-disk constant |
 //! | `range` | key ranges with etcd's conventions |
 //! | `request`, `reply` | what a client may ask, and what it is told |
 //! | `refusal` | every answer that says no: one value, one text, one gRPC code (in `protocol::status`) |
@@ -21,6 +22,7 @@ mod range;
 mod refusal;
 mod reply;
 mod request;
+mod shard_set;
 pub mod txn;
 
 pub use blob::{Blob, Stamp};
@@ -30,7 +32,6 @@ pub use ids::{
 };
 pub use log::{EntryKind, HardState, LogEntry};
 pub use origin::{Origin, Ticket};
-pub use placement::ShardSet;
 pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
@@ -42,3 +43,4 @@ pub use request::{
     CompareOperator, DeleteRangeRequest, HashKvRequest, Op, PutRequest, RangeFilters, RangeRequest,
     Request, SortOrder, SortTarget, TxnRequest,
 };
+pub use shard_set::ShardSet;

