@@ -1,9 +1,9 @@
 //! Braid: an etcd-v3-compatible key-value store, thread-per-core.
 //!
 //! ```text
-//!  client ──▶ connection ──▶ router ──▶ shard leader ──▶ raft ──▶ wal ──▶ (quorum) ──▶ store ──▶ client
-//!             on any core    by key     evaluates, asks   entry    io_uring             visible
-//!                                       sequencer for r   batch    DSYNC                at stable
+//!  client ─▶ connection ─▶ router ─▶ shard leader ─▶ raft ─▶ wal ─▶ (quorum) ─▶ store ─▶ client
+//!            on any core   by key    evaluates, asks  entry   io_uring           visible
+//!                                    sequencer for r  batch   DSYNC              at stable
 //! ```
 //!
 //! The keyspace is hash-sharded over the cores; every shard is a Raft group of its own with its own
