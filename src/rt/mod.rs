@@ -48,7 +48,7 @@ pub use accept::{
 pub use doorbell::{Doorbell, Ringer};
 pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
-pub use notify::Notify;
+pub use notify::{Notify, WaitList};
 pub use probe::{ProbeError, probe, raise_limits};
-pub use task::{Task, now, sleep, spawn, yield_now};
+pub use task::{Task, now, sleep, spawn, within, yield_now};
 pub use tcp::{READ_BYTES_MAX, TcpStream};

@@ -4,6 +4,42 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
+/// Any number of tasks that wait for a condition of this executor to hold.
+#[derive(Default)]
+pub struct WaitList {
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl WaitList {
+    /// Nobody waits.
+    pub fn new() -> WaitList {
+        WaitList::default()
+    }
+
+    /// Until `holds`; it is asked now and after every [`wake_all`](WaitList::wake_all).
+    pub async fn until(&self, mut holds: impl FnMut() -> bool) {
+        poll_fn(|cx| {
+            if holds() {
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The condition may hold now.
+    pub fn wake_all(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+}
+
 /// A wake-up that is remembered until it is taken.
 ///
 /// Any number of [`notify`](Notify::notify) calls before a wait are one wake-up; none is lost. One

@@ -61,3 +61,12 @@ pub async fn sleep(duration: Duration) {
 pub async fn yield_now() {
     futures_lite::future::yield_now().await;
 }
+
+/// What `future` yields if it does so within `duration`; else it is dropped.
+pub async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        sleep(duration).await;
+        None
+    };
+    futures_lite::future::or(async { Some(future.await) }, late).await
+}
