@@ -24,18 +24,17 @@ use super::front::Front;
 use super::meters::{Gauge, add};
 use super::range_stream;
 use super::waiters::Waiter;
-use crate::limits::{
-    CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, REQUEST_OVERHEAD_BYTES,
-};
+use crate::limits::{CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, REQUEST_OVERHEAD_BYTES};
 use crate::member::{Answer, Ticket};
 use crate::protocol::frame::{
     CONNECTION_STREAM, Decoder, Flags, Frame, FrameFault, Opcode, PING_BYTES_MAX, PREFACE,
     PROTOCOL_VERSION, encode_close, encode_error, encode_frame, encode_message, encode_ping,
     take_preface,
 };
+use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::pb::braidpb;
 use crate::protocol::status::Status;
-use crate::protocol::{self, Kind, Method, Served, status};
+use crate::protocol::{convert, status};
 use crate::rt::{self, Notify, Task, TcpStream, WaitList};
 use crate::types::{CoreId, Nanos, Refusal, Request};
 
@@ -226,8 +225,8 @@ impl Session {
             return Err(FrameFault::Stream { stream, opcode }.into());
         }
         let bytes = PREFACE.len() + frame.header.encode().len() + frame.payload.len();
-        let hello = braidpb::HelloRequest::decode(frame.payload)
-            .map_err(|_| FrameFault::HelloInvalid)?;
+        let hello =
+            braidpb::HelloRequest::decode(frame.payload).map_err(|_| FrameFault::HelloInvalid)?;
         if hello.protocol_version != PROTOCOL_VERSION {
             let wanted = hello.protocol_version;
             return Err(FrameFault::Version { wanted, spoken: PROTOCOL_VERSION }.into());
@@ -273,8 +272,7 @@ impl Session {
 
     fn take(self: &Rc<Session>, now: Nanos, frame: Frame) -> Result<(), FrameFault> {
         let Frame { header, payload } = frame;
-        let opcode =
-            Opcode::from_u8(header.opcode).ok_or(FrameFault::Opcode(header.opcode))?;
+        let opcode = Opcode::from_u8(header.opcode).ok_or(FrameFault::Opcode(header.opcode))?;
         let on_connection = header.stream == CONNECTION_STREAM;
         match opcode {
             Opcode::Method(method) if !on_connection => {
@@ -327,7 +325,7 @@ impl Session {
             self.edge(stream, method, &payload);
             return Ok(());
         }
-        match protocol::decode(method, payload, &self.front.settings.limits) {
+        match convert::decode(method, payload, &self.front.settings.limits) {
             Err(refusal) => self.refuse(stream, method, &refusal),
             Ok(request) if method.kind() == Kind::Unary => {
                 let waiter = Waiter::Frames { session: self.clone(), stream, method };
@@ -347,7 +345,7 @@ impl Session {
             Ok(reply) => {
                 let header = self.front.header();
                 self.send(stream, method, Flags::END, |out| {
-                    protocol::encode(&header, &reply, out);
+                    convert::encode(&header, &reply, out);
                 });
                 self.front.meters().handled(method, status::code::OK);
             }
@@ -356,13 +354,7 @@ impl Session {
         self.room.notify();
     }
 
-    fn send(
-        &self,
-        stream: u32,
-        method: Method,
-        flags: Flags,
-        payload: impl FnOnce(&mut BytesMut),
-    ) {
+    fn send(&self, stream: u32, method: Method, flags: Flags, payload: impl FnOnce(&mut BytesMut)) {
         if self.broken.get() {
             return;
         }

@@ -15,7 +15,7 @@ use super::signal::Signal;
 use super::waiters::{Desk, Waiter, Waiters};
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::member::{Answer, Service, Ticket};
-use crate::protocol::HeaderFields;
+use crate::protocol::convert::HeaderFields;
 use crate::rt::{self, InboxSender, Notify, OpenInbox};
 use crate::types::{CoreId, Nanos, Refusal, Request};
 

@@ -123,10 +123,10 @@ mod tests {
         meters.handled(Method::Put, 14);
         meters.handled(Method::Range, 99);
         let counts = meters.methods();
-        assert_eq!(counts.iter().map(|c| c.method).collect::<Vec<_>>(), [
-            Method::Range,
-            Method::Put
-        ]);
+        assert_eq!(
+            counts.iter().map(|c| c.method).collect::<Vec<_>>(),
+            [Method::Range, Method::Put]
+        );
         assert_eq!((counts[1].started, counts[1].handled[0], counts[1].handled[14]), (2, 1, 1));
         assert_eq!(counts[0].handled[2], 1, "a code that is none counts as unknown");
     }

@@ -1,7 +1,7 @@
 //! RangeStream: one range, one revision, answered in parts.
 
 use super::front::Front;
-use crate::protocol::RangeStreamParts;
+use crate::protocol::convert::RangeStreamParts;
 use crate::types::{Nanos, Refusal, Reply, Request};
 
 /// Reads the range; the parts share their keys and values with the store.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::protocol::{HeaderFields, RequestLimits};
+use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::types::CoreId;
 
 /// What a listener is for; by the position of the listener given to the acceptor.

@@ -21,10 +21,11 @@ use crate::limits::{
     REQUEST_OVERHEAD_BYTES,
 };
 use crate::member::{Answer, Ticket};
+use crate::protocol::convert;
 use crate::protocol::grpc::{MessageReader, PREFIX_BYTES, encode_message};
+use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::pb::grpc::health::v1 as health;
 use crate::protocol::status::{self, Status, code};
-use crate::protocol::{self, Kind, Method, Served};
 use crate::rt::{self, WaitList};
 use crate::server::front::Front;
 use crate::server::meters::add;
@@ -92,7 +93,9 @@ impl Link {
     fn watch_reset(&self, ticket: Ticket) {
         let waker = Waker::from(Arc::new(OnReset { ticket, resets: self.resets.clone() }));
         let is_reset = self.front.with_waiter(ticket, |waiter| match waiter {
-            Waiter::Grpc(call) => call.respond.poll_reset(&mut Context::from_waker(&waker)).is_ready(),
+            Waiter::Grpc(call) => {
+                call.respond.poll_reset(&mut Context::from_waker(&waker)).is_ready()
+            }
             Waiter::Frames { .. } | Waiter::Task(_) => false,
         });
         if is_reset == Some(true) {
@@ -169,7 +172,7 @@ impl Call {
         match answer {
             Ok(reply) => {
                 let header = link.front.header();
-                send_unary(&link, method, respond, |out| protocol::encode(&header, &reply, out));
+                send_unary(&link, method, respond, |out| convert::encode(&header, &reply, out));
             }
             Err(refusal) => refuse(&link, Some(method), respond, &status::of(&refusal)),
         }
@@ -341,7 +344,7 @@ fn proceed(
             let watch = health_watch(link.clone(), message, respond);
             rt::spawn(watch).detach();
         }
-        _ => match protocol::decode(method, message, &link.front.settings.limits) {
+        _ => match convert::decode(method, message, &link.front.settings.limits) {
             Err(refusal) => refuse(link, Some(method), respond, &status::of(&refusal)),
             Ok(request) if method.kind() == Kind::Unary => {
                 submit(link, now, method, deadline, request, respond);
@@ -490,7 +493,8 @@ pub(in crate::server) fn health_check(
     message: &[u8],
 ) -> Result<health::HealthCheckResponse, Status> {
     let request = health::HealthCheckRequest::decode(message).map_err(|_| {
-        let text = "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data";
+        let text =
+            "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data";
         Status::new(code::INTERNAL, text)
     })?;
     match request.service.is_empty() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method as HttpMethod, Response, StatusCode, request};
 
+use crate::protocol::Method;
 use crate::protocol::grpc::{parse_timeout, percent_encode};
 use crate::protocol::status::{self, Status, code};
-use crate::protocol::Method;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -62,14 +62,13 @@ impl Head {
             });
         }
         let timeout = match parts.headers.get(GRPC_TIMEOUT) {
-            Some(value) => Some(timeout(value).map_err(|status| Rejection {
-                http: StatusCode::BAD_REQUEST,
-                status,
-            })?),
+            Some(value) => Some(
+                timeout(value)
+                    .map_err(|status| Rejection { http: StatusCode::BAD_REQUEST, status })?,
+            ),
             None => None,
         };
-        let method =
-            Method::from_path(parts.uri.path()).map_err(|refusal| status::of(&refusal))?;
+        let method = Method::from_path(parts.uri.path()).map_err(|refusal| status::of(&refusal))?;
         if let Some(version) = parts.headers.get(CLIENT_API_VERSION)
             && std::str::from_utf8(version.as_bytes()).is_err()
         {
@@ -144,7 +143,8 @@ mod tests {
         for yes in ["application/grpc", "application/grpc+proto", "Application/gRPC;charset=x"] {
             assert!(is_grpc(yes.as_bytes()), "{yes}");
         }
-        for no in ["", "application/json", "application/grpc-web", "application/grp", "text/plain"] {
+        for no in ["", "application/json", "application/grpc-web", "application/grp", "text/plain"]
+        {
             assert!(!is_grpc(no.as_bytes()), "{no}");
         }
     }

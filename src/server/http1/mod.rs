@@ -59,9 +59,8 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(site::answer(&front, site, request).await)
         }
     });
-    let connection = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(socket, service);
+    let connection =
+        http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).serve_connection(socket, service);
     let mut connection = std::pin::pin!(connection);
     let silent = async {
         loop {

@@ -15,10 +15,8 @@ type Answer = Response<Full<Bytes>>;
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-const NOSNIFF: (HeaderName, HeaderValue) = (
-    HeaderName::from_static("x-content-type-options"),
-    HeaderValue::from_static("nosniff"),
-);
+const NOSNIFF: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
 
 /// Answers one request; nothing here reads a body.
 pub(super) async fn answer(front: &Front, site: Site, request: Request<Incoming>) -> Answer {
