@@ -23,6 +23,10 @@ pub const CONNECTION_REQUESTS_MAX: usize = 1 << 14;
 /// Answer bytes that a connection may owe its client; above it the connection is not read from.
 pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of requests that are not all there which a gRPC connection may have sent; beyond it a
+/// request is refused.
+pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
+
 /// Cross-shard requests waiting for the coordinator. One more is answered "too many requests".
 pub const ROUND_QUEUE_MAX: usize = 1 << 14;
 
