@@ -21,7 +21,7 @@ mod reply;
 mod request;
 pub mod txn;
 
-pub use blob::Blob;
+pub use blob::{Blob, Stamp};
 pub use ids::{
     ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision, ShardId, Sub,
     Term,
