@@ -161,7 +161,7 @@ mod tests {
                 assert_eq!(timeline.pop_back(), plain.pop_back());
                 revision = plain.back().map_or(revision, |last| last.0);
             }
-            if i % 97 == 0 {
+            if i % 97 == 90 {
                 for at in [0, plain[plain.len() / 2].0, plain[plain.len() / 3].0 - 1, revision] {
                     let expected: Vec<_> = plain.iter().filter(|c| c.0 > at).cloned().collect();
                     let found: Vec<_> =

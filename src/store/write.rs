@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::types::{
-    Blob, DeleteRangeReply, KeyRange, KeyValue, LeaseId, PutReply, PutRequest, Revision, Stamp, Sub,
+    Blob, DeleteRangeReply, KeyRange, KeyValue, LeaseId, PutReply, PutRequest, Revision, Stamp,
+    Sub,
 };
 
 use super::Store;
