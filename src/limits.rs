@@ -45,11 +45,17 @@ pub const COMPACTION_SLICE_KEYS: usize = 512;
 /// Bytes that one slice of a checkpoint writes before traffic goes on.
 pub const CHECKPOINT_SLICE_BYTES: usize = 64 << 10;
 
+/// Bytes of a checkpoint that may wait for the disk, beyond one chunk.
+pub const CHECKPOINT_BUFFER_BYTES_MAX: usize = 1 << 20;
+
 /// Log bytes of a group after which it takes a checkpoint.
 pub const CHECKPOINT_LOG_BYTES: u64 = 512 << 20;
 
 /// Bytes of one log segment.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Bytes of records after which a batch of the log takes no more.
+pub const LOG_BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Entries (and their bytes) that a group keeps in memory for slow followers after a checkpoint.
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
