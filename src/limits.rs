@@ -82,9 +82,3 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 
 // raft-rs asks for it.
 const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
-
-/// Bytes of a checkpoint that may wait for the disk, beyond one chunk.
-pub const CHECKPOINT_BUFFER_BYTES_MAX: usize = 1 << 20;
-
-/// Bytes of records after which a batch of the log takes no more.
-pub const LOG_BATCH_BYTES_MAX: usize = 1 << 20;
