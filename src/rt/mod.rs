@@ -32,6 +32,7 @@
 //!   start few.
 
 mod accept;
+mod disk;
 mod doorbell;
 mod executor;
 mod inbox;
@@ -45,6 +46,7 @@ mod tests;
 pub use accept::{
     AcceptSettings, Accepted, Acceptor, ListenError, Listener, ListenerOptions, OpenConnection,
 };
+pub use disk::{DiskRing, StdDisk};
 pub use doorbell::{Doorbell, Ringer};
 pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
