@@ -45,6 +45,7 @@ impl Shard {
             switches: Switches::default(),
             lane: None,
             frozen: None,
+            stalled: None,
             gathering: false,
             leading: false,
             inbox: VecDeque::new(),
