@@ -51,7 +51,7 @@ fn leader() -> Group {
 fn cycle(group: &mut Group) {
     while let Some(ready) = group.ready() {
         if ready.must_persist {
-            black_box(group.persisted(ready.number));
+            let _ = black_box(group.persisted(ready.number));
         }
         if let Some(last) = ready.committed.last() {
             group.applied_to(last.index);
