@@ -51,3 +51,6 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
 /// See [`LOG_TAIL_ENTRIES`].
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// Log lines that wait for the writer. One more is dropped and counted.
+pub const LOG_LINES_MAX: usize = 1 << 14;
