@@ -77,9 +77,6 @@ pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
 /// Request bytes that one round may carry, but for a single larger request.
 pub const ROUND_BYTES_MAX: usize = 4 << 20;
 
-/// etcd's request timeout beside two election timeouts.
-pub const REQUEST_TIMEOUT_NANOS: u64 = 5_000_000_000;
-
 /// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single
 /// entry may be larger.
 pub const APPEND_BYTES_MAX: u64 = 1 << 20;
