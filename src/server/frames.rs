@@ -6,10 +6,12 @@
 //!
 //! - The first frame must be a hello. If it asks for another core, nothing is answered here: the
 //!   socket and every byte read so far go to that core, which answers the hello itself.
+//! - Answers are encoded only while the output is below its bound; further ones wait as they are.
 //! - A frame that breaks the protocol is answered with CLOSE, what was asked before it is
 //!   cancelled, and the connection ends.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -36,7 +38,7 @@ use crate::protocol::pb::braidpb;
 use crate::protocol::status::Status;
 use crate::protocol::{convert, status};
 use crate::rt::{self, Notify, Task, TcpStream, WaitList};
-use crate::types::{CoreId, Nanos, Refusal, Request};
+use crate::types::{CoreId, Nanos, Refusal, Reply, Request};
 
 /// How long a client may take for its hello, and for what it is told before a close.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,6 +69,7 @@ pub(super) async fn serve(
         decoder: Decoder::new(payload_bytes_max(front)),
         output: RefCell::default(),
         under_way: RefCell::default(),
+        owed: RefCell::default(),
         written: Notify::new(),
         room: Notify::new(),
         drained: WaitList::new(),
@@ -137,6 +140,9 @@ pub(super) struct Session {
     output: RefCell<BytesMut>,
     /// By stream.
     under_way: RefCell<FxHashMap<u32, UnderWay>>,
+    /// Answers for which there is no room in the output yet. They share keys and values with the
+    /// store, so they are small however much they will be as bytes.
+    owed: RefCell<VecDeque<(u32, Method, Reply)>>,
     /// There is output.
     written: Notify,
     /// There may be room for more requests or more output.
@@ -151,6 +157,8 @@ pub(super) struct Session {
 
 enum UnderWay {
     Ticket(Ticket),
+    /// Answered, but there is no room in the output yet.
+    Owed,
     /// A method that answers with more than one frame.
     Stream(Task<()>),
 }
@@ -340,18 +348,37 @@ impl Session {
 
     /// The answer to a request; called once for each ticket that was not cancelled.
     pub(super) fn answer(&self, stream: u32, method: Method, answer: Answer) {
-        self.under_way.borrow_mut().remove(&stream);
         match answer {
-            Ok(reply) => {
-                let header = self.front.header();
-                self.send(stream, method, Flags::END, |out| {
-                    convert::encode(&header, &reply, out);
-                });
-                self.front.meters().handled(method, status::code::OK);
+            Ok(reply) if self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX => {
+                self.send_reply(stream, method, &reply);
             }
-            Err(refusal) => self.refuse(stream, method, &refusal),
+            Ok(reply) => {
+                self.under_way.borrow_mut().insert(stream, UnderWay::Owed);
+                self.owed.borrow_mut().push_back((stream, method, reply));
+            }
+            Err(refusal) => {
+                self.under_way.borrow_mut().remove(&stream);
+                self.refuse(stream, method, &refusal);
+            }
         }
         self.room.notify();
+    }
+
+    fn send_reply(&self, stream: u32, method: Method, reply: &Reply) {
+        self.under_way.borrow_mut().remove(&stream);
+        let header = self.front.header();
+        self.send(stream, method, Flags::END, |out| convert::encode(&header, reply, out));
+        self.front.meters().handled(method, status::code::OK);
+    }
+
+    /// Encodes what is owed while there is room for it.
+    fn send_owed(&self) {
+        while self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX {
+            let Some((stream, method, reply)) = self.owed.borrow_mut().pop_front() else {
+                return;
+            };
+            self.send_reply(stream, method, &reply);
+        }
     }
 
     fn send(&self, stream: u32, method: Method, flags: Flags, payload: impl FnOnce(&mut BytesMut)) {
@@ -441,6 +468,9 @@ impl Session {
         match under_way {
             Some(UnderWay::Ticket(ticket)) => self.front.cancel(ticket),
             Some(UnderWay::Stream(task)) => drop(task),
+            Some(UnderWay::Owed) => {
+                self.owed.borrow_mut().retain(|(owed, _, _)| *owed != stream);
+            }
             // Its answer and the cancellation crossed.
             None => return,
         }
@@ -484,12 +514,14 @@ async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
         session.written.wait().await;
         while !session.output.borrow().is_empty() {
             std::mem::swap(&mut sending, &mut *session.output.borrow_mut());
+            session.send_owed();
             session.sending.set(true);
             let sent = stream.write_all(&sending).await;
             session.sending.set(false);
             if sent.is_err() {
                 session.broken.set(true);
                 session.output.borrow_mut().clear();
+                session.owed.borrow_mut().clear();
                 // Wakes the reader, which then sees the end.
                 stream.shut_down(Shutdown::Both);
                 session.drained.wake_all();

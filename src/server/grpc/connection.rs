@@ -159,7 +159,8 @@ impl Driver {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             self.link.drained.wake_all();
-            if had_room || !self.link.has_room() {
+            let more = self.link.send_postponed();
+            if !more && (had_room || !self.link.has_room()) {
                 return Poll::Pending;
             }
         }
