@@ -43,6 +43,8 @@ use crate::types::{CoreId, Nanos, Refusal, Reply, Request};
 /// How long a client may take for its hello, and for what it is told before a close.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client that was refused may take to close.
+pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Payload bytes of a hello at most.
 const HELLO_BYTES_MAX: usize = 16 << 10;
@@ -90,15 +92,19 @@ pub(super) async fn serve(
             tracing::debug!(peer = %stream.peer(), %fault, "a connection broke the frame protocol");
             encode_close(&mut session.output.borrow_mut(), &fault);
             session.written.notify();
-            End::Closed
+            End::Refused
         }
         Err(Broken::Io(error)) => {
             session.broken.set(true);
             return Err(error);
         }
     };
-    if matches!(end, End::Closed) {
-        rt::within(CLOSE_TIMEOUT, session.part(&stream)).await;
+    if !matches!(end, End::Left) {
+        rt::within(CLOSE_TIMEOUT, session.flush()).await;
+        stream.shut_down(Shutdown::Write);
+    }
+    if matches!(end, End::Refused) {
+        rt::within(LINGER_TIMEOUT, linger(&stream)).await;
     }
     Ok(None)
 }
@@ -113,6 +119,8 @@ enum End {
     Left,
     /// Nothing more is read; what is in the output is still to be sent.
     Closed,
+    /// The same, because of what the client sent.
+    Refused,
     HandOver(CoreId),
 }
 
@@ -185,6 +193,9 @@ impl Session {
             }
             if input.is_empty() && input.capacity() > rt::READ_BYTES_MAX {
                 *input = BytesMut::new();
+            }
+            if self.broken.get() {
+                return Ok(End::Left);
             }
             if closing.is_raised() {
                 return self.finish().await;
@@ -489,21 +500,24 @@ impl Session {
 
     /// At shutdown: what is under way is answered, nothing more is read.
     async fn finish(&self) -> Result<End, Broken> {
-        while !self.under_way.borrow().is_empty() {
+        while !self.under_way.borrow().is_empty() && !self.broken.get() {
             self.room.wait().await;
         }
         Ok(End::Closed)
     }
 
-    /// Sends what is left, then the end; and waits for the client's, because closing a socket that
-    /// has unread bytes would destroy what is still on its way to the client.
-    async fn part(&self, stream: &TcpStream) {
+    /// Until everything has been sent.
+    async fn flush(&self) {
         self.drained.until(|| !self.sending.get() && self.output.borrow().is_empty()).await;
-        stream.shut_down(Shutdown::Write);
-        let mut ignored = BytesMut::new();
-        while matches!(stream.read(&mut ignored).await, Ok(1..)) {
-            ignored.clear();
-        }
+    }
+}
+
+/// Reads until the client's end: closing a socket with unread bytes would destroy what is still on
+/// its way to the client.
+pub(super) async fn linger(stream: &TcpStream) {
+    let mut ignored = BytesMut::new();
+    while matches!(stream.read(&mut ignored).await, Ok(1..)) {
+        ignored.clear();
     }
 }
 
@@ -525,6 +539,7 @@ async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
                 // Wakes the reader, which then sees the end.
                 stream.shut_down(Shutdown::Both);
                 session.drained.wake_all();
+                session.room.notify();
                 return;
             }
             sending.clear();
