@@ -149,10 +149,11 @@ mod tests {
             success: success.to_vec(),
             failure: failure.to_vec(),
         };
-        assert!(only_reads(&txn(&[read.clone()], &[])));
-        assert!(!only_reads(&txn(&[read.clone()], &[write.clone()])));
-        let nested = |inner| op(Request::RequestTxn(inner));
-        assert!(only_reads(&txn(&[nested(txn(&[], &[read.clone()]))], &[])));
-        assert!(!only_reads(&txn(&[nested(txn(&[], &[write]))], &[read])));
+        let (read, write) = ([read], [write]);
+        assert!(only_reads(&txn(&read, &[])));
+        assert!(!only_reads(&txn(&read, &write)));
+        let nested = |inner| [op(Request::RequestTxn(inner))];
+        assert!(only_reads(&txn(&nested(txn(&[], &read)), &[])));
+        assert!(!only_reads(&txn(&nested(txn(&[], &write)), &read)));
     }
 }

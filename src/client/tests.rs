@@ -89,8 +89,10 @@ async fn serve(socket: Socket, act: &impl Fn(Seen) -> Act, requests: &AtomicUsiz
             true
         };
         // The body arrives only while the connection is polled.
-        let drive =
-            async { std::future::poll_fn(|cx| connection.poll_closed(cx)).await.is_ok() && false };
+        let drive = async {
+            let _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
+            false
+        };
         if !read.or(drive).await {
             return;
         }
