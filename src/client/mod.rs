@@ -107,6 +107,7 @@ impl Client {
         Req: prost::Message,
         Resp: prost::Message + Default,
     {
+        self.check_size(request)?;
         let deadline = self.deadline();
         let journal = Mutex::new(Journal::default());
         let late = async {
@@ -142,6 +143,15 @@ impl Client {
         let (call, route) = opened.or(late).await?;
         let endpoint = self.pool.endpoint_of(&route).to_owned();
         Ok(Stream { call, endpoint, deadline, types: PhantomData })
+    }
+
+    fn check_size(&self, request: &impl prost::Message) -> Result<(), Error> {
+        let (bytes, bytes_max) = (request.encoded_len(), self.pool.options().request_bytes_max);
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        let message = format!("trying to send message larger than max ({bytes} vs. {bytes_max})");
+        Err(Error::Status { code: error::code::RESOURCE_EXHAUSTED, message })
     }
 
     fn deadline(&self) -> Option<Instant> {
