@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `ids` | newtypes for every number that could be swapped for another |
 //! | `blob` | a shared, immutable byte string: keys and values at rest and in answers |
+//! | `placement` | which shard a key lives on: an on-disk constant |
 //! | `range` | key ranges with etcd's conventions |
 //! | `request`, `reply` | what a client may ask, and what it is told |
 //! | `refusal` | every answer that says no: one value, one text, one gRPC code (in `protocol::status`) |
@@ -15,6 +16,7 @@
 mod blob;
 mod ids;
 mod log;
+pub mod placement;
 mod range;
 mod refusal;
 mod reply;
