@@ -1,44 +1,59 @@
 //! `-w table`: a box of columns. The same cells, joined by commas, are the simple format.
 
-use comfy_table::{
-    Cell, CellAlignment, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
-};
-
 use super::Answer;
 use crate::ctl::go;
 use crate::protocol::pb::etcdserverpb as pb;
 
-/// The box; without rows there is no line under its header.
-fn lines(rows: bool) -> TableStyle {
-    let columns = ContentLineStyle::new('│', '│', '│');
-    let style = TableStyle::new()
-        .top_border(LineStyle::new('┌', '─', '┬', '┐'))
-        .header_lines(columns)
-        .content_lines(columns)
-        .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
-    match rows {
-        true => style.header_separator(LineStyle::new('├', '─', '┼', '┤')),
-        false => style,
-    }
-}
-
 /// `None` if there is no table of this answer.
+///
+/// Names are centred, with the odd space on the right, and cells stand at the right: so the box is
+/// drawn here, since the table crates put the odd space on the left.
 pub fn render(answer: &Answer) -> Option<String> {
     let (names, rows) = cells(answer)?;
-    let mut table = Table::new();
-    table
-        .load_style(lines(!rows.is_empty()))
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(
-            names
-                .iter()
-                .map(|name| Cell::new(name.to_uppercase()).set_alignment(CellAlignment::Center)),
-        );
-    for row in rows {
-        let right = |cell| Cell::new(cell).set_alignment(CellAlignment::Right);
-        table.add_row(row.into_iter().map(right));
+    let columns: Vec<Column> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| Column::new(name, rows.iter().map(|row| row[index].as_str())))
+        .collect();
+    let across = |left: char, crossing: &str, right: char| {
+        let parts: Vec<String> =
+            columns.iter().map(|column| "─".repeat(column.width + 2)).collect();
+        format!("{left}{}{right}\n", parts.join(crossing))
+    };
+    let line = |cells: Vec<String>| format!("│ {} │\n", cells.join(" │ "));
+    let mut text = across('┌', "┬", '┐');
+    text += &line(columns.iter().map(Column::centred_name).collect());
+    if !rows.is_empty() {
+        text += &across('├', "┼", '┤');
     }
-    Some(format!("{table}\n"))
+    for row in &rows {
+        text += &line(columns.iter().zip(row).map(|(column, cell)| column.right(cell)).collect());
+    }
+    text += &across('└', "┴", '┘');
+    Some(text)
+}
+
+struct Column {
+    name: String,
+    /// In characters.
+    width: usize,
+}
+
+impl Column {
+    fn new<'a>(name: &str, cells: impl Iterator<Item = &'a str>) -> Column {
+        let name = name.to_uppercase();
+        let widths = cells.map(|cell| cell.chars().count());
+        let width = widths.fold(name.chars().count(), usize::max);
+        Column { name, width }
+    }
+
+    fn centred_name(&self) -> String {
+        format!("{:^width$}", self.name, width = self.width)
+    }
+
+    fn right(&self, cell: &str) -> String {
+        format!("{cell:>width$}", width = self.width)
+    }
 }
 
 /// Column names and rows.
