@@ -51,3 +51,10 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
 /// See [`LOG_TAIL_ENTRIES`].
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of frames that a client connection gathers before callers wait.
+pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+/// Messages that a stream of a client may have received and not yet taken; above it its connection
+/// is not read from.
+pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;

@@ -83,7 +83,7 @@ pub enum Op {
 
 /// What a command line asks for.
 pub enum Parsed {
-    Run(Globals, Command),
+    Run(Box<Globals>, Command),
     /// Help, which is no failure.
     Print(String),
 }
@@ -116,7 +116,7 @@ pub fn parse(
     }
     let arguments =
         Arguments::from_arg_matches_mut(&mut matches).map_err(|error| failure(&error))?;
-    Ok(Parsed::Run(arguments.globals, arguments.command))
+    Ok(Parsed::Run(Box::new(arguments.globals), arguments.command))
 }
 
 /// Parses one operation of a txn; what is wrong with it is not told, as etcdctl does not.
@@ -206,7 +206,7 @@ mod tests {
         let environment =
             environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         match parse(words(line), environment)? {
-            Parsed::Run(globals, command) => Ok((globals, command)),
+            Parsed::Run(globals, command) => Ok((*globals, command)),
             Parsed::Print(text) => panic!("{line}: {text}"),
         }
     }

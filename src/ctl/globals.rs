@@ -142,7 +142,8 @@ impl Globals {
 
     /// Name and password, if a user is named.
     pub fn credentials(&self) -> Result<Option<(String, String)>, Failure> {
-        if !self.auth_jwt_token.is_empty() && !(self.user.is_empty() && self.password.is_empty()) {
+        let named = !(self.user.is_empty() && self.password.is_empty());
+        if named && !self.auth_jwt_token.is_empty() {
             let why = "--auth-jwt-token excludes --user and --password";
             return Err(Failure::bad_arguments(why));
         }

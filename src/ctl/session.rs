@@ -37,6 +37,8 @@ impl Session {
                     .unwrap_or(defaults.request_bytes_max),
                 answer_bytes_max: positive(globals.max_recv_bytes)
                     .unwrap_or(defaults.answer_bytes_max),
+                // One command makes one connection.
+                core_connections: false,
                 ..defaults
             },
             credentials: globals.credentials()?,

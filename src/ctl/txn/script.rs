@@ -119,7 +119,7 @@ fn words(line: &str) -> Option<Vec<Vec<u8>>> {
         let (word, tail) = rest.split_at(length);
         words.push(match first {
             '"' => go::unquote_prefix(word)?.0,
-            '\'' => word[1..length - 1].as_bytes().to_vec(),
+            '\'' => word.as_bytes()[1..length - 1].to_vec(),
             _ => word.as_bytes().to_vec(),
         });
         rest = tail;
