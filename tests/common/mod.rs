@@ -167,8 +167,8 @@ impl Server {
         // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
         let after_name = stat.rsplit_once(')').expect("name").1;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().expect("utime")
-            + fields[12].parse::<u64>().expect("stime");
+        let ticks: u64 =
+            fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
         // SAFETY: sysconf reads a constant of the system.
         let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
         Duration::from_millis(ticks * 1000 / u64::try_from(per_second).expect("positive"))

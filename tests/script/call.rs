@@ -34,7 +34,8 @@ impl Target {
 
     /// Leaves nothing of what was there but a higher revision: no key, no history, no alarm.
     pub fn clear(&mut self) {
-        let alarms = self.unary::<_, pb::AlarmResponse>(Method::ALARM, &pb::AlarmRequest::default());
+        let alarms =
+            self.unary::<_, pb::AlarmResponse>(Method::ALARM, &pb::AlarmRequest::default());
         for alarm in alarms.expect("list the alarms").alarms {
             let request = pb::AlarmRequest {
                 action: pb::alarm_request::AlarmAction::Deactivate.into(),
@@ -93,9 +94,7 @@ impl Target {
             Command::Txn(request) => shown.txn(&self.unary(Method::TXN, request)?),
             Command::Compact(request) => shown.compact(&self.unary(Method::COMPACT, request)?),
             Command::Fill { prefix, count, value } => shown.put(&self.fill(prefix, *count, value)?),
-            Command::Status => {
-                shown.status(&self.unary(Method::STATUS, &pb::StatusRequest {})?)
-            }
+            Command::Status => shown.status(&self.unary(Method::STATUS, &pb::StatusRequest {})?),
             Command::Hash => {
                 let hash: pb::HashResponse = self.unary(Method::HASH, &pb::HashRequest {})?;
                 vec![format!("hash: {}", shown.header(hash.header.as_ref()))]

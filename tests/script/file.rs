@@ -66,7 +66,11 @@ impl CaseFile {
                 }
             }
         }
-        if !file.header.iter().any(|line| line.contains("semantics.md") || line.contains("errors.md")) {
+        if !file
+            .header
+            .iter()
+            .any(|line| line.contains("semantics.md") || line.contains("errors.md"))
+        {
             return Err("the header names no row of semantics.md or errors.md".to_owned());
         }
         for paragraph in paragraphs {

@@ -67,7 +67,9 @@ pub fn command(lines: &[&str], base: i64) -> Result<Command, String> {
         "hash" => Command::Hash,
         "hashkv" => Command::HashKv(pb::HashKvRequest { revision: line.revision()? }),
         "defragment" => Command::Defragment,
-        "members" => Command::MemberList(pb::MemberListRequest { linearizable: line.flag("linearizable") }),
+        "members" => {
+            Command::MemberList(pb::MemberListRequest { linearizable: line.flag("linearizable") })
+        }
         "alarm" => line.alarm()?,
         other => return Err(format!("unknown command {other}")),
     };
@@ -146,8 +148,18 @@ impl Line {
 
     fn range(&mut self) -> Result<pb::RangeRequest, String> {
         const OPTIONS: [&str; 12] = [
-            "prefix", "limit", "rev", "order", "by", "serializable", "keys_only", "count_only",
-            "min_mod", "max_mod", "min_create", "max_create",
+            "prefix",
+            "limit",
+            "rev",
+            "order",
+            "by",
+            "serializable",
+            "keys_only",
+            "count_only",
+            "min_mod",
+            "max_mod",
+            "min_create",
+            "max_create",
         ];
         let mut request =
             pb::RangeRequest { key: self.bytes("a key")?.into(), ..Default::default() };

@@ -67,7 +67,8 @@ impl Shown {
         let sizes: Vec<String> = parts.iter().map(|part| part.kvs.len().to_string()).collect();
         let mut lines = vec![format!("chunks of {} keys", sizes.join(", "))];
         let (last, earlier) = parts.split_last().expect("a stream has at least one message");
-        let early = |part: &&pb::RangeResponse| part.header.is_some() || part.more || part.count > 0;
+        let early =
+            |part: &&pb::RangeResponse| part.header.is_some() || part.more || part.count > 0;
         if let Some(part) = earlier.iter().find(early) {
             lines.push(format!("  not the last, but: {:?}", part.header));
         }
@@ -159,7 +160,8 @@ impl Shown {
         let own = status.header.as_ref().map_or(0, |header| header.member_id);
         let leader = if own != 0 && status.leader == own { "itself" } else { "another or none" };
         let sizes = 0 < status.db_size_in_use && status.db_size_in_use <= status.db_size;
-        let indexes = 0 < status.raft_applied_index && status.raft_applied_index <= status.raft_index;
+        let indexes =
+            0 < status.raft_applied_index && status.raft_applied_index <= status.raft_index;
         let term = status.header.as_ref().is_some_and(|h| h.raft_term == status.raft_term);
         let mut lines = vec![
             format!("status: {}", self.header(status.header.as_ref())),
@@ -172,8 +174,12 @@ impl Shown {
                 None => "  no downgrade info".to_owned(),
             },
         ];
-        lines.extend(status.errors.iter().map(|error| {
-            let error = if own == 0 { error.clone() } else { error.replace(&own.to_string(), "SELF") };
+        // etcd lists alarms in the order of a hash table.
+        let mut errors: Vec<String> = status.errors.clone();
+        errors.sort();
+        lines.extend(errors.iter().map(|error| {
+            let error =
+                if own == 0 { error.clone() } else { error.replace(&own.to_string(), "SELF") };
             format!("  error {error:?}")
         }));
         lines
@@ -186,7 +192,9 @@ impl Shown {
             answer.alarms.len(),
             self.header(answer.header.as_ref())
         )];
-        for alarm in &answer.alarms {
+        let mut alarms = answer.alarms.clone();
+        alarms.sort_by_key(|alarm| (alarm.alarm, alarm.member_id));
+        for alarm in &alarms {
             let member = match alarm.member_id {
                 id if id == own => "self".to_owned(),
                 id => id.to_string(),
