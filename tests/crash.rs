@@ -38,13 +38,12 @@ fn what_was_acknowledged_survives_every_kill() {
     let mut rounds = 0;
     let mut server = Server::start_in(&program, &data, flags);
     while rounds < ROUNDS && (rounds < 3 || began.elapsed() < TIME_MAX) {
-        let client = connect(&program, &server);
-        let (newest, store) = read_all(&client, 0);
+        let (newest, store) = read_all(&connect(&program, &server, Transport::Grpc), 0);
         let checker = checker.get_or_insert_with(|| Checker::new(newest, store));
         let pause = Duration::from_millis(30 + chance.below(270));
         let record = load_until_killed(&program, &mut server, &mut chance, newest, pause);
         server = Server::start_in(&program, &data, flags);
-        judge(checker, record, &connect(&program, &server));
+        judge(checker, record, &connect(&program, &server, Transport::Frames));
         rounds += 1;
     }
     let checker = checker.expect("at least one round");
@@ -72,7 +71,7 @@ fn stopped_as_asked(
     assert_eq!(server.terminate(), Some(libc::SIGTERM));
     drop(server);
     let server = Server::start_in(program, data, flags);
-    judge(&mut checker, Record::default(), &connect(program, &server));
+    judge(&mut checker, Record::default(), &connect(program, &server, Transport::Frames));
 }
 
 fn judge(checker: &mut Checker, record: Record, client: &Client) {
@@ -83,8 +82,9 @@ fn judge(checker: &mut Checker, record: Record, client: &Client) {
     }
 }
 
-fn connect(program: &Program, server: &Server) -> Client {
-    let transport = if program.is_etcd() { Transport::Grpc } else { Transport::Frames };
+/// etcd is reached over gRPC whatever is wished.
+fn connect(program: &Program, server: &Server, wished: Transport) -> Client {
+    let transport = if program.is_etcd() { Transport::Grpc } else { wished };
     let options = Options {
         transport,
         request_timeout: Some(REQUEST_TIME_MAX),
@@ -122,13 +122,14 @@ fn load_until_killed(
 ) -> Record {
     let stop = AtomicBool::new(false);
     let seen = AtomicI64::new(newest);
-    let client = connect(program, server);
+    // Half of the workers speak frames, half gRPC: it is one history.
+    let clients = [Transport::Frames, Transport::Grpc].map(|wish| connect(program, server, wish));
     let round = chance.next();
     thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
             .map(|number| {
                 let worker = Worker {
-                    client: client.clone(),
+                    client: clients[(number % 2) as usize].clone(),
                     chance: Chance::new(chance.next()),
                     seen: &seen,
                     name: format!("{round:x}-{number}"),

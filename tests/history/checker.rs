@@ -16,6 +16,9 @@ pub struct Entry {
 /// All keys at a revision.
 pub type Store = BTreeMap<String, Entry>;
 
+/// Acknowledged writes and answered reads, by revision.
+type Claims = (BTreeMap<i64, Write>, BTreeMap<i64, Vec<Read>>);
+
 /// Holds a history to what clients were told. It lives over restarts: what was checked once must
 /// not change any more.
 #[derive(Debug, Default)]
@@ -77,12 +80,7 @@ impl Checker {
     }
 
     /// Sorts what clients recorded; returns acknowledged writes and reads by revision.
-    #[allow(clippy::type_complexity)]
-    fn take(
-        &mut self,
-        record: Record,
-        newest: i64,
-    ) -> Result<(BTreeMap<i64, Write>, BTreeMap<i64, Vec<Read>>), String> {
+    fn take(&mut self, record: Record, newest: i64) -> Result<Claims, String> {
         let mut changed = BTreeMap::new();
         for write in record.writes {
             match write.outcome {
@@ -276,9 +274,12 @@ mod tests {
         judge(unanswered, vec![]).expect("an unanswered write may stand");
     }
 
+    /// What the checker says, and what is done to the good history.
+    type Broken = (&'static str, fn(&mut Vec<Write>));
+
     #[test]
     fn every_broken_rule_is_noticed() {
-        let broken: [(&str, fn(&mut Vec<Write>)); 7] = [
+        let broken: [Broken; 7] = [
             ("made by no request", |writes| drop(writes.remove(0))),
             ("acknowledged at 4", |writes| writes[1].outcome = Outcome::Changed(4)),
             ("made by no request", |writes| writes[1].outcome = Outcome::Nothing(3)),

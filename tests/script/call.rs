@@ -68,10 +68,9 @@ impl Target {
     }
 
     fn print(&self, lines: &[&str]) -> Vec<String> {
-        match parse::command(lines, self.base) {
-            Ok(command) => self.answer(&command).unwrap_or_else(|error| vec![status(&error)]),
-            Err(reason) => vec![format!("cannot read {}: {reason}", lines[0])],
-        }
+        let command = parse::command(lines, self.base)
+            .unwrap_or_else(|reason| panic!("cannot read {}: {reason}", lines[0]));
+        self.answer(&command).unwrap_or_else(|error| vec![status(&error)])
     }
 
     fn unary<Req, Resp>(&self, method: Method, request: &Req) -> Result<Resp, Error>

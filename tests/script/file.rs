@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+const ONLY_GRPC: &str = "only gRPC";
+
 /// One block: comments and commands, then what they print.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -17,6 +19,8 @@ pub struct CaseFile {
     pub path: PathBuf,
     /// Flags of a server of its own, if it asks for one.
     pub server: Option<Vec<String>>,
+    /// Whether the case is about gRPC alone.
+    pub only_grpc: bool,
     /// Comment lines before the first block.
     header: Vec<String>,
     pub blocks: Vec<Block>,
@@ -51,6 +55,7 @@ impl CaseFile {
         let mut file = CaseFile {
             path: path.to_owned(),
             server: None,
+            only_grpc: false,
             header: Vec::new(),
             blocks: Vec::new(),
         };
@@ -61,6 +66,7 @@ impl CaseFile {
                     Some(flags) if file.server.is_none() => {
                         file.server = Some(flags.split_whitespace().map(str::to_owned).collect());
                     }
+                    _ if line == ONLY_GRPC => file.only_grpc = true,
                     _ if line.starts_with('#') => file.header.push(line.to_owned()),
                     _ => return Err(format!("not a comment: {line}")),
                 }
@@ -94,6 +100,9 @@ impl CaseFile {
         if let Some(flags) = &self.server {
             text.push_str(format!("server {}", flags.join(" ")).trim_end());
             text.push('\n');
+        }
+        if self.only_grpc {
+            text.push_str(&format!("{ONLY_GRPC}\n"));
         }
         for (block, printed) in self.blocks.iter().zip(printed) {
             text.push('\n');

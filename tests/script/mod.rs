@@ -3,7 +3,7 @@
 //! A file is a row of blocks, each: comment lines (`#`), commands, `---`, the expected output, an
 //! empty line. A first line `server FLAG...` asks for a server of its own with these flags; other
 //! files share a server, on which every revision is shown as on a fresh store: the first write of
-//! the file gets revision 2.
+//! the file gets revision 2. A line `only gRPC` keeps a case from frames.
 //!
 //! | command | options |
 //! |---|---|
