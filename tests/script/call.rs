@@ -67,7 +67,8 @@ impl Target {
         file.blocks.iter().map(block).collect()
     }
 
-    fn print(&self, lines: &[&str]) -> Vec<String> {
+    /// What one command, with the indented lines under it, prints.
+    pub fn print(&self, lines: &[&str]) -> Vec<String> {
         let command = parse::command(lines, self.base)
             .unwrap_or_else(|reason| panic!("cannot read {}: {reason}", lines[0]));
         self.answer(&command).unwrap_or_else(|error| vec![status(&error)])
