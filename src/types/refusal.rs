@@ -28,6 +28,14 @@ pub enum Refusal {
     /// The client left.
     Canceled,
     MemberNotFound,
+    /// A learner was asked for what only voters answer.
+    NotSupportedForLearner,
+    /// Proposed shortly before a new leader was there, and never answered.
+    TimeoutLeaderFailed,
+    /// The metadata `client-api-version` is not UTF-8.
+    InvalidClientApiVersion,
+    /// The bytes of the request are no message of its method; the text says why.
+    Undecodable(String),
     /// A method or feature that is not served; the text names it.
     Unimplemented(String),
     /// Anything else that is the request's fault; the text says what.

@@ -1,0 +1,127 @@
+//! How many operations a txn's bytes hold, before anything is allocated for them.
+//!
+//! An operation can be two bytes on the wire and a hundred times that in memory, and a txn can be
+//! nested as deep as its bytes go. So before prost builds anything, this walk reads the outline of
+//! the message: keys and lengths, nothing else.
+
+/// Levels of nested txns, the outermost counted. etcd has no such limit of its own; its budget of
+/// operations allows as many levels as `--max-txn-ops`. prost refuses around 50.
+pub(super) const TXN_DEPTH_MAX: usize = 40;
+
+/// Why a txn is not even looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    Malformed,
+    TooManyOps,
+    TooDeep,
+}
+
+const TXN_COMPARE: u64 = 1;
+const TXN_SUCCESS: u64 = 2;
+const TXN_FAILURE: u64 = 3;
+const OP_TXN: u64 = 4;
+
+/// Checks the outline of a marshalled `TxnRequest`.
+pub(super) fn check(payload: &[u8], ops_max: usize) -> Result<(), Excess> {
+    txn(payload, ops_max, TXN_DEPTH_MAX)
+}
+
+fn txn(message: &[u8], budget: usize, depth: usize) -> Result<(), Excess> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(Excess::TooDeep);
+    };
+    let mut counts = [0usize; 3];
+    for field in Fields(message) {
+        if let Field { number: number @ TXN_COMPARE..=TXN_FAILURE, bytes: Some(_) } = field? {
+            let count = &mut counts[number as usize - 1];
+            *count += 1;
+            if *count > budget {
+                return Err(Excess::TooManyOps);
+            }
+        }
+    }
+    let left = budget - counts.iter().max().expect("three counts");
+    for field in Fields(message) {
+        if let Field { number: TXN_SUCCESS | TXN_FAILURE, bytes: Some(op) } = field?
+            && let Some(nested) = nested_txn(op)?
+        {
+            txn(nested, left, depth)?;
+        }
+    }
+    Ok(())
+}
+
+/// The txn that an operation is. Protobuf would merge several into one, which could then hold more
+/// than each of them; no client sends that.
+fn nested_txn(op: &[u8]) -> Result<Option<&[u8]>, Excess> {
+    let mut found = None;
+    for field in Fields(op) {
+        if let Field { number: OP_TXN, bytes: Some(nested) } = field?
+            && found.replace(nested).is_some()
+        {
+            return Err(Excess::Malformed);
+        }
+    }
+    Ok(found)
+}
+
+/// The fields of a message, one after the other; the first fault is the last item.
+struct Fields<'a>(&'a [u8]);
+
+struct Field<'a> {
+    number: u64,
+    /// What a length-delimited field holds.
+    bytes: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>, Excess>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field.ok_or(Excess::Malformed))
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Option<Field<'a>> {
+        let key = self.varint()?;
+        let number = key >> 3;
+        let bytes = match key & 7 {
+            0 => self.varint().map(|_| None)?,
+            1 => self.take(8).map(|_| None)?,
+            2 => {
+                let length = self.varint()?;
+                Some(self.take(usize::try_from(length).ok()?)?)
+            }
+            5 => self.take(4).map(|_| None)?,
+            // Groups: proto3 has none, and no version of this API had.
+            _ => return None,
+        };
+        Some(Field { number, bytes })
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for i in 0..10 {
+            let byte = self.take(1)?[0];
+            value |= u64::from(byte & 0x7F) << (7 * i);
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}

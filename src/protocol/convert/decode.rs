@@ -1,0 +1,230 @@
+//! One message to one request.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{bounds, duplicate, txn};
+use crate::protocol::method::{Kind, Method, Served};
+use crate::protocol::pb::etcdserverpb as pb;
+use crate::types::{
+    AlarmAction, AlarmKind, AlarmRequest, CompactRequest, DeleteRangeRequest, HashKvRequest,
+    KeyRange, LeaseId, MemberId, Op, PutRequest, RangeFilters, RangeRequest, Refusal, Request,
+    SortOrder, SortTarget, TxnRequest,
+};
+
+/// What a request may be at most; operators set both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// `--max-request-bytes`: bytes of a request that goes through consensus.
+    pub max_request_bytes: usize,
+    /// `--max-txn-ops`.
+    pub max_txn_ops: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> RequestLimits {
+        RequestLimits { max_request_bytes: 3 << 19, max_txn_ops: 128 }
+    }
+}
+
+/// The request that `payload` is, if its form is right.
+///
+/// Refuses with `Unimplemented` the methods that the core does not serve.
+pub fn decode(method: Method, payload: Bytes, limits: &RequestLimits) -> Result<Request, Refusal> {
+    if method.served() != Served::Core {
+        return Err(method.unimplemented());
+    }
+    let payload_bytes = payload.len();
+    let request = match method {
+        Method::Range => Request::Range(range(message(method, payload)?)?),
+        Method::RangeStream => Request::Range(range_stream(message(method, payload)?)?),
+        Method::Put => Request::Put(put(message(method, payload)?)?),
+        Method::DeleteRange => Request::DeleteRange(delete_range(message(method, payload)?)?),
+        Method::Txn => Request::Txn(whole_txn(payload, limits)?),
+        Method::Compact => Request::Compact(compact(message(method, payload)?)),
+        Method::Alarm => Request::Alarm(alarm(message(method, payload)?)?),
+        Method::Status => message::<pb::StatusRequest>(method, payload).map(|_| Request::Status)?,
+        Method::Hash => message::<pb::HashRequest>(method, payload).map(|_| Request::Hash)?,
+        Method::HashKv => {
+            let request: pb::HashKvRequest = message(method, payload)?;
+            Request::HashKv(HashKvRequest { revision: request.revision })
+        }
+        Method::Defragment => {
+            message::<pb::DefragmentRequest>(method, payload).map(|_| Request::Defragment)?
+        }
+        Method::MemberList => {
+            let request: pb::MemberListRequest = message(method, payload)?;
+            Request::MemberList { linearizable: request.linearizable }
+        }
+        _ => return Err(method.unimplemented()),
+    };
+    // etcd measures what it is about to propose, which is this message and a few bytes around it.
+    if payload_bytes > limits.max_request_bytes && is_proposed(&request) {
+        return Err(Refusal::RequestTooLarge);
+    }
+    Ok(request)
+}
+
+/// Whether etcd would put the request through consensus.
+fn is_proposed(request: &Request) -> bool {
+    match request {
+        Request::Put(_) | Request::DeleteRange(_) | Request::Compact(_) | Request::Alarm(_) => true,
+        Request::Txn(txn) => {
+            txn.success.iter().chain(&txn.failure).any(|op| !matches!(op, Op::Range(_)))
+        }
+        Request::Range(_)
+        | Request::Status
+        | Request::Hash
+        | Request::HashKv(_)
+        | Request::Defragment
+        | Request::MemberList { .. } => false,
+    }
+}
+
+fn message<M: Message + Default>(method: Method, payload: Bytes) -> Result<M, Refusal> {
+    M::decode(payload).map_err(|_| undecodable(method))
+}
+
+/// What Go's gRPC server says of bytes that are no message.
+fn undecodable(method: Method) -> Refusal {
+    let by_whom = match method.kind() {
+        Kind::Unary => "error unmarshalling request",
+        Kind::Stream | Kind::Bidi => "failed to unmarshal the received message",
+    };
+    Refusal::Undecodable(format!("grpc: {by_whom}: proto: cannot parse invalid wire-format data"))
+}
+
+fn whole_txn(payload: Bytes, limits: &RequestLimits) -> Result<TxnRequest, Refusal> {
+    bounds::check(&payload, limits.max_txn_ops).map_err(|excess| match excess {
+        bounds::Excess::Malformed => undecodable(Method::Txn),
+        bounds::Excess::TooManyOps => Refusal::TooManyOps,
+        bounds::Excess::TooDeep => Refusal::Invalid(format!(
+            "braid: txn request is nested deeper than {} levels",
+            bounds::TXN_DEPTH_MAX
+        )),
+    })?;
+    let txn = txn::txn(message(Method::Txn, payload)?, limits.max_txn_ops)?;
+    duplicate::check(&txn)?;
+    Ok(txn)
+}
+
+/// Also the form of a range inside a txn.
+pub(super) fn range(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> {
+    if request.key.is_empty() {
+        return Err(Refusal::EmptyKey);
+    }
+    use pb::range_request as api;
+    let order = match api::SortOrder::try_from(request.sort_order) {
+        Ok(api::SortOrder::None) => SortOrder::None,
+        Ok(api::SortOrder::Ascend) => SortOrder::Ascend,
+        Ok(api::SortOrder::Descend) => SortOrder::Descend,
+        Err(_) => return Err(Refusal::InvalidSortOption),
+    };
+    let target = match api::SortTarget::try_from(request.sort_target) {
+        Ok(api::SortTarget::Key) => SortTarget::Key,
+        Ok(api::SortTarget::Version) => SortTarget::Version,
+        Ok(api::SortTarget::Create) => SortTarget::Create,
+        Ok(api::SortTarget::Mod) => SortTarget::Mod,
+        Ok(api::SortTarget::Value) => SortTarget::Value,
+        Err(_) => return Err(Refusal::InvalidSortOption),
+    };
+    Ok(RangeRequest {
+        range: KeyRange::from_api(request.key, request.range_end),
+        limit: u64::try_from(request.limit).unwrap_or(0),
+        revision: request.revision,
+        order,
+        target,
+        serializable: request.serializable,
+        keys_only: request.keys_only,
+        count_only: request.count_only,
+        filters: RangeFilters {
+            min_mod: request.min_mod_revision,
+            max_mod: request.max_mod_revision,
+            min_create: request.min_create_revision,
+            max_create: request.max_create_revision,
+        },
+    })
+}
+
+/// A range whose answer can be sent as it is found: in key order, unfiltered.
+fn range_stream(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> {
+    let mut range = range(request)?;
+    let in_key_order = match range.order {
+        // Without an order the target says nothing here, unlike in Range.
+        SortOrder::None => true,
+        SortOrder::Ascend => range.target == SortTarget::Key,
+        SortOrder::Descend => false,
+    };
+    if !in_key_order {
+        return Err(Refusal::Unimplemented(
+            "RangeStream does not support custom sort orders".to_owned(),
+        ));
+    }
+    if !range.filters.is_off() {
+        return Err(Refusal::Unimplemented(
+            "RangeStream does not support revision filters".to_owned(),
+        ));
+    }
+    range.target = SortTarget::Key;
+    Ok(range)
+}
+
+/// Also the form of a put inside a txn.
+pub(super) fn put(request: pb::PutRequest) -> Result<PutRequest, Refusal> {
+    if request.key.is_empty() {
+        return Err(Refusal::EmptyKey);
+    }
+    if request.ignore_value && !request.value.is_empty() {
+        return Err(Refusal::ValueProvided);
+    }
+    if request.ignore_lease && request.lease != 0 {
+        return Err(Refusal::LeaseProvided);
+    }
+    Ok(PutRequest {
+        key: request.key,
+        value: request.value,
+        lease: LeaseId(request.lease),
+        prev_kv: request.prev_kv,
+        ignore_value: request.ignore_value,
+        ignore_lease: request.ignore_lease,
+    })
+}
+
+/// Also the form of a delete inside a txn.
+pub(super) fn delete_range(request: pb::DeleteRangeRequest) -> Result<DeleteRangeRequest, Refusal> {
+    if request.key.is_empty() {
+        return Err(Refusal::EmptyKey);
+    }
+    Ok(DeleteRangeRequest {
+        range: KeyRange::from_api(request.key, request.range_end),
+        prev_kv: request.prev_kv,
+    })
+}
+
+fn compact(request: pb::CompactionRequest) -> CompactRequest {
+    CompactRequest { revision: request.revision, physical: request.physical }
+}
+
+fn alarm(request: pb::AlarmRequest) -> Result<AlarmRequest, Refusal> {
+    use pb::alarm_request::AlarmAction as Api;
+    let action = match Api::try_from(request.action) {
+        Ok(Api::Get) => AlarmAction::Get,
+        Ok(Api::Activate) => AlarmAction::Activate,
+        Ok(Api::Deactivate) => AlarmAction::Deactivate,
+        Err(_) => {
+            return Err(Refusal::Invalid(format!(
+                "braid: unknown alarm action {}",
+                request.action
+            )));
+        }
+    };
+    let kind = match pb::AlarmType::try_from(request.alarm) {
+        Ok(pb::AlarmType::None) => None,
+        Ok(pb::AlarmType::Nospace) => Some(AlarmKind::NoSpace),
+        Ok(pb::AlarmType::Corrupt) => Some(AlarmKind::Corrupt),
+        Err(_) => {
+            return Err(Refusal::Invalid(format!("braid: unknown alarm type {}", request.alarm)));
+        }
+    };
+    Ok(AlarmRequest { action, member: MemberId(request.member_id), kind })
+}

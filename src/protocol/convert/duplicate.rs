@@ -1,0 +1,141 @@
+//! etcd's walk for keys given twice, with its quirks.
+//!
+//! A txn must not put a key twice, nor put a key that it deletes, on any path of execution. What
+//! etcd refuses is not quite that, and clients live with what it does: semantics.md 4. One list of
+//! operations (a branch) is judged like this:
+//!
+//! 1. collect the deletes of this level;
+//! 2. for each nested txn in order: judge both its branches; its puts must not collide with puts or
+//!    deletes collected so far, but its two branches may share keys; then collect its puts, and only
+//!    now its deletes;
+//! 3. the puts of this level must not collide with anything collected.
+//!
+//! So a put in one nested txn and a delete of its key in a later one pass, and the other way round
+//! they do not. A delete of "every key from here on" (`range_end` one zero byte) is taken literally
+//! as `[key, 0x00)`, which is empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::types::{DeleteRangeRequest, Op, RangeEnd, Refusal, TxnRequest};
+
+/// Judges both branches, success first.
+pub(super) fn check(txn: &TxnRequest) -> Result<(), Refusal> {
+    for branch in [&txn.success, &txn.failure] {
+        if let [] | [Op::Range(_) | Op::Put(_) | Op::DeleteRange(_)] = branch[..] {
+            continue;
+        }
+        Touched::by(branch)?;
+    }
+    Ok(())
+}
+
+/// Keys that a branch may change.
+#[derive(Default)]
+struct Touched<'a> {
+    puts: BTreeSet<&'a [u8]>,
+    deletes: Deletes<'a>,
+}
+
+impl<'a> Touched<'a> {
+    fn by(branch: &'a [Op]) -> Result<Touched<'a>, Refusal> {
+        let mut touched = Touched::default();
+        for op in branch {
+            if let Op::DeleteRange(delete) = op {
+                touched.deletes.add(delete);
+            }
+        }
+        for op in branch {
+            if let Op::Txn(nested) = op {
+                touched.nest(Touched::by(&nested.success)?, Touched::by(&nested.failure)?)?;
+            }
+        }
+        for op in branch {
+            if let Op::Put(put) = op {
+                touched.refuse_deleted(&put.key)?;
+                if !touched.puts.insert(&put.key) {
+                    return Err(Refusal::DuplicateKey);
+                }
+            }
+        }
+        Ok(touched)
+    }
+
+    fn nest(&mut self, success: Touched<'a>, failure: Touched<'a>) -> Result<(), Refusal> {
+        for key in success.puts.union(&failure.puts) {
+            self.refuse_deleted(key)?;
+            if self.puts.contains(key) {
+                return Err(Refusal::DuplicateKey);
+            }
+        }
+        for branch in [success, failure] {
+            merge(&mut self.puts, branch.puts);
+            self.deletes.merge(branch.deletes);
+        }
+        Ok(())
+    }
+
+    fn refuse_deleted(&self, key: &[u8]) -> Result<(), Refusal> {
+        if self.deletes.cover(key) { Err(Refusal::DuplicateKey) } else { Ok(()) }
+    }
+}
+
+/// Puts the smaller set into the larger, so that deep nesting stays cheap.
+fn merge<'a>(into: &mut BTreeSet<&'a [u8]>, mut from: BTreeSet<&'a [u8]>) {
+    if from.len() > into.len() {
+        std::mem::swap(into, &mut from);
+    }
+    into.extend(from);
+}
+
+/// A set of keys, as single ones and as ranges that neither overlap nor touch.
+#[derive(Default)]
+struct Deletes<'a> {
+    single: BTreeSet<&'a [u8]>,
+    /// Start to end, half-open, never empty.
+    ranges: BTreeMap<&'a [u8], &'a [u8]>,
+}
+
+impl<'a> Deletes<'a> {
+    fn add(&mut self, delete: &'a DeleteRangeRequest) {
+        match &delete.range.end {
+            RangeEnd::Single => {
+                self.single.insert(&delete.range.start);
+            }
+            // etcd reads the zero byte as a bound here, and no key is below it.
+            RangeEnd::Unbounded => {}
+            RangeEnd::Before(end) => self.add_range(&delete.range.start, end),
+        }
+    }
+
+    fn add_range(&mut self, mut start: &'a [u8], mut end: &'a [u8]) {
+        if end <= start {
+            return;
+        }
+        while let Some((&other_start, &other_end)) = self.ranges.range(..=end).next_back() {
+            if other_end < start {
+                break;
+            }
+            self.ranges.remove(other_start);
+            start = start.min(other_start);
+            end = end.max(other_end);
+        }
+        self.ranges.insert(start, end);
+    }
+
+    fn merge(&mut self, mut from: Deletes<'a>) {
+        merge(&mut self.single, from.single);
+        if from.ranges.len() > self.ranges.len() {
+            std::mem::swap(&mut self.ranges, &mut from.ranges);
+        }
+        for (start, end) in from.ranges {
+            self.add_range(start, end);
+        }
+    }
+
+    fn cover(&self, key: &[u8]) -> bool {
+        let mut below = self
+            .ranges
+            .range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key)));
+        self.single.contains(key) || below.next_back().is_some_and(|(_, end)| key < *end)
+    }
+}

@@ -1,0 +1,31 @@
+//! Messages to requests and replies to messages.
+//!
+//! Decoding moves: prost cuts keys and values out of the receive buffer, and they stay there. Form
+//! is checked on the way in etcd's order, so that a request with two faults is refused for the one
+//! that etcd would name. Encoding of the hot replies goes straight from [`crate::types`] to bytes,
+//! lengths first; prost is the yardstick of its tests.
+//!
+//! | file | what |
+//! |---|---|
+//! | `decode` | one message to one request |
+//! | `txn` | the checks and the moving of a txn |
+//! | `bounds` | how many operations a txn's bytes hold, before anything is allocated for them |
+//! | `duplicate` | etcd's walk for keys given twice |
+//! | `encode` | one reply to one message |
+//! | `hot` | replies of the KV service, by hand |
+//! | `stream` | the parts of a RangeStream |
+
+mod bounds;
+mod decode;
+mod duplicate;
+mod encode;
+mod hot;
+mod stream;
+mod txn;
+
+#[cfg(test)]
+mod tests;
+
+pub use decode::{RequestLimits, decode};
+pub use encode::{HeaderFields, encode};
+pub use stream::RangeStreamParts;

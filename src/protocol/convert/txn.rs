@@ -1,0 +1,94 @@
+//! The checks and the moving of a txn.
+
+use bytes::Bytes;
+
+use super::decode::{delete_range, put, range};
+use crate::protocol::pb::etcdserverpb as pb;
+use crate::types::{Compare, CompareOperand, CompareOperator, KeyRange, Op, Refusal, TxnRequest};
+
+/// Depth-first, own counts first, as etcd goes: `budget` is what its level may hold, and a nested
+/// txn gets what the longest list of the level above left over.
+pub(super) fn txn(request: pb::TxnRequest, budget: usize) -> Result<TxnRequest, Refusal> {
+    let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
+    let Some(budget) = budget.checked_sub(longest) else {
+        return Err(Refusal::TooManyOps);
+    };
+    let ops = |ops: Vec<pb::RequestOp>| -> Result<Vec<Op>, Refusal> {
+        ops.into_iter().map(|op| self::op(op, budget)).collect()
+    };
+    Ok(TxnRequest {
+        compare: request.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
+        success: ops(request.success)?,
+        failure: ops(request.failure)?,
+    })
+}
+
+fn op(op: pb::RequestOp, budget: usize) -> Result<Op, Refusal> {
+    use pb::request_op::Request as Api;
+    match op.request {
+        Some(Api::RequestRange(request)) => range(request).map(Op::Range),
+        Some(Api::RequestPut(request)) => put(request).map(Op::Put),
+        Some(Api::RequestDeleteRange(request)) => delete_range(request).map(Op::DeleteRange),
+        Some(Api::RequestTxn(request)) => txn(request, budget).map(Op::Txn),
+        None => Err(Refusal::KeyNotFound),
+    }
+}
+
+fn compare(compare: pb::Compare) -> Result<Compare, Refusal> {
+    use pb::compare::{CompareResult, CompareTarget};
+    if compare.key.is_empty() {
+        return Err(Refusal::EmptyKey);
+    }
+    let target = CompareTarget::try_from(compare.target).ok();
+    let operator = match CompareResult::try_from(compare.result) {
+        Ok(CompareResult::Equal) => Some(CompareOperator::Equal),
+        Ok(CompareResult::Greater) => Some(CompareOperator::Greater),
+        Ok(CompareResult::Less) => Some(CompareOperator::Less),
+        Ok(CompareResult::NotEqual) => Some(CompareOperator::NotEqual),
+        Err(_) => None,
+    };
+    let range = KeyRange::from_api(compare.key, compare.range_end);
+    let (operator, operand) = match (target, operator) {
+        (Some(target), Some(operator)) => (operator, operand(target, compare.target_union)),
+        (target, operator) => unknown_enum(target, operator),
+    };
+    Ok(Compare { range, operator, operand })
+}
+
+/// An operand of another target than the one named counts as not given.
+fn operand(
+    target: pb::compare::CompareTarget,
+    union: Option<pb::compare::TargetUnion>,
+) -> CompareOperand {
+    use pb::compare::{CompareTarget as Target, TargetUnion as Union};
+    match (target, union) {
+        (Target::Version, Some(Union::Version(version))) => CompareOperand::Version(version),
+        (Target::Version, _) => CompareOperand::Version(0),
+        (Target::Create, Some(Union::CreateRevision(create))) => CompareOperand::Create(create),
+        (Target::Create, _) => CompareOperand::Create(0),
+        (Target::Mod, Some(Union::ModRevision(modified))) => CompareOperand::Mod(modified),
+        (Target::Mod, _) => CompareOperand::Mod(0),
+        (Target::Value, Some(Union::Value(value))) => CompareOperand::Value(value),
+        (Target::Value, _) => CompareOperand::Value(Bytes::new()),
+        (Target::Lease, Some(Union::Lease(lease))) => CompareOperand::Lease(lease),
+        (Target::Lease, _) => CompareOperand::Lease(0),
+    }
+}
+
+/// etcd does not refuse enum values that it does not know: an unknown target compares as equal, an
+/// unknown operator holds, except that a value compare never holds for a missing key. Said in
+/// compares that we do have; no version is negative, and only a missing key has version 0.
+fn unknown_enum(
+    target: Option<pb::compare::CompareTarget>,
+    operator: Option<CompareOperator>,
+) -> (CompareOperator, CompareOperand) {
+    use pb::compare::CompareTarget as Target;
+    let holds = (CompareOperator::NotEqual, CompareOperand::Version(-1));
+    let fails = (CompareOperator::Equal, CompareOperand::Version(-1));
+    match (target, operator) {
+        (Some(Target::Value), None) => (CompareOperator::Greater, CompareOperand::Version(0)),
+        (_, None) => holds,
+        (_, Some(CompareOperator::Equal)) => holds,
+        (_, Some(_)) => fails,
+    }
+}
