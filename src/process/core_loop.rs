@@ -55,6 +55,7 @@ impl CoreLoop {
             self.ringers.iter().map(|_| VecDeque::new()).collect();
         let mut effects = CoreEffects::default();
         let mut completions = Vec::new();
+        let mut under_way = 0;
         let mut term = 0;
         loop {
             self.shared.waits.stay(id);
@@ -63,6 +64,7 @@ impl CoreLoop {
                 let mut core = own.borrow_mut();
                 self.take_mail(&mut core);
                 self.disk.completions(&mut completions);
+                under_way -= completions.len();
                 for ((group, op), outcome) in completions.drain(..) {
                     if let Err(fatal) = core.disk_done(group, op, outcome) {
                         super::die(&format!("the disk failed: {fatal}"));
@@ -74,8 +76,8 @@ impl CoreLoop {
             };
             for (group, op, operation) in effects.disk.drain(..) {
                 self.disk.submit((group, op), operation);
+                under_way += 1;
             }
-            self.disk.flush();
             self.post(&mut effects, &mut outboxes);
             if self.shared.term() != term {
                 term = self.shared.term();
@@ -93,7 +95,7 @@ impl CoreLoop {
                 rt::yield_now().await;
                 continue;
             }
-            if self.stopping.get() && self.disk.is_idle() && self.front.requests() == 0 {
+            if self.stopping.get() && under_way == 0 && self.front.requests() == 0 {
                 return;
             }
             self.shared.waits.wait_for(id, park.lowest);

@@ -17,8 +17,8 @@ use crate::line::mailbox;
 use crate::member::{Core, Identity, MemberConfig, Service, Shared};
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
-    self, AcceptSettings, Acceptor, DiskRing, Doorbell, ExecutorSettings, Executors, Inbox,
-    InboxSender, Listener, ListenerOptions, Notify, Ringer, StdDisk,
+    self, AcceptSettings, Acceptor, DiskReader, DiskRing, DiskSettings, Doorbell, ExecutorSettings,
+    Executors, Inbox, InboxSender, Listener, ListenerOptions, Notify, Ringer,
 };
 use crate::server::{Delivery, Front, Keepalive, ListenerKind, Settings, Versions};
 use crate::types::placement::PLACEMENT_SEED;
@@ -282,15 +282,18 @@ impl CoreStart {
     }
 
     fn open(&self, work: &Rc<Notify>) -> Result<(Core, DiskRing, Doorbell), String> {
-        let reading = StdDisk::new(&self.path);
+        let reading = DiskReader::new(&self.path);
         let core = Core::recover(&self.member, self.core, &self.shared, &reading)
             .map_err(|error| error.to_string())?;
         for warning in core.warnings() {
             tracing::warn!(warning, "recovered from an older checkpoint");
         }
         let bell = Doorbell::new(Rc::clone(work)).map_err(|error| error.to_string())?;
-        let disk = DiskRing::new(&self.path, &bell)
+        let disk = DiskRing::open(&self.path, &bell, DiskSettings::default())
             .map_err(|error| format!("cannot open the log's ring: {error}"))?;
+        if let Some(warning) = disk.warning().filter(|_| self.core == CoreId(0)) {
+            tracing::warn!("{warning}");
+        }
         Ok((core, disk, bell))
     }
 }
