@@ -18,7 +18,7 @@
 //! | [`server`] | listener, connections, gRPC, HTTP |
 //! | [`member`] | what one core of a member owns, put together: pure |
 //! | [`router`] | placement, plan, merge |
-//! | [`line`] | sequencer, rounds, epochs: the braid |
+//! | [`mod@line`] | sequencer, rounds, epochs: the braid |
 //! | [`shard`] | one shard's life |
 //! | [`control`] | the control group |
 //! | [`raft`] | raft-rs, fenced |
