@@ -82,3 +82,6 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 
 // raft-rs asks for it.
 const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
+
+/// Log lines that may wait for the writing thread.
+pub const LOG_LINES_MAX: usize = 1 << 14;
