@@ -96,6 +96,10 @@ pub fn parse(
             if exit.error().is_some() {
                 exit.notes.insert(exit.notes.len() - 1, running);
             }
+            if exit.error() == Some(check::ADVERTISE_MISSING) {
+                let line = Note::warn("advertise client URLs are not set");
+                exit.notes.push(line.with("error", check::ADVERTISE_MISSING));
+            }
             Err(exit)
         }
     }
@@ -154,7 +158,9 @@ fn read(
             Source::Flags
         }
     };
-    match check::check(&raw, source, machine, &mut notes) {
+    let checked = check::check(&raw, source, machine, &mut notes);
+    notes.extend(check::deprecations(&raw));
+    match checked {
         Ok(config) => Ok(Parsed { config, notes }),
         Err(why) => Err(Exit::refused(notes, why)),
     }
