@@ -101,7 +101,7 @@ impl Life {
             key.push((n / 160) as u8);
         }
         key.extend(std::iter::repeat_n(0, n % 3));
-        if n % 97 == 0 {
+        if n.is_multiple_of(97) {
             key.insert(0, 0xff);
         }
         Bytes::from(key)
@@ -311,32 +311,32 @@ impl Life {
         }
         let missing = self.chance.in_range(0..=20);
         let exists = |lease: LeaseId| lease.0 != missing;
-        let trial = self.try_path(&ops, &exists);
         let checked = self.store.validate(&ops, Revision(self.newest), &exists);
-        let (model, replies, changes) = match trial {
-            Err(refusal) => return assert_eq!(checked, Err(refusal)),
-            Ok(trial) => trial,
+        let (replies, changes) = match self.model_path(&ops, &exists) {
+            Err(refusal) => {
+                self.model.roll_back(self.newest);
+                return assert_eq!(checked, Err(refusal));
+            }
+            Ok(done) => done,
         };
         assert_eq!(checked, Ok(changes));
         // The revision counts only if something changes; executing then has no effect either.
         let revision = self.newest + 1;
         let found = self.store.execute(&ops, Revision(revision));
         assert_eq!(without_headers(found), replies);
-        self.model = model;
         if changes {
             self.newest = revision;
             self.send_path(&ops);
         }
     }
 
-    /// The path on a copy of the model, refusals included.
-    #[expect(clippy::type_complexity, reason = "used in one place")]
-    fn try_path(
-        &self,
+    /// The path on the model. After a refusal some of it is done.
+    fn model_path(
+        &mut self,
         ops: &[(Sub, PathOp)],
         exists: &dyn Fn(LeaseId) -> bool,
-    ) -> Result<(Model, Vec<OpReply>, bool), Refusal> {
-        let mut model = self.model.clone();
+    ) -> Result<(Vec<OpReply>, bool), Refusal> {
+        let model = &mut self.model;
         let revision = self.newest + 1;
         let mut replies = Vec::new();
         let mut changes = false;
@@ -375,7 +375,7 @@ impl Life {
                 }
             });
         }
-        Ok((model, replies, changes))
+        Ok((replies, changes))
     }
 
     /// Sends the effects of a path: what each put left, what each deletion hit.
