@@ -172,20 +172,31 @@ fn store(c: &mut Criterion<CpuTime>) {
         .map(|&i| PutRequest::of(Bytes::copy_from_slice(&key(i)), Bytes::from_static(&VALUE)))
         .collect();
     overwrites(c, &mut store, &requests, &mut revision);
-    drop(store);
+    inserts(c, &mut store, &order, revision);
+}
+
+/// Puts of keys between those that are there; rolled back before they make the store larger.
+fn inserts(c: &mut Criterion<CpuTime>, store: &mut Store, order: &[usize], revision: i64) {
+    let requests: Vec<PutRequest> = order
+        .iter()
+        .map(|&i| {
+            let new = [&key(i)[..], b"!"].concat();
+            PutRequest::of(Bytes::from(new), Bytes::from_static(&VALUE))
+        })
+        .collect();
     c.bench_function("put, a new key", |b| {
         b.iter_custom(|puts| {
             let mut took = Duration::ZERO;
             let mut left = puts as usize;
             while left > 0 {
-                let mut store = Store::new();
-                let round = left.min(KEYS);
+                let round = left.min(100_000);
                 left -= round;
                 let begin = CpuTime::now();
                 for (i, request) in requests[..round].iter().enumerate() {
-                    black_box(store.put(Revision(i as i64 + 2), Sub(0), request));
+                    black_box(store.put(Revision(revision + 1 + i as i64), Sub(0), request));
                 }
                 took += CpuTime::now() - begin;
+                store.roll_back(Revision(revision));
             }
             took
         });

@@ -16,7 +16,7 @@ use crate::types::{
 };
 
 use super::model::Model;
-use super::{CheckpointCursor, HashCursor, Store};
+use super::{CheckpointCursor, HashCursor, Store, combine};
 
 /// Leases that the tests say exist.
 const LEASES: RangeInclusive<i64> = 1..=6;
@@ -440,6 +440,8 @@ impl Life {
         let (request, at) = (self.range_request(), self.at());
         let reply = self.store.range(&request, at);
         let expected = self.model.range(&request, at.0);
+        let header = if at == Revision::NEWEST { self.store.newest() } else { at };
+        assert_eq!(reply.revision, header);
         assert_eq!(RangeReply { revision: Revision(0), ..reply }, expected, "{request:?} {at}");
     }
 
@@ -453,6 +455,19 @@ impl Life {
         let (compare, at) = (self.compare_request(), self.at());
         let expected = self.model.holds(&compare, at.0);
         assert_eq!(self.store.holds(&compare, at), expected, "{compare:?} at {at}");
+        // As two shards would answer it, one with the keys below `middle`.
+        let KeyRange { start, end } = compare.range.clone();
+        let middle = self.key();
+        let left_end = match &end {
+            RangeEnd::Single => return,
+            RangeEnd::Before(end) if *end < middle => end.clone(),
+            _ => middle.clone(),
+        };
+        let left = KeyRange { start: start.clone(), end: RangeEnd::Before(left_end) };
+        let right = KeyRange { start: start.max(middle), end };
+        let shares = [left, right]
+            .map(|range| self.store.holds_share(&Compare { range, ..compare.clone() }, at));
+        assert_eq!(combine(&compare, shares), expected, "{compare:?} at {at} in shares");
     }
 
     fn lease_keys(&mut self) {
@@ -667,15 +682,15 @@ fn live(seeds: std::ops::Range<u64>, keys: usize, steps: usize) {
 
 #[test]
 fn deep_histories_of_few_keys() {
-    live(100..250, 12, 4000);
+    live(100..200, 12, 4000);
 }
 
 #[test]
 fn some_keys() {
-    live(300..420, 120, 5000);
+    live(300..440, 120, 5000);
 }
 
 #[test]
 fn many_keys() {
-    live(500..510, 3000, 20_000);
+    live(500..515, 3000, 20_000);
 }
