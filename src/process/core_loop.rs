@@ -58,7 +58,6 @@ impl CoreLoop {
             self.ringers.iter().map(|_| VecDeque::new()).collect();
         let mut effects = CoreEffects::default();
         let mut completions = Vec::new();
-        let mut under_way = 0;
         let mut flights: Vec<(DiskTag, Nanos)> = Vec::new();
         let figures = Arc::clone(&self.figures);
         let figures = figures.core(usize::from(id.0));
@@ -71,7 +70,6 @@ impl CoreLoop {
                 let mut core = own.borrow_mut();
                 self.take_mail(&mut core);
                 self.disk.completions(&mut completions);
-                under_way -= completions.len();
                 for ((group, op), outcome) in completions.drain(..) {
                     if let Some(at) = flights.iter().position(|(tag, _)| *tag == (group, op)) {
                         let (_, begun) = flights.swap_remove(at);
@@ -92,8 +90,8 @@ impl CoreLoop {
                     flights.push(((group, op), rt::now()));
                 }
                 self.disk.submit((group, op), operation);
-                under_way += 1;
             }
+            self.disk.flush();
             self.post(&mut effects, &mut outboxes);
             if self.shared.term() != term {
                 term = self.shared.term();
@@ -111,7 +109,7 @@ impl CoreLoop {
                 rt::yield_now().await;
                 continue;
             }
-            if self.stopping.get() && under_way == 0 && self.front.requests() == 0 {
+            if self.stopping.get() && self.disk.is_idle() && self.front.requests() == 0 {
                 return;
             }
             self.shared.waits.wait_for(id, park.lowest);

@@ -3,7 +3,8 @@
 //! ```text
 //!  chunk   = group*
 //!  group   = key length u32 · versions u31, forget u1 · key · version*   (one or more, or forget)
-//!  version = modified i64 · create i64 · version i64 · lease i64 · sub u32 · value length u32 · value
+//!  version = modified i64 · create i64 · version i64 · lease i64 · sub u32
+//!            · value length u32 · value
 //! ```
 //!
 //! Integers are little-endian; keys ascend, versions of a key ascend by (modified, sub), also from

@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 
 use crate::types::txn::PathOp;
 use crate::types::{
-    Compare, CompareOperand, CompareOperator, LeaseId, OpReply, PutRequest, RangeRequest, Refusal,
-    Revision, Stamp, Sub,
+    Compare, CompareOperand, CompareOperator, LeaseId, OpReply, PutRequest, RangeReply,
+    RangeRequest, Refusal, Revision, Stamp, Sub,
 };
 
 use super::Store;
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// A range inside a txn: without a revision it sees what the txn did so far.
-    fn range_in_txn(&self, request: &RangeRequest) -> crate::types::RangeReply {
+    fn range_in_txn(&self, request: &RangeRequest) -> RangeReply {
         let at = if request.revision <= 0 { Revision::NEWEST } else { Revision(request.revision) };
         self.range(request, at)
     }

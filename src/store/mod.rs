@@ -31,6 +31,15 @@
 //! | `checkpoint` | the whole state as bytes, and back |
 //! | `lease`, `size` | keys of a lease; what it all takes |
 //!
+//! Measured by `benches/store.rs` (one core of an EPYC shared with other work, CPU time; 1M keys
+//! of 32 bytes with values of 256, visited in random order): get 0.6 µs; put 0.9 µs, of a new key
+//! too; scan 11M keys/s; count of 500k keys 0.3 µs, 100 changes back 11 µs; compaction 0.7 µs for
+//! each version dropped. Memory beyond keys and values: 111 B per key asked of the allocator
+//! (12 of it for the timeline, until compaction), 138 B resident.
+//! Get and put came before memory: leaves level with a neighbour only when that is well below
+//! full, and each version carries its numbers in the allocation of its value, so that a read
+//! waits for memory once less.
+//!
 //! Invariants:
 //!
 //! 1. A change is above all that are there, by (revision, sub); of one key strictly.

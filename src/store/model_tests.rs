@@ -16,7 +16,7 @@ use crate::types::{
 };
 
 use super::model::Model;
-use super::{CheckpointCursor, HashCursor, Store};
+use super::{CheckpointCursor, HashCursor, Store, combine};
 
 /// Leases that the tests say exist.
 const LEASES: RangeInclusive<i64> = 1..=6;
@@ -101,7 +101,7 @@ impl Life {
             key.push((n / 160) as u8);
         }
         key.extend(std::iter::repeat_n(0, n % 3));
-        if n % 97 == 0 {
+        if n.is_multiple_of(97) {
             key.insert(0, 0xff);
         }
         Bytes::from(key)
@@ -311,32 +311,32 @@ impl Life {
         }
         let missing = self.chance.in_range(0..=20);
         let exists = |lease: LeaseId| lease.0 != missing;
-        let trial = self.try_path(&ops, &exists);
         let checked = self.store.validate(&ops, Revision(self.newest), &exists);
-        let (model, replies, changes) = match trial {
-            Err(refusal) => return assert_eq!(checked, Err(refusal)),
-            Ok(trial) => trial,
+        let (replies, changes) = match self.model_path(&ops, &exists) {
+            Err(refusal) => {
+                self.model.roll_back(self.newest);
+                return assert_eq!(checked, Err(refusal));
+            }
+            Ok(done) => done,
         };
         assert_eq!(checked, Ok(changes));
         // The revision counts only if something changes; executing then has no effect either.
         let revision = self.newest + 1;
         let found = self.store.execute(&ops, Revision(revision));
         assert_eq!(without_headers(found), replies);
-        self.model = model;
         if changes {
             self.newest = revision;
             self.send_path(&ops);
         }
     }
 
-    /// The path on a copy of the model, refusals included.
-    #[expect(clippy::type_complexity, reason = "used in one place")]
-    fn try_path(
-        &self,
+    /// The path on the model. After a refusal some of it is done.
+    fn model_path(
+        &mut self,
         ops: &[(Sub, PathOp)],
         exists: &dyn Fn(LeaseId) -> bool,
-    ) -> Result<(Model, Vec<OpReply>, bool), Refusal> {
-        let mut model = self.model.clone();
+    ) -> Result<(Vec<OpReply>, bool), Refusal> {
+        let model = &mut self.model;
         let revision = self.newest + 1;
         let mut replies = Vec::new();
         let mut changes = false;
@@ -375,7 +375,7 @@ impl Life {
                 }
             });
         }
-        Ok((model, replies, changes))
+        Ok((replies, changes))
     }
 
     /// Sends the effects of a path: what each put left, what each deletion hit.
@@ -440,6 +440,8 @@ impl Life {
         let (request, at) = (self.range_request(), self.at());
         let reply = self.store.range(&request, at);
         let expected = self.model.range(&request, at.0);
+        let header = if at == Revision::NEWEST { self.store.newest() } else { at };
+        assert_eq!(reply.revision, header);
         assert_eq!(RangeReply { revision: Revision(0), ..reply }, expected, "{request:?} {at}");
     }
 
@@ -453,6 +455,19 @@ impl Life {
         let (compare, at) = (self.compare_request(), self.at());
         let expected = self.model.holds(&compare, at.0);
         assert_eq!(self.store.holds(&compare, at), expected, "{compare:?} at {at}");
+        // As two shards would answer it, one with the keys below `middle`.
+        let KeyRange { start, end } = compare.range.clone();
+        let middle = self.key();
+        let left_end = match &end {
+            RangeEnd::Single => return,
+            RangeEnd::Before(end) if *end < middle => end.clone(),
+            _ => middle.clone(),
+        };
+        let left = KeyRange { start: start.clone(), end: RangeEnd::Before(left_end) };
+        let right = KeyRange { start: start.max(middle), end };
+        let shares = [left, right]
+            .map(|range| self.store.holds_share(&Compare { range, ..compare.clone() }, at));
+        assert_eq!(combine(&compare, shares), expected, "{compare:?} at {at} in shares");
     }
 
     fn lease_keys(&mut self) {
@@ -667,15 +682,15 @@ fn live(seeds: std::ops::Range<u64>, keys: usize, steps: usize) {
 
 #[test]
 fn deep_histories_of_few_keys() {
-    live(100..250, 12, 4000);
+    live(100..200, 12, 4000);
 }
 
 #[test]
 fn some_keys() {
-    live(300..420, 120, 5000);
+    live(300..440, 120, 5000);
 }
 
 #[test]
 fn many_keys() {
-    live(500..510, 3000, 20_000);
+    live(500..515, 3000, 20_000);
 }

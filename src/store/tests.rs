@@ -1,1 +1,328 @@
-//! tbd
+//! What the model tests cannot say by name: worked cases, hostile bytes, costs.
+
+use bytes::Bytes;
+
+use crate::types::txn::PathOp;
+use crate::types::{
+    Compare, CompareOperand, CompareOperator, DeleteRangeRequest, KeyRange, LeaseId, OpReply,
+    PutRequest, RangeEnd, RangeRequest, Refusal, Revision, Sub,
+};
+
+use super::{CheckpointCursor, HashCursor, Share, Store, combine};
+
+const NEWEST: Revision = Revision::NEWEST;
+
+fn put(store: &mut Store, revision: i64, key: &str, value: &str) {
+    store.apply_put(Revision(revision), Sub(0), key.as_bytes(), value.as_bytes(), LeaseId::NONE);
+}
+
+fn delete(store: &mut Store, revision: i64, sub: u32, key: &'static str) {
+    let range = KeyRange::single(Bytes::from_static(key.as_bytes()));
+    let deleted = store.apply_delete_range(Revision(revision), Sub(sub), &range, 1);
+    deleted.expect("the key is there");
+}
+
+/// The state up to `upto`, in chunks of about `bytes`.
+fn chunks(store: &Store, upto: i64, bytes: usize) -> (Vec<Vec<u8>>, i64) {
+    let mut cursor = CheckpointCursor::new();
+    let mut chunks = Vec::new();
+    loop {
+        let mut chunk = Vec::new();
+        let done = store.checkpoint_slice(&mut cursor, Revision(upto), bytes, &mut chunk);
+        chunks.push(chunk);
+        if done {
+            return (chunks, cursor.compacted());
+        }
+    }
+}
+
+fn load(chunks: &[Vec<u8>], compacted: i64) -> Store {
+    let mut store = Store::new();
+    for chunk in chunks {
+        store.load_chunk(chunk).expect("a chunk of our own");
+    }
+    store.finish_load(compacted);
+    store
+}
+
+fn hash(store: &Store, at: i64) -> u32 {
+    let mut cursor = HashCursor::new(Revision(at));
+    store.hash_slice(&mut cursor, usize::MAX).expect("one slice is enough")
+}
+
+#[test]
+fn a_key_deleted_and_put_again_in_one_revision_begins_a_generation() {
+    let mut store = Store::new();
+    put(&mut store, 2, "k", "a");
+    put(&mut store, 3, "k", "b");
+    delete(&mut store, 4, 1, "k");
+    store.apply_put(Revision(4), Sub(7), b"k", b"c", LeaseId(5));
+
+    let kv = store.get(b"k", NEWEST).expect("put again");
+    assert_eq!((kv.create, kv.modified, kv.version, kv.lease), (4, 4, 1, LeaseId(5)));
+    assert_eq!(store.get(b"k", Revision(3)).expect("before").version, 2);
+    let changes = store.changes(&KeyRange::all(), Revision(3), Revision(4), 10);
+    let seen: Vec<_> = changes.iter().map(|c| (c.sub.0, c.put.is_some())).collect();
+    assert_eq!(seen, [(1, false), (7, true)]);
+
+    assert_eq!(store.roll_back(Revision(3)), 2);
+    assert_eq!(store.get(b"k", NEWEST).expect("as before").version, 2);
+    assert_eq!(store.lease_keys(LeaseId(5)).count(), 0);
+    assert_eq!(store.newest(), Revision(3));
+}
+
+#[test]
+fn an_empty_store_is_at_revision_one() {
+    let store = Store::new();
+    assert_eq!((store.newest(), store.compacted()), (Revision(1), -1));
+    assert_eq!(store.count(&KeyRange::all(), NEWEST), 0);
+    assert_eq!(store.range(&RangeRequest::of(KeyRange::all()), NEWEST).revision, Revision(1));
+    assert_eq!(hash(&store, 1), 0);
+    assert_eq!(store.size(), super::Size::default());
+}
+
+#[test]
+fn revisions_are_bounded_as_etcd_bounds_them() {
+    let mut store = Store::new();
+    let current = Revision(9);
+    assert_eq!(store.check_revision(-7, current), Ok(current));
+    assert_eq!(store.check_revision_in_txn(-1, current), Ok(NEWEST));
+    assert_eq!(store.check_revision_in_txn(-2, current), Err(Refusal::Compacted));
+    store.set_compaction(Revision(5));
+    store.set_compaction(Revision(3));
+    assert_eq!(store.compacted(), 5);
+    for (requested, outside, inside) in [
+        (0, Ok(current), Ok(NEWEST)),
+        (-1, Ok(current), Err(Refusal::Compacted)),
+        (4, Err(Refusal::Compacted), Err(Refusal::Compacted)),
+        (5, Ok(Revision(5)), Ok(Revision(5))),
+        (9, Ok(current), Ok(current)),
+        (10, Err(Refusal::FutureRevision), Err(Refusal::FutureRevision)),
+    ] {
+        assert_eq!(store.check_revision(requested, current), outside, "{requested}");
+        assert_eq!(store.check_revision_in_txn(requested, current), inside, "{requested} in txn");
+    }
+}
+
+#[test]
+fn a_path_sees_its_own_changes() {
+    let mut store = Store::new();
+    put(&mut store, 2, "a", "1");
+    let key = Bytes::from_static(b"a");
+    let read = || PathOp::Range(RangeRequest::of(KeyRange::all()));
+    let keep = PutRequest { ignore_value: true, ..PutRequest::of(key.clone(), Bytes::new()) };
+    let ops = [
+        (Sub(0), PathOp::Put(PutRequest::of(Bytes::from_static(b"b"), Bytes::from_static(b"2")))),
+        (Sub(1), read()),
+        (
+            Sub(2),
+            PathOp::DeleteRange(DeleteRangeRequest { range: KeyRange::single(key), prev_kv: true }),
+        ),
+        (Sub(3), read()),
+    ];
+    assert_eq!(store.validate(&ops, Revision(2), &|_| false), Ok(true));
+    let replies = store.execute(&ops, Revision(3));
+    let counts: Vec<i64> = replies
+        .iter()
+        .filter_map(|reply| match reply {
+            OpReply::Range(range) => Some(range.count),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counts, [2, 1]);
+    let mut after_deletion = ops[2..3].to_vec();
+    after_deletion.push((Sub(4), PathOp::Put(keep)));
+    let refused = store.validate(&after_deletion, Revision(3), &|_| false);
+    assert_eq!(refused, Err(Refusal::KeyNotFound));
+}
+
+#[test]
+fn a_missing_key_is_judged_only_if_no_shard_has_one() {
+    let compare = |operator, operand| Compare { range: KeyRange::all(), operator, operand };
+    let none = Share { matched: false, all_hold: true };
+    let good = Share { matched: true, all_hold: true };
+    let bad = Share { matched: true, all_hold: false };
+    let absent = compare(CompareOperator::Equal, CompareOperand::Version(0));
+    assert!(combine(&absent, [none, none]));
+    assert!(!combine(&absent, [none, bad]));
+    let present = compare(CompareOperator::Greater, CompareOperand::Version(0));
+    assert!(!combine(&present, [none]));
+    assert!(combine(&present, [none, good]));
+    let value = compare(CompareOperator::NotEqual, CompareOperand::Value(Bytes::new()));
+    assert!(!combine(&value, [none]), "a missing key has no value to differ");
+    assert!(!combine(&value, []));
+}
+
+#[test]
+#[should_panic(expected = "is final")]
+fn what_was_settled_is_not_rolled_back() {
+    let mut store = Store::new();
+    put(&mut store, 2, "k", "");
+    put(&mut store, 3, "k", "");
+    store.settle(Revision(3));
+    store.roll_back(Revision(2));
+}
+
+/// One key with a long history must not make a slice long.
+#[test]
+fn compaction_of_one_hot_key_goes_in_slices_too() {
+    let mut store = Store::new();
+    for revision in 2..10_002 {
+        put(&mut store, revision, "hot", "v");
+    }
+    store.set_compaction(Revision(10_001));
+    let mut versions = store.size().versions;
+    while !store.compact_slice(Revision(10_001), 100) {
+        let left = store.size().versions;
+        assert!(versions - left <= 100, "{} at once", versions - left);
+        versions = left;
+    }
+    assert_eq!(store.size().versions, 1);
+    assert!(store.size().held > store.size().in_use);
+    while !store.defragment_slice(1) {}
+    assert_eq!(store.size().held, store.size().in_use);
+}
+
+/// Found by the model tests: the tombstone behind the cut was compacted before the second slice,
+/// and what the first had written came to life.
+#[test]
+fn a_tombstone_compacted_behind_a_cut_key_still_counts() {
+    let mut store = Store::new();
+    put(&mut store, 2, "k", "old");
+    delete(&mut store, 3, 0, "k");
+    put(&mut store, 4, "z", "");
+    let mut cursor = CheckpointCursor::new();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    assert!(!store.checkpoint_slice(&mut cursor, Revision(4), 1, &mut first));
+    store.set_compaction(Revision(4));
+    while !store.compact_slice(Revision(4), 1) {}
+    assert!(store.checkpoint_slice(&mut cursor, Revision(4), 1 << 20, &mut second));
+    let loaded = load(&[first, second], cursor.compacted());
+    assert_eq!(loaded.get(b"k", NEWEST), None);
+    assert_eq!(loaded.count(&KeyRange::all(), NEWEST), 1);
+    assert_eq!(hash(&loaded, 4), hash(&store, 4));
+    assert_eq!(loaded.size().in_use, store.size().in_use);
+}
+
+fn some_history() -> Store {
+    let mut store = Store::new();
+    for revision in 2..200 {
+        let key = format!("/prefix/long/enough/{:02}", revision * 7 % 40);
+        if revision % 9 == 0 {
+            let range = KeyRange { start: Bytes::from(key), end: RangeEnd::Single };
+            store.delete_range(Revision(revision), Sub(0), &range, false);
+        } else {
+            put(&mut store, revision, &key, &"v".repeat(revision as usize % 11));
+        }
+    }
+    store
+}
+
+#[test]
+fn a_checkpoint_is_the_same_however_far_compaction_and_however_many_chunks() {
+    let (mut slow, mut fast) = (some_history(), some_history());
+    for store in [&mut slow, &mut fast] {
+        store.set_compaction(Revision(100));
+    }
+    while !fast.compact_slice(Revision(150), 7) {}
+    assert!(slow.size().versions > fast.size().versions);
+    let whole = chunks(&slow, 180, usize::MAX);
+    assert_eq!(whole, chunks(&fast, 180, usize::MAX));
+    assert_eq!(hash(&slow, 180), hash(&fast, 180));
+
+    let (pieces, compacted) = chunks(&slow, 180, 100);
+    assert!(pieces.len() > 20 && pieces.iter().all(|piece| piece.len() < 200));
+    let loaded = load(&pieces, compacted);
+    assert_eq!(chunks(&loaded, 180, usize::MAX), whole);
+    assert_eq!(hash(&loaded, 180), hash(&slow, 180));
+    let all = RangeRequest::of(KeyRange::all());
+    for at in 100..=180 {
+        let (left, right) = (loaded.range(&all, Revision(at)), slow.range(&all, Revision(at)));
+        assert_eq!(left.kvs, right.kvs, "at {at}");
+    }
+}
+
+#[test]
+fn bad_chunks_are_refused_and_cost_nothing() {
+    let (pieces, _) = chunks(&some_history(), 199, usize::MAX);
+    let good = &pieces[0];
+    let mut refused = 0;
+    for end in 0..good.len() {
+        refused += usize::from(Store::new().load_chunk(&good[..end]).is_err());
+    }
+    assert!(refused > good.len() * 9 / 10, "only cuts between groups can pass");
+    for at in 0..good.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut bad = good.clone();
+            bad[at] ^= flip;
+            let mut store = Store::new();
+            if store.load_chunk(&bad).is_ok() {
+                // What no check can notice makes another store, but a sound one.
+                store.finish_load(-1);
+                store.tree.assert_invariants();
+            }
+        }
+    }
+    let huge_count = [&1_u32.to_le_bytes()[..], &0x7fff_ffff_u32.to_le_bytes(), b"k"].concat();
+    let error = Store::new().load_chunk(&huge_count).expect_err("cut off");
+    assert_eq!((error.what, error.offset), ("cut off", 9));
+    let mut store = Store::new();
+    put(&mut store, 2, "k", "");
+    assert_eq!(store.load_chunk(good).expect_err("not new").what, "the store is not new");
+    let mut twice = load(&[], -1);
+    twice.load_chunk(good).expect("nothing was loaded before");
+    assert_eq!(twice.load_chunk(good).expect_err("again").what, "a key out of order");
+}
+
+#[test]
+fn a_deletion_that_would_hit_other_keys_is_noticed() {
+    let mut store = some_history();
+    let before = chunks(&store, 199, usize::MAX);
+    let count = store.count(&KeyRange::all(), NEWEST) as u64;
+    let wrong = store.apply_delete_range(Revision(200), Sub(0), &KeyRange::all(), count + 1);
+    let mismatch = wrong.expect_err("one too many");
+    assert_eq!(
+        mismatch.to_string(),
+        format!("a deletion of {} keys finds {count} here", count + 1)
+    );
+    assert_eq!(chunks(&store, 200, usize::MAX), before);
+}
+
+/// The tree through growth by tens of thousands of keys, in an order that levels, splits and
+/// merges everywhere, and back to nothing.
+#[test]
+fn the_tree_grows_and_shrinks() {
+    let mut store = Store::new();
+    let key = |i: i64| format!("/registry/things/{:016x}", i.wrapping_mul(0x1e37_79b9_7f4a_7c15));
+    let count = 30_000;
+    for i in 0..count {
+        put(&mut store, i + 2, &key(i), "v");
+        if i % 10_000 == 0 {
+            store.tree.assert_invariants();
+        }
+    }
+    store.tree.assert_invariants();
+    let half = KeyRange {
+        start: Bytes::from_static(b"/registry/things/4"),
+        end: RangeEnd::Before(Bytes::from_static(b"/registry/things/c")),
+    };
+    let request = RangeRequest::of(half.clone());
+    let in_half = store.range(&request, NEWEST).kvs.len() as i64;
+    assert_eq!(store.count(&half, NEWEST), in_half);
+    let last = Revision(count + 2);
+    let deleted = store.delete_range(last, Sub(0), &half, false).deleted;
+    assert_eq!(deleted, in_half);
+    assert_eq!(store.count(&KeyRange::all(), NEWEST), count - in_half);
+    assert_eq!(store.count(&half, Revision(count + 1)), in_half);
+    store.set_compaction(last.next());
+    while !store.compact_slice(last.next(), 1000) {}
+    store.tree.assert_invariants();
+    assert_eq!(store.size().versions as i64, count - in_half);
+    while !store.defragment_slice(500) {}
+    store.tree.assert_invariants();
+    store.delete_range(last.next(), Sub(0), &KeyRange::all(), false);
+    store.set_compaction(Revision(count + 4));
+    while !store.compact_slice(Revision(count + 4), 1000) {}
+    store.tree.assert_invariants();
+    assert_eq!((store.size().versions, store.size().in_use), (0, 0));
+}

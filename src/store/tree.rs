@@ -29,7 +29,7 @@ const LEAF_LOW: usize = LEAF_RECORDS / 4;
 /// The same for an inner node.
 const INNER_LOW: usize = INNER_CHILDREN / 4;
 /// A neighbour with fewer records than this takes some of a full leaf.
-const LEAF_ROOMY: usize = LEAF_RECORDS - 6;
+const LEAF_ROOMY: usize = LEAF_RECORDS * 3 / 4;
 
 /// Invariants: keys ascend; no node but a root leaf is empty; `live[i]` is the number of live
 /// records below child `i`.
@@ -264,7 +264,7 @@ impl Node {
                 for i in first..=last {
                     let part = part(range, i == first, i == last);
                     let grown = inner.children[i].modify_live(part, change);
-                    inner.live[i] = inner.live[i].strict_add_signed(grown);
+                    inner.live[i] = inner.live[i].checked_add_signed(grown).expect("counted");
                     growth += grown;
                 }
                 growth
@@ -476,7 +476,7 @@ impl Inner {
         let own = fences_of(&self.separators, i, fences);
         let mut done = self.children[i].upsert(key, own, change);
         match done.split.take() {
-            None => self.live[i] = self.live[i].strict_add_signed(done.growth),
+            None => self.live[i] = self.live[i].checked_add_signed(done.growth).expect("counted"),
             Some((separator, right)) => {
                 self.live[i] = self.children[i].live();
                 self.live.insert(i + 1, right.live());
@@ -557,7 +557,7 @@ impl Inner {
         let i = self.child_of(key);
         let own = fences_of(&self.separators, i, fences);
         let (result, growth, gone) = self.children[i].modify(key, own, change)?;
-        self.live[i] = self.live[i].strict_add_signed(growth);
+        self.live[i] = self.live[i].checked_add_signed(growth).expect("counted");
         if gone && self.children[i].is_low() && !self.absorb_right(i, fences) && i > 0 {
             self.absorb_right(i - 1, fences);
         }
