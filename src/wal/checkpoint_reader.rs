@@ -225,19 +225,27 @@ fn decode(bytes: &Bytes) -> Option<CheckpointHeader> {
     })
 }
 
-/// The checkpoints of a directory, newest first, and what a crash left there.
+/// What a directory of checkpoints holds.
+pub(super) struct CheckpointFiles {
+    /// Newest first.
+    pub published: Vec<(LogIndex, DiskPath)>,
+    /// What a crash left there.
+    pub temporary: Vec<DiskPath>,
+}
+
 pub(super) fn checkpoint_files(
     disk: &dyn ReadDisk,
     group: GroupId,
-) -> Result<(Vec<(LogIndex, DiskPath)>, Vec<DiskPath>), OpenError> {
+) -> Result<CheckpointFiles, OpenError> {
     let directory = checkpoint_directory(group);
     let names = list(disk, &directory)?;
     let path = |index| (index, checkpoint_path(&directory, index));
-    let mut found: Vec<_> =
+    let mut published: Vec<_> =
         names.iter().filter_map(|name| checkpoint_index(name)).map(path).collect();
-    found.sort_by(|one, other| other.0.cmp(&one.0));
+    published.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
     let left = names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX));
-    Ok((found, left.map(|name| format!("{directory}/{name}").into()).collect()))
+    let temporary = left.map(|name| format!("{directory}/{name}").into()).collect();
+    Ok(CheckpointFiles { published, temporary })
 }
 
 /// The newest checkpoint that is good from end to end, if there is any checkpoint. What is wrong
@@ -247,10 +255,10 @@ pub(super) fn newest_good<'d>(
     owner: Owner,
     damaged: &mut Vec<OpenError>,
 ) -> Result<(Option<CheckpointReader<'d>>, Checkpoints), OpenError> {
-    let (found, left) = checkpoint_files(disk, owner.group)?;
+    let files = checkpoint_files(disk, owner.group)?;
     let mut good = None;
     let (mut published, mut bad) = (Vec::new(), Vec::new());
-    for (index, path) in found {
+    for (index, path) in files.published {
         if good.is_some() {
             published.push(index);
             continue;
@@ -278,5 +286,5 @@ pub(super) fn newest_good<'d>(
     if good.is_none() && !damaged.is_empty() {
         return Err(damaged.swap_remove(0));
     }
-    Ok((good, Checkpoints::new(owner, published, left, bad)))
+    Ok((good, Checkpoints::new(owner, published, files.temporary, bad)))
 }

@@ -161,9 +161,9 @@ impl GroupFiles {
 
     /// The index and term of the newest good checkpoint.
     fn read_checkpoints(&mut self, disk: &dyn ReadDisk) -> Result<(LogIndex, Term), OpenError> {
-        let (files, _) = checkpoint_files(disk, self.group)?;
+        let files = checkpoint_files(disk, self.group)?;
         let mut newest = None;
-        for (index, path) in files {
+        for (index, path) in files.published {
             let mut file = CheckpointFile {
                 file: path.to_string(),
                 index,
