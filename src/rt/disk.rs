@@ -30,7 +30,7 @@ use slab::Slab;
 use super::disk_buffers::RegisteredBuffers;
 use super::disk_probe::{DiskMode, probe_disk};
 use super::disk_thread::{DiskThread, Ended, Job, Lane, Pace};
-use crate::limits::SHARDS_MAX;
+use crate::limits::{SEGMENT_BYTES, SHARDS_MAX};
 use crate::types::GroupId;
 use crate::wal::{AlignedBuf, DiskOp, DiskOutcome, DiskPath, OpId};
 
@@ -114,11 +114,13 @@ impl DiskRing {
         let ring = ring.or_else(|_| IoUring::new(RING_ENTRIES))?;
         let wake = duplicate(wake)?;
         ring.submitter().register_eventfd(wake.as_raw_fd())?;
-        let thread = |lane, rate| {
-            DiskThread::start(lane, root.to_path_buf(), mode, Pace::new(rate), wake.try_clone()?)
-        };
-        let segments = thread(Lane::Segments, settings.zero_bytes_per_second)?;
-        let checkpoints = thread(Lane::Checkpoints, settings.checkpoint_bytes_per_second)?;
+        let thread =
+            |lane, pace| DiskThread::start(lane, root.to_path_buf(), mode, pace, wake.try_clone()?);
+        // A new member's first segments are waited for.
+        let zeros = Pace::new(settings.zero_bytes_per_second, 4 * SEGMENT_BYTES);
+        let segments = thread(Lane::Segments, zeros)?;
+        let pace = Pace::new(settings.checkpoint_bytes_per_second, 0);
+        let checkpoints = thread(Lane::Checkpoints, pace)?;
         Ok(DiskRing {
             buffers: RegisteredBuffers::new(&ring),
             ring,

@@ -125,7 +125,7 @@ mod tests {
         let best = DiskMode { direct: true, dsync: true };
         assert_eq!(warning(root, best, 0xef53), None);
         let worst = DiskMode { direct: false, dsync: false };
-        let text = warning(root, worst, libc::TMPFS_MAGIC as i64).unwrap();
+        let text = warning(root, worst, VOLATILE[0]).unwrap();
         assert!(text.starts_with("the file system of /data: it is in memory"), "{text}");
         assert!(text.contains("no O_DIRECT") && text.contains("no RWF_DSYNC"), "{text}");
     }

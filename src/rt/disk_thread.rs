@@ -109,17 +109,22 @@ impl Drop for DiskThread {
 /// Keeps to a number of bytes per second by sleeping.
 pub(super) struct Pace {
     bytes_per_second: u64,
+    /// Bytes that cost nothing: at the start there is nobody to spare.
+    credit: u64,
     /// When the bytes so far are paid for.
     paid: Option<Instant>,
 }
 
 impl Pace {
-    pub fn new(bytes_per_second: u64) -> Pace {
-        Pace { bytes_per_second: bytes_per_second.max(1), paid: None }
+    pub fn new(bytes_per_second: u64, credit: u64) -> Pace {
+        Pace { bytes_per_second: bytes_per_second.max(1), credit, paid: None }
     }
 
     /// When to go on after writing `bytes` that were begun at `now`.
     fn after(&mut self, bytes: u64, now: Instant) -> Instant {
+        let free = bytes.min(self.credit);
+        self.credit -= free;
+        let bytes = bytes - free;
         let cost = Duration::from_nanos(
             (u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second)) as u64,
         );
@@ -370,8 +375,11 @@ mod tests {
 
     #[test]
     fn pace_pays_for_what_was_written_and_forgives_what_was_idle() {
-        let mut pace = Pace::new(1000);
+        let mut pace = Pace::new(1000, 300);
         let start = Instant::now();
+        assert_eq!(pace.after(200, start), start);
+        assert_eq!(pace.after(600, start), start + Duration::from_millis(500));
+        let start = start + Duration::from_secs(5);
         assert_eq!(pace.after(500, start), start + Duration::from_millis(500));
         assert_eq!(pace.after(500, start), start + Duration::from_secs(1));
         let later = start + Duration::from_secs(10);

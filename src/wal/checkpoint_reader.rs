@@ -186,6 +186,21 @@ fn check_owner(bytes: &[u8], owner: &Owner, path: &str) -> Result<(), OpenError>
     Err(OpenError::Foreign { file: path.to_string(), what })
 }
 
+/// Whose checkpoint this says it is; its checksum is not yet checked.
+pub(super) fn owner_of(disk: &dyn ReadDisk, path: &str) -> Result<Owner, OpenError> {
+    let fixed = Window::default().get(disk, path, len(disk, path)?, 0, HEADER_BYTES)?;
+    if fixed.len() < HEADER_BYTES {
+        let (file, what) = (path.to_string(), "this is no checkpoint".to_string());
+        return Err(Damage { file, offset: 0, what }.into());
+    }
+    Ok(Owner {
+        cluster: ClusterId(get_u64(&fixed, HEADER_CLUSTER_AT)),
+        member: MemberId(get_u64(&fixed, HEADER_MEMBER_AT)),
+        group: GroupId(get_u16(&fixed, HEADER_GROUP_AT)),
+        salt: 0,
+    })
+}
+
 /// The fields of a header whose checksum is right; `None` if its lists do not fill it exactly.
 fn decode(bytes: &Bytes) -> Option<CheckpointHeader> {
     let opens = get_u32(bytes, HEADER_OPENS_AT) as usize;
@@ -210,19 +225,27 @@ fn decode(bytes: &Bytes) -> Option<CheckpointHeader> {
     })
 }
 
-/// The checkpoints of a directory, newest first, and what a crash left there.
+/// What a directory of checkpoints holds.
+pub(super) struct CheckpointFiles {
+    /// Newest first.
+    pub published: Vec<(LogIndex, DiskPath)>,
+    /// What a crash left there.
+    pub temporary: Vec<DiskPath>,
+}
+
 pub(super) fn checkpoint_files(
     disk: &dyn ReadDisk,
     group: GroupId,
-) -> Result<(Vec<(LogIndex, DiskPath)>, Vec<DiskPath>), OpenError> {
+) -> Result<CheckpointFiles, OpenError> {
     let directory = checkpoint_directory(group);
     let names = list(disk, &directory)?;
     let path = |index| (index, checkpoint_path(&directory, index));
-    let mut found: Vec<_> =
+    let mut published: Vec<_> =
         names.iter().filter_map(|name| checkpoint_index(name)).map(path).collect();
-    found.sort_by(|one, other| other.0.cmp(&one.0));
+    published.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
     let left = names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX));
-    Ok((found, left.map(|name| format!("{directory}/{name}").into()).collect()))
+    let temporary = left.map(|name| format!("{directory}/{name}").into()).collect();
+    Ok(CheckpointFiles { published, temporary })
 }
 
 /// The newest checkpoint that is good from end to end, if there is any checkpoint. What is wrong
@@ -232,10 +255,10 @@ pub(super) fn newest_good<'d>(
     owner: Owner,
     damaged: &mut Vec<OpenError>,
 ) -> Result<(Option<CheckpointReader<'d>>, Checkpoints), OpenError> {
-    let (found, left) = checkpoint_files(disk, owner.group)?;
+    let files = checkpoint_files(disk, owner.group)?;
     let mut good = None;
     let (mut published, mut bad) = (Vec::new(), Vec::new());
-    for (index, path) in found {
+    for (index, path) in files.published {
         if good.is_some() {
             published.push(index);
             continue;
@@ -263,5 +286,5 @@ pub(super) fn newest_good<'d>(
     if good.is_none() && !damaged.is_empty() {
         return Err(damaged.swap_remove(0));
     }
-    Ok((good, Checkpoints::new(owner, published, left, bad)))
+    Ok((good, Checkpoints::new(owner, published, files.temporary, bad)))
 }

@@ -315,6 +315,21 @@ fn a_lost_first_write_of_the_last_segment_is_noticed() {
     assert!(damage.what.contains("batch 8 is bad or missing, but batch 9 is whole"), "{damage}");
 }
 
+/// What the chain is for: without it the same disk opens, and acknowledged entries are gone.
+#[cfg(feature = "teeth")]
+#[test]
+fn without_the_chain_a_lost_write_cuts_the_log_silently() {
+    let mut disk = FakeDisk::default();
+    filled(&mut disk, 9, 100);
+    put(&mut disk, FIRST, 4, &[0; 4096]);
+    assert_eq!(damage(&disk).offset, 4 * 4096);
+    let mut reader = Reader::open(&disk, config().without_chain(), Default::default()).unwrap();
+    let mut items = Vec::new();
+    while reader.next_batch(&mut items).unwrap() {}
+    assert_eq!(indexes(&items), [1, 2, 3]);
+    reader.finish().unwrap();
+}
+
 #[test]
 fn a_misdirected_write_is_noticed() {
     let mut disk = FakeDisk::default();
