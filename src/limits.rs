@@ -39,6 +39,15 @@ pub const MAILBOX_BATCHES_MAX: usize = 1 << 10;
 /// Payload bytes of a frame beyond `--max-request-bytes`: etcd's allowance for gRPC.
 pub const REQUEST_OVERHEAD_BYTES: usize = 512 << 10;
 
+/// Levels of nested txns in a request, the outermost counted. etcd's own bound is that each level
+/// takes from the budget of `--max-txn-ops`; prost stops at about 50.
+pub const TXN_DEPTH_MAX: usize = 40;
+
+/// Operations and compares of a txn with all that is nested in it, both branches, or four times
+/// `--max-txn-ops` if that is more. etcd bounds each level only, which lets a small request unfold
+/// to a hundred times its size in memory.
+pub const TXN_OPS_TOTAL_MAX: usize = 1 << 14;
+
 /// Keys that one slice of compaction visits before traffic goes on.
 pub const COMPACTION_SLICE_KEYS: usize = 512;
 
