@@ -54,13 +54,47 @@ pub const COMPACTION_SLICE_KEYS: usize = 512;
 /// Bytes that one slice of a checkpoint writes before traffic goes on.
 pub const CHECKPOINT_SLICE_BYTES: usize = 64 << 10;
 
+/// Bytes of a checkpoint that may wait for the disk, beyond one chunk.
+pub const CHECKPOINT_BUFFER_BYTES_MAX: usize = 1 << 20;
+
 /// Log bytes of a group after which it takes a checkpoint.
 pub const CHECKPOINT_LOG_BYTES: u64 = 512 << 20;
 
 /// Bytes of one log segment.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Bytes of records after which a batch of the log takes no more.
+pub const LOG_BATCH_BYTES_MAX: usize = 1 << 20;
+
 /// Entries (and their bytes) that a group keeps in memory for slow followers after a checkpoint.
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
 /// See [`LOG_TAIL_ENTRIES`].
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// Entries of the control group after which it takes a checkpoint.
+pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
+
+/// Request bytes that one round may carry, but for a single larger request.
+pub const ROUND_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single
+/// entry may be larger.
+pub const APPEND_BYTES_MAX: u64 = 1 << 20;
+/// See [`APPEND_BYTES_MAX`].
+pub const COMMITTED_BYTES_MAX: u64 = 4 << 20;
+
+/// Appends to one follower that it has not answered.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
+
+// raft-rs asks for it.
+const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
+
+/// Log lines that may wait for the writing thread.
+pub const LOG_LINES_MAX: usize = 1 << 14;
+
+/// Bytes of frames that a client connection gathers before callers wait.
+pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+/// Messages that a stream of a client may have received and not yet taken; above it its connection
+/// is not read from.
+pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;

@@ -17,7 +17,7 @@ use crate::limits::CORE_REQUESTS_MAX;
 use crate::member::{Answer, Service, Ticket};
 use crate::protocol::convert::HeaderFields;
 use crate::rt::{self, InboxSender, Notify, OpenInbox};
-use crate::types::{CoreId, Nanos, Refusal, Request};
+use crate::types::{CoreId, Nanos, Refusal, Request, Term};
 
 /// The connections of one core.
 ///
@@ -95,9 +95,9 @@ impl Front {
         }
     }
 
-    /// What answers say about the member from now on.
-    pub fn set_header(&self, header: HeaderFields) {
-        self.header.set(header);
+    /// The control group's term, as answers show it from now on.
+    pub fn set_term(&self, raft_term: Term) {
+        self.header.set(HeaderFields { raft_term, ..self.header.get() });
     }
 
     pub(super) fn header(&self) -> HeaderFields {

@@ -1,0 +1,59 @@
+//! The client for callers without async: the same methods, each waiting for its answer.
+
+use futures_lite::future::block_on;
+
+use super::{Error, Method, Options};
+use crate::protocol::pb::etcdserverpb as pb;
+
+/// A [`super::Client`] whose calls block the thread.
+#[derive(Clone)]
+pub struct Client(super::Client);
+
+impl Client {
+    /// See [`super::Client::connect`].
+    pub fn connect(options: Options) -> Result<Client, Error> {
+        block_on(super::Client::connect(options)).map(Client)
+    }
+
+    /// See [`super::Client::lazy`].
+    pub fn lazy(options: Options) -> Result<Client, Error> {
+        super::Client::lazy(options).map(Client)
+    }
+
+    /// The async client, which shares all connections.
+    pub fn inner(&self) -> &super::Client {
+        &self.0
+    }
+
+    /// See [`super::Client::unary`].
+    pub fn unary<Req, Resp>(&self, method: impl Into<Method>, request: &Req) -> Result<Resp, Error>
+    where
+        Req: prost::Message,
+        Resp: prost::Message + Default,
+    {
+        block_on(self.0.unary(method, request))
+    }
+
+    pub fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
+        block_on(self.0.range(request))
+    }
+
+    pub fn put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Error> {
+        block_on(self.0.put(request))
+    }
+
+    pub fn delete_range(
+        &self,
+        request: pb::DeleteRangeRequest,
+    ) -> Result<pb::DeleteRangeResponse, Error> {
+        block_on(self.0.delete_range(request))
+    }
+
+    pub fn txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
+        block_on(self.0.txn(request))
+    }
+
+    pub fn compact(&self, request: pb::CompactionRequest) -> Result<pb::CompactionResponse, Error> {
+        block_on(self.0.compact(request))
+    }
+}

@@ -1,0 +1,266 @@
+//! gRPC over HTTP/2, as etcd speaks it.
+//!
+//! One [`Connection`] carries many calls at once; a task on the connection thread moves its bytes.
+//! A [`Call`] is one HTTP/2 stream: messages up, headers, messages down, trailers. Dropping it
+//! before the end resets the stream, which is gRPC's way to cancel.
+
+mod status;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_executor::Task;
+use async_io::Timer;
+use bytes::{Bytes, BytesMut};
+use futures_lite::FutureExt;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
+use http::{HeaderValue, Request, Uri};
+
+use super::endpoint::Endpoint;
+use super::socket::{Socket, TokioSocket};
+use super::{Error, executor};
+use crate::protocol::grpc::{MessageReader, encode_message};
+use crate::protocol::status::Status;
+
+/// Bytes that the server may send ahead on one stream, and on all of them together.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// One HTTP/2 connection to one endpoint.
+pub(super) struct Connection {
+    endpoint: Arc<Endpoint>,
+    authority: String,
+    requests: SendRequest<Bytes>,
+    ended: Arc<AtomicBool>,
+    message_bytes_max: usize,
+    /// Moves the bytes; dropped with the connection.
+    _driver: Task<()>,
+}
+
+impl Connection {
+    /// Dials and shakes hands within `timeout`.
+    pub(super) async fn open(
+        endpoint: &Arc<Endpoint>,
+        timeout: Duration,
+        message_bytes_max: usize,
+    ) -> Result<Connection, Error> {
+        let failed = |reason: String| Error::Connect { endpoint: endpoint.text.clone(), reason };
+        let started = Instant::now();
+        let socket = Socket::dial(endpoint, timeout).await?;
+        let handshake = async {
+            h2::client::Builder::new()
+                .initial_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .enable_push(false)
+                .handshake::<_, Bytes>(TokioSocket(socket))
+                .await
+                .map_err(|error| failed(error.to_string()))
+        };
+        let late = async {
+            Timer::after(timeout.saturating_sub(started.elapsed())).await;
+            Err(failed("the HTTP/2 handshake timed out".to_owned()))
+        };
+        let (requests, connection) = handshake.or(late).await?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let marker = Arc::clone(&ended);
+        let driver = executor::spawn(async move {
+            // Every call under way is told the reason by its own stream.
+            let _ = connection.await;
+            marker.store(true, Ordering::Release);
+        })
+        .map_err(|error| failed(error.to_string()))?;
+        Ok(Connection {
+            endpoint: Arc::clone(endpoint),
+            authority: endpoint.authority(),
+            requests,
+            ended,
+            message_bytes_max,
+            _driver: driver,
+        })
+    }
+
+    /// Whether new calls can still be made on it.
+    pub(super) fn is_live(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
+    }
+
+    /// Begins a call; waits while the server allows no further stream.
+    pub(super) async fn open_call(
+        self: &Arc<Self>,
+        path: &'static str,
+        token: Option<&str>,
+        deadline: Option<Instant>,
+    ) -> Result<Call, Error> {
+        let request = self.request_head(path, token, deadline)?;
+        let unsent = |error: h2::Error| self.lost(&error, false);
+        let mut requests = self.requests.clone().ready().await.map_err(unsent)?;
+        let (response, upstream) = requests.send_request(request, false).map_err(unsent)?;
+        Ok(Call {
+            connection: Arc::clone(self),
+            upstream,
+            response: Some(response),
+            downstream: None,
+            reader: MessageReader::new(self.message_bytes_max),
+            ended: false,
+        })
+    }
+
+    fn request_head(
+        &self,
+        path: &'static str,
+        token: Option<&str>,
+        deadline: Option<Instant>,
+    ) -> Result<Request<()>, Error> {
+        let invalid = |error: http::Error| {
+            Error::Invalid(format!("request to {}: {error}", self.endpoint.text))
+        };
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(self.authority.as_str())
+            .path_and_query(path)
+            .build()
+            .map_err(invalid)?;
+        let mut request =
+            Request::post(uri).version(http::Version::HTTP_2).body(()).map_err(invalid)?;
+        let headers = request.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        let agent = concat!("braid/", env!("CARGO_PKG_VERSION"));
+        headers.insert("user-agent", HeaderValue::from_static(agent));
+        headers.insert("client-api-version", HeaderValue::from_static("3.7"));
+        if let Some(token) = token {
+            let token = HeaderValue::from_str(token)
+                .map_err(|_| Error::Invalid("the token is not a header value".to_owned()))?;
+            headers.insert("token", token);
+        }
+        if let Some(deadline) = deadline {
+            let left = status::timeout(deadline.saturating_duration_since(Instant::now()));
+            let left = HeaderValue::try_from(left).expect("digits and a letter are a header value");
+            headers.insert("grpc-timeout", left);
+        }
+        Ok(request)
+    }
+
+    /// What an HTTP/2 error means for a call. `sent` is what the caller knows; the peer may say
+    /// that it has not looked at the request.
+    fn lost(&self, error: &h2::Error, sent: bool) -> Error {
+        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        if error.is_io() || error.is_go_away() {
+            self.ended.store(true, Ordering::Release);
+        }
+        Error::Lost {
+            endpoint: self.endpoint.text.clone(),
+            reason: error.to_string(),
+            sent: sent && !refused,
+        }
+    }
+
+    fn broken(&self, reason: impl Into<String>) -> Error {
+        Error::Protocol { endpoint: self.endpoint.text.clone(), reason: reason.into() }
+    }
+}
+
+/// One call under way.
+pub(super) struct Call {
+    connection: Arc<Connection>,
+    upstream: SendStream<Bytes>,
+    response: Option<ResponseFuture>,
+    downstream: Option<RecvStream>,
+    reader: MessageReader,
+    ended: bool,
+}
+
+impl Call {
+    /// Sends one message, the last one if `end`; waits for the server's window.
+    pub(super) async fn send(
+        &mut self,
+        message: &impl prost::Message,
+        end: bool,
+    ) -> Result<(), Error> {
+        let mut rest = BytesMut::new();
+        let written = encode_message(&mut rest, |out| {
+            message.encode(out).expect("a BytesMut grows");
+        });
+        written.map_err(refused)?;
+        let mut rest = rest.freeze();
+        while !rest.is_empty() {
+            self.upstream.reserve_capacity(rest.len());
+            if self.upstream.capacity() == 0 {
+                match poll_fn(|cx| self.upstream.poll_capacity(cx)).await {
+                    Some(Ok(_)) => continue,
+                    Some(Err(error)) => return Err(self.connection.lost(&error, true)),
+                    // The server ended the stream early: its answer says why.
+                    None => return Ok(()),
+                }
+            }
+            let piece = rest.split_to(rest.len().min(self.upstream.capacity()));
+            let last = end && rest.is_empty();
+            let sent = self.upstream.send_data(piece, last);
+            sent.map_err(|error| self.connection.lost(&error, true))?;
+        }
+        Ok(())
+    }
+
+    /// Says that no further message comes.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        let sent = self.upstream.send_data(Bytes::new(), true);
+        sent.map_err(|error| self.connection.lost(&error, true))
+    }
+
+    /// The next message of the answer; `None` when it ended well.
+    ///
+    /// A future that is dropped before it is ready loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let result = self.next_message().await;
+        self.ended = !matches!(result, Ok(Some(_)));
+        result
+    }
+
+    async fn next_message(&mut self) -> Result<Option<Bytes>, Error> {
+        let connection = &self.connection;
+        let lost = |error| connection.lost(&error, true);
+        // Awaited in place: a caller may drop this future and ask again.
+        if let Some(response) = &mut self.response {
+            let head = response.await;
+            self.response = None;
+            let (head, downstream) = head.map_err(lost)?.into_parts();
+            if let Some(outcome) = status::outcome(&head.headers) {
+                return outcome.map(|()| None);
+            }
+            if head.status != http::StatusCode::OK {
+                return Err(status::of_http(head.status, &connection.endpoint.text));
+            }
+            self.downstream = Some(downstream);
+        }
+        let Some(downstream) = &mut self.downstream else {
+            return Err(connection.broken("reading of the answer was broken off before"));
+        };
+        loop {
+            let message = self.reader.next_message(None).map_err(refused)?;
+            if message.is_some() {
+                return Ok(message);
+            }
+            let Some(piece) = downstream.data().await else { break };
+            let piece = piece.map_err(lost)?;
+            downstream.flow_control().release_capacity(piece.len()).map_err(lost)?;
+            self.reader.push(piece);
+        }
+        let trailers = downstream.trailers().await.map_err(lost)?;
+        match trailers.as_ref().and_then(status::outcome) {
+            Some(Ok(())) => self.reader.finish().map(|()| None).map_err(refused),
+            Some(Err(error)) => Err(error),
+            None => Err(connection.broken("the answer ended without a grpc-status")),
+        }
+    }
+}
+
+/// What is wrong with a message itself.
+fn refused(status: Status) -> Error {
+    Error::Status { code: status.code, message: status.message.into_owned() }
+}

@@ -1,0 +1,59 @@
+//! What a caller may choose about a client.
+
+use std::time::Duration;
+
+/// The protocol spoken on a connection; the messages are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Braid's own frames: `proto/FRAMES.md`.
+    #[default]
+    Frames,
+    /// etcd's gRPC, served by etcd and by Braid.
+    Grpc,
+}
+
+/// How a client reaches its cluster and how long it tries.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Tried in turn: the first that answers serves until it fails.
+    pub endpoints: Vec<String>,
+    pub transport: Transport,
+    /// For one connection to one endpoint.
+    pub dial_timeout: Duration,
+    /// For one request, connecting and retries included. `None` waits as long as it takes.
+    pub request_timeout: Option<Duration>,
+    /// Sent with every request, as `Authenticate` returned it.
+    pub token: Option<String>,
+    /// How often one request is tried at most, counting the first.
+    pub attempts_max: u32,
+    /// Bytes of one request message at most; a larger one is not sent.
+    pub request_bytes_max: usize,
+    /// Bytes of one answer message at most.
+    pub answer_bytes_max: usize,
+    /// Frames only: keep one connection per core of the server and send a request on one key to
+    /// the core that owns it.
+    pub core_connections: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            endpoints: vec!["127.0.0.1:2379".to_owned()],
+            transport: Transport::Frames,
+            dial_timeout: Duration::from_secs(2),
+            request_timeout: Some(Duration::from_secs(5)),
+            token: None,
+            attempts_max: 100,
+            request_bytes_max: 2 << 20,
+            answer_bytes_max: i32::MAX as usize,
+            core_connections: true,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults with these endpoints.
+    pub fn endpoints<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Options {
+        Options { endpoints: endpoints.into_iter().map(Into::into).collect(), ..Options::default() }
+    }
+}

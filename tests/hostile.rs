@@ -1,0 +1,59 @@
+//! Hostile bytes on the client port: the server stays alive, keeps serving others, and holds no
+//! more memory than it should.
+//!
+//! Each test has a server and a witness, a well-behaved client that reads its own writes all the
+//! while. After every attack the server must be alive, the witness must get on, and the resident
+//! memory must be below a generous bound.
+
+mod common;
+mod hostile {
+    pub mod frames;
+    pub mod http;
+    pub mod victim;
+}
+mod wire;
+
+use hostile::victim::Victim;
+
+#[test]
+fn frames_of_a_hostile_peer() {
+    if common::program().is_etcd() {
+        return;
+    }
+    let mut victim = Victim::start();
+    victim.survives("random bytes", hostile::frames::random_bytes);
+    victim.survives("a first byte of no protocol", hostile::frames::bad_magic);
+    victim.survives("truncated frames", hostile::frames::truncated);
+    victim.survives("every bit of a frame flipped", hostile::frames::bit_flips);
+    victim.survives("lengths above the limit", hostile::frames::oversized);
+    victim.survives("breaches of the protocol", hostile::frames::breaches);
+    victim.survives("payloads that are no message", hostile::frames::garbage_messages);
+    victim.survives("a preface byte by byte", hostile::frames::trickle);
+    victim.survives("silent connections", hostile::frames::silent_connections);
+    victim.survives("connections that come and go", hostile::frames::churn);
+    victim.survives("claims of long payloads", hostile::frames::claims);
+    victim.survives("requests whose answers nobody reads", hostile::frames::unread_answers);
+    victim.survives("pings whose answers nobody reads", hostile::frames::unread_pings);
+    victim.stops_as_asked();
+}
+
+#[test]
+fn http_of_a_hostile_peer() {
+    let mut victim = Victim::start();
+    victim.survives("HTTP/2 frames of random bytes", hostile::http::random_frames);
+    victim.survives("rapid reset", hostile::http::rapid_reset);
+    victim.survives("streams without an end", hostile::http::many_streams);
+    victim.survives("endless CONTINUATION", hostile::http::continuation_flood);
+    victim.survives("a large header list", hostile::http::large_headers);
+    victim.survives("a header table bomb", hostile::http::table_bomb);
+    victim.survives("SETTINGS flood", hostile::http::settings_flood);
+    victim.survives("PING flood", hostile::http::ping_flood);
+    victim.survives("empty DATA flood", hostile::http::empty_data);
+    victim.survives("PRIORITY and WINDOW_UPDATE flood", hostile::http::priority_flood);
+    victim.survives("answers without window", hostile::http::no_window);
+    victim.survives("gRPC messages that lie", hostile::http::lying_messages);
+    victim.survives("a slow preface", hostile::http::slow_preface);
+    victim.survives("HTTP/1 garbage", hostile::http::http1_garbage);
+    victim.survives("an HTTP/1 header without an end", hostile::http::http1_endless_header);
+    victim.stops_as_asked();
+}
