@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::inbox::{InboxFull, InboxSender};
 use crate::types::CoreId;
@@ -280,7 +280,12 @@ impl<M: From<Accepted>> Accepting<M> {
     fn accept_ready(&self, listener: usize, stop: &mut [libc::pollfd]) -> io::Result<()> {
         while self.counts.total() < self.settings.open_max && !self.stopped() {
             let fd = match self.listeners[listener].socket.accept() {
-                Ok((stream, _)) => OwnedFd::from(stream),
+                Ok((stream, _)) => {
+                    // A peer that vanished without a word is noticed within minutes. That the
+                    // socket refuses is no reason to refuse the connection.
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive());
+                    OwnedFd::from(stream)
+                }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return Ok(()),
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
@@ -308,6 +313,12 @@ impl<M: From<Accepted>> Accepting<M> {
             poll(stop, Some(FULL_PAUSE));
         }
     }
+}
+
+/// As Go sets it: a probe after 15 s of silence, every 15 s, nine times.
+fn keepalive() -> TcpKeepalive {
+    let period = Duration::from_secs(15);
+    TcpKeepalive::new().with_time(period).with_interval(period).with_retries(9)
 }
 
 /// Waits until one of the descriptors is ready, forever without a timeout.

@@ -66,9 +66,8 @@ impl Doorbell {
             loop {
                 let read = file.read_at(0, mem::size_of::<u64>()).await;
                 read.expect("an eventfd can be read");
-                // From here on a ring writes the eventfd again. What was handed over before (the swap
-                // reads the last ring, so it synchronizes with it) is
-                // seen by whoever `notify` wakes.
+                // From here on a ring writes the eventfd again. The swap reads the last ring, so
+                // what its ringer handed over before is seen by whoever `notify` wakes.
                 rung.rung.swap(false, Ordering::SeqCst);
                 super::executor::active();
                 notify.notify();

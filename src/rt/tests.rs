@@ -157,3 +157,23 @@ fn measure_round_trip_between_two_cores() {
     let settings = ExecutorSettings { spin: Duration::from_micros(spin), ..settings() };
     start(&settings, vec![a, b]).expect("executors").join().expect("no panic");
 }
+
+/// Prints what two executors cost that have nothing to do; run with `--ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn measure_idle_cpu() {
+    fn cpu() -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is valid for writes.
+        unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+    const SECONDS: u32 = 10;
+    let body = || async {
+        sleep(Duration::from_secs(1)).await;
+        let before = cpu();
+        sleep(Duration::from_secs(u64::from(SECONDS))).await;
+        println!("two idle executors: {:?} of CPU per second", (cpu() - before) / SECONDS);
+    };
+    start(&settings(), vec![body, body]).expect("executors").join().expect("no panic");
+}

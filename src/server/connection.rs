@@ -110,7 +110,7 @@ async fn speak_frames(
     let inbox = &front.cores[usize::from(hand_over.core.0)];
     let handed = HandedOver { fd: hand_over.fd, input: hand_over.input, open };
     if inbox.send(Delivery::HandedOver(handed)).is_err() {
-        tracing::warn!(core = %hand_over.core, "a connection was dropped: the core's inbox is full");
+        tracing::warn!(core = %hand_over.core, "connection dropped: the core's inbox is full");
     }
     Ok(())
 }

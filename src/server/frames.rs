@@ -24,7 +24,7 @@ use rustc_hash::FxHashMap;
 
 use super::front::Front;
 use super::meters::{Gauge, add};
-use super::range_stream;
+use super::range_stream::RangeStream;
 use super::waiters::Waiter;
 use crate::limits::{CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, REQUEST_OVERHEAD_BYTES};
 use crate::member::{Answer, Ticket};
@@ -457,20 +457,20 @@ impl Session {
         method: Method,
         request: Request,
     ) -> Result<(), Refusal> {
-        let mut parts = range_stream::start(&self.front, request, None).await?;
-        let header = self.front.header();
+        let mut ranging = RangeStream::new(request, None)?;
+        let bytes_aimed = self.front.settings.request_bytes_max;
         loop {
             self.drained
                 .until(|| self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2)
                 .await;
-            let mut part = BytesMut::new();
-            let is_last = parts.encode_next(&header, &mut part);
-            let flags = if is_last { Flags::END } else { Flags::NONE };
-            self.send(stream, method, flags, |out| out.extend_from_slice(&part));
-            if is_last {
+            let part = ranging.next(&self.front).await?;
+            let flags = if part.is_last { Flags::END } else { Flags::NONE };
+            self.send(stream, method, flags, |out| {
+                ranging.encode(&self.front, &part, bytes_aimed, out);
+            });
+            if part.is_last {
                 return Ok(());
             }
-            rt::yield_now().await;
         }
     }
 

@@ -52,3 +52,10 @@ impl RangeStreamParts {
         is_last
     }
 }
+
+/// Appends one part of an answer that is read part by part: the keys of `reply`, and with a header
+/// also everything that only the last part has.
+pub fn encode_range_part(header: Option<&HeaderFields>, reply: &RangeReply, out: &mut BytesMut) {
+    let last = header.map(|header| (Stamp::Full(header), reply));
+    hot::range_stream(last, &reply.kvs, out);
+}

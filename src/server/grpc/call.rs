@@ -30,7 +30,7 @@ use crate::protocol::status::{self, Status, code};
 use crate::rt::{self, WaitList};
 use crate::server::front::Front;
 use crate::server::meters::add;
-use crate::server::range_stream;
+use crate::server::range_stream::RangeStream;
 use crate::server::waiters::Waiter;
 use crate::types::{Nanos, Refusal, Reply, Request};
 
@@ -458,11 +458,15 @@ async fn stream_range(
     request: Request,
     mut respond: SendResponse<Payload>,
 ) {
-    let asking = async { Some(range_stream::start(&link.front, request, deadline).await) };
-    let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
     let meters = link.front.meters();
-    let mut parts = match futures_lite::future::or(asking, reset).await {
-        Some(Ok(parts)) => parts,
+    let mut ranging = match RangeStream::new(request, deadline) {
+        Ok(ranging) => ranging,
+        Err(refusal) => return refuse(&link, Some(method), respond, &status::of(&refusal)),
+    };
+    let first = async { Some(ranging.next(&link.front).await) };
+    let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
+    let mut part = match futures_lite::future::or(first, reset).await {
+        Some(Ok(part)) => part,
         Some(Err(refusal)) => {
             return refuse(&link, Some(method), respond, &status::of(&refusal));
         }
@@ -471,32 +475,31 @@ async fn stream_range(
     let Ok(mut stream) = respond.send_response(head::begin(), false) else {
         return meters.handled(method, code::CANCELED);
     };
-    let header = link.front.header();
-    loop {
+    let bytes_aimed = link.front.settings.request_bytes_max;
+    let end = loop {
         link.drained.until(|| link.owed.get() < CONNECTION_OUTPUT_BYTES_MAX).await;
         if !has_window(&mut stream).await {
-            return meters.handled(method, code::CANCELED);
+            break None;
         }
-        let mut is_last = false;
-        let part = encode(&link, |out| is_last = parts.encode_next(&header, out));
-        let sent = match part {
-            Ok(bytes) => stream.send_data(Payload::new(&link, bytes), false).is_ok(),
-            Err(status) => {
-                meters.handled(method, status.code);
-                let _ = stream.send_trailers(head::end(&status));
-                return;
-            }
+        let sent = match encode(&link, |out| ranging.encode(&link.front, &part, bytes_aimed, out)) {
+            Ok(bytes) => stream.send_data(Payload::new(&link, bytes), false),
+            Err(status) => break Some(status),
         };
+        if sent.is_err() {
+            break None;
+        }
         link.wire.pings.borrow_mut().forgive();
-        if !sent {
-            return meters.handled(method, code::CANCELED);
+        if part.is_last {
+            break Some(Status::new(code::OK, ""));
         }
-        if is_last {
-            meters.handled(method, code::OK);
-            let _ = stream.send_trailers(head::end_ok());
-            return;
-        }
-        rt::yield_now().await;
+        part = match ranging.next(&link.front).await {
+            Ok(part) => part,
+            Err(refusal) => break Some(status::of(&refusal)),
+        };
+    };
+    meters.handled(method, end.as_ref().map_or(code::CANCELED, |status| status.code));
+    if let Some(status) = end {
+        let _ = stream.send_trailers(head::end(&status));
     }
 }
 

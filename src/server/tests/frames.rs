@@ -327,5 +327,17 @@ fn a_range_stream_comes_in_parts_that_add_up() {
     assert!(parts >= 5, "10, 20, 40, …: {parts}");
     assert_eq!(keys.len(), 500);
     assert!(keys.is_sorted());
+
+    let range = pb::RangeRequest { limit: 25, ..range };
+    client.queue(2, Method::RangeStream, &range);
+    client.flush();
+    let first = client.frame().expect("a part");
+    assert!(!first.header.flags.contains(Flags::END), "ten of them");
+    let last = client.frame().expect("a part");
+    assert!(last.header.flags.contains(Flags::END));
+    let part = pb::RangeStreamResponse::decode(last.payload).expect("a message");
+    let response = part.range_response.expect("a part");
+    assert_eq!((response.kvs.len(), response.count, response.more), (15, 500, true));
+    assert_eq!(&response.kvs[0].key[..], b"key011");
     rig.stop();
 }

@@ -52,22 +52,26 @@ pub(super) fn with_client<T, F: Future<Output = T>>(
     rig: &Rig,
     body: impl FnOnce(SendRequest<Bytes>) -> F,
 ) -> T {
-    let stream = rig.connect();
-    block_on(async {
-        let socket = Socket(async_io::Async::new(stream).expect("socket"));
-        let handshake = h2::client::Builder::new()
-            .initial_window_size(4 << 20)
-            .initial_connection_window_size(16 << 20)
-            .handshake::<_, Bytes>(socket);
-        let (client, connection) = handshake.await.expect("handshake");
-        let driving = async {
-            let ended = connection.await;
-            // What the body waits for tells it; it is the body that ends the test.
-            drop(ended);
-            std::future::pending::<T>().await
-        };
-        futures_lite::future::or(body(client), driving).await
-    })
+    block_on(with_client_async(rig, body))
+}
+
+async fn with_client_async<T, F: Future<Output = T>>(
+    rig: &Rig,
+    body: impl FnOnce(SendRequest<Bytes>) -> F,
+) -> T {
+    let socket = Socket(async_io::Async::new(rig.connect()).expect("socket"));
+    let handshake = h2::client::Builder::new()
+        .initial_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .handshake::<_, Bytes>(socket);
+    let (client, connection) = handshake.await.expect("handshake");
+    let driving = async {
+        let ended = connection.await;
+        // What the body waits for tells it; it is the body that ends the test.
+        drop(ended);
+        std::future::pending::<T>().await
+    };
+    futures_lite::future::or(body(client), driving).await
 }
 
 pub(super) fn frame(message: &impl Message) -> Bytes {
@@ -417,6 +421,59 @@ fn hostile_bytes_end_their_connection_only() {
         let _ = flood.write_all(&flooded);
         let reply: pb::PutResponse = call(&client, PUT, &put("k", b"v")).await.message();
         assert!(reply.header.is_some());
+    });
+    rig.stop();
+}
+
+#[test]
+fn answers_that_nobody_takes_yet_wait_without_harm_and_all_come_in_the_end() {
+    let rig = Rig::start(1);
+    with_client(&rig, async |other| {
+        let big = vec![7; 1 << 20];
+        call(&other, PUT, &put("big", &big)).await;
+        with_client_async(&rig, async |client| {
+            let mut client = client.ready().await.expect("room");
+            let mut responses = Vec::new();
+            for _ in 0..100 {
+                let head = request(RANGE).body(()).expect("a request");
+                let (response, mut body) = client.send_request(head, false).expect("sent");
+                body.send_data(frame(&get("big")), true).expect("sent");
+                responses.push(response);
+            }
+            // Far more than the connection may owe, and the client takes none of it; another is
+            // served meanwhile.
+            let reply: pb::PutResponse = call(&other, PUT, &put("k", b"v")).await.message();
+            assert!(reply.header.is_some());
+            for response in responses {
+                let reply: pb::RangeResponse = ended(response).await.message();
+                assert_eq!(reply.kvs[0].value.len(), 1 << 20);
+            }
+        })
+        .await;
+    });
+    rig.stop();
+}
+
+#[test]
+fn a_silent_client_is_pinged_and_dropped() {
+    let rig = Rig::start_with(1, |settings| {
+        settings.keepalive.interval = Duration::from_millis(30);
+        settings.keepalive.timeout = Duration::from_millis(30);
+    });
+    let mut stream = rig.connect();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("write");
+    stream.write_all(&http2(4, 0, 0, &[])).expect("write");
+    let mut told = Vec::new();
+    stream.read_to_end(&mut told).expect("the connection ends");
+    assert!(told.windows(5).any(|window| window == [0, 0, 8, 6, 0]), "a ping: {told:?}");
+    // One that answers pings, as h2's client does, stays.
+    with_client(&rig, async |client| {
+        for _ in 0..10 {
+            async_io::Timer::after(Duration::from_millis(30)).await;
+            call(&client, PUT, &put("k", b"v")).await;
+        }
+        async_io::Timer::after(Duration::from_millis(200)).await;
+        call(&client, PUT, &put("k", b"v")).await;
     });
     rig.stop();
 }
