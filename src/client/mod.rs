@@ -195,7 +195,8 @@ impl Client {
         self.request_timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
 
-    /// Tries until an answer, a failure that must not be repeated, or too many attempts.
+    /// Tries until an answer, a failure that must not be repeated, or too many attempts. While no
+    /// connection can be made there is no attempt: only the deadline ends that.
     async fn attempts<Req, Resp>(
         &self,
         method: Method,
@@ -208,30 +209,33 @@ impl Client {
         Req: prost::Message,
         Resp: prost::Message + Default,
     {
-        let mut attempt = 0;
+        let (mut attempts, mut failures) = (0, 0);
         loop {
             let failure = match self.pool.route(self.token.as_ref(), key).await {
-                Ok(route) => match self.attempt(&route, method, request, deadline, journal).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => {
-                        if error.code() == error::code::UNAVAILABLE {
-                            self.pool.give_up_on(&route);
+                Ok(route) => {
+                    attempts += 1;
+                    match self.attempt(&route, method, request, deadline, journal).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(error) => {
+                            if error.code() == error::code::UNAVAILABLE {
+                                self.pool.give_up_on(&route);
+                            }
+                            error
                         }
-                        error
                     }
-                },
+                }
                 Err(error) => error,
             };
-            attempt += 1;
+            failures += 1;
             let attempts_max = self.pool.options().attempts_max;
-            if !retry::allowed(&failure, method.repeatable) || attempt >= attempts_max {
+            if !retry::allowed(&failure, method.repeatable) || attempts >= attempts_max {
                 return Err(failure);
             }
             {
                 let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
                 *journal = Journal { last: Some(failure.to_string()), sent: false };
             }
-            let pause = self.pool.backoff(attempt);
+            let pause = self.pool.backoff(failures);
             if !pause.is_zero() {
                 Timer::after(pause).await;
             }
