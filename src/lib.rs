@@ -1,9 +1,9 @@
 //! Braid: an etcd-v3-compatible key-value store, thread-per-core.
 //!
 //! ```text
-//!  client ──▶ connection ──▶ router ──▶ shard leader ──▶ raft ──▶ wal ──▶ (quorum) ──▶ store ──▶ client
-//!             on any core    by key     evaluates, asks   entry    io_uring             visible
-//!                                       sequencer for r   batch    DSYNC                at stable
+//!  client ─▶ connection ─▶ router ─▶ shard leader ─▶ raft ─▶ wal ─▶ (quorum) ─▶ store ─▶ client
+//!            on any core   by key    evaluates, asks  entry   io_uring           visible
+//!                                    sequencer for r  batch   DSYNC              at stable
 //! ```
 //!
 //! The keyspace is hash-sharded over the cores; every shard is a Raft group of its own with its own
@@ -22,9 +22,11 @@
 //! | [`shard`] | one shard's life |
 //! | [`control`] | the control group |
 //! | [`raft`] | raft-rs, fenced |
+//! | [`replica`] | one group: its Raft state and its log, joined |
 //! | [`wal`] | records, segments, checkpoints |
 //! | [`store`] | revision B-tree |
 //! | [`rt`] | glommio, io-uring, sockets, threads |
+//! | [`process`] | one server process: directory, core loops, signals |
 //! | [`observe`] | log lines and metrics |
 //! | [`client`] | the client library under `braidctl` |
 //! | [`ctl`] | `braidctl`: commands and output formats |
@@ -38,13 +40,16 @@ pub mod limits;
 pub mod line;
 pub mod member;
 pub mod observe;
+pub mod process;
 pub mod protocol;
 pub mod raft;
+pub mod replica;
 pub mod router;
 pub mod rt;
 pub mod server;
 pub mod shard;
 pub mod sim;
 pub mod store;
+pub mod teeth;
 pub mod types;
 pub mod wal;

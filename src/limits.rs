@@ -23,6 +23,10 @@ pub const CONNECTION_REQUESTS_MAX: usize = 1 << 14;
 /// Answer bytes that a connection may owe its client; above it the connection is not read from.
 pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of requests that are not all there which a gRPC connection may have sent; beyond it a
+/// request is refused.
+pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
+
 /// Cross-shard requests waiting for the coordinator. One more is answered "too many requests".
 pub const ROUND_QUEUE_MAX: usize = 1 << 14;
 
@@ -41,11 +45,17 @@ pub const COMPACTION_SLICE_KEYS: usize = 512;
 /// Bytes that one slice of a checkpoint writes before traffic goes on.
 pub const CHECKPOINT_SLICE_BYTES: usize = 64 << 10;
 
+/// Bytes of a checkpoint that may wait for the disk, beyond one chunk.
+pub const CHECKPOINT_BUFFER_BYTES_MAX: usize = 1 << 20;
+
 /// Log bytes of a group after which it takes a checkpoint.
 pub const CHECKPOINT_LOG_BYTES: u64 = 512 << 20;
 
 /// Bytes of one log segment.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Bytes of records after which a batch of the log takes no more.
+pub const LOG_BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Entries (and their bytes) that a group keeps in memory for slow followers after a checkpoint.
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
@@ -58,3 +68,27 @@ pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Messages that a stream of a client may have received and not yet taken; above it its connection
 /// is not read from.
 pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
+
+/// Entries of the control group after which it takes a checkpoint.
+pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
+
+/// Request bytes that one round may carry, but for a single larger request.
+pub const ROUND_BYTES_MAX: usize = 4 << 20;
+
+/// etcd's request timeout beside two election timeouts.
+pub const REQUEST_TIMEOUT_NANOS: u64 = 5_000_000_000;
+
+/// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single
+/// entry may be larger.
+pub const APPEND_BYTES_MAX: u64 = 1 << 20;
+/// See [`APPEND_BYTES_MAX`].
+pub const COMMITTED_BYTES_MAX: u64 = 4 << 20;
+
+/// Appends to one follower that it has not answered.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
+
+// raft-rs asks for it.
+const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
+
+/// Log lines that may wait for the writing thread.
+pub const LOG_LINES_MAX: usize = 1 << 14;

@@ -1,1 +1,135 @@
-//! See the crate's map.
+//! The configuration: etcd's flag, environment and file names live at this edge and nowhere deeper.
+//!
+//! ```text
+//!  command line ──┐
+//!  ETCD_* ────────┼──▶ Raw: one value for each flag ──check──▶ Config: what the program runs on
+//!  YAML file ─────┘      (table: form, default, standing)  └──▶ notes: lines for the log
+//! ```
+//!
+//! All of etcd's flags, variables and YAML keys are read, with its syntax, its rules and its texts.
+//! A flag whose feature is not there yet is refused by name, and only when it is set to something
+//! other than its default; a flag that tunes a part of etcd that Braid does not have is accepted.
+//! Which is which stands in one place, [`table`].
+//!
+//! A file, if there is one, is all there is: flags and variables are then not read. Otherwise a
+//! variable sets what the command line does not, and both at once is fatal.
+//!
+//! Reading is a function of its arguments: no clock, no look at the machine but what [`Machine`]
+//! says, no file but through the function that is handed in. Nothing is printed or logged here;
+//! [`Exit`] and [`Parsed::notes`] say what should be.
+//!
+//! | file | what |
+//! |---|---|
+//! | `table` | every flag: form, default, what Braid makes of it |
+//! | `command_line`, `environment`, `file` | the three sources |
+//! | `raw` | one value for each flag |
+//! | `check` | raw settings in, [`Config`] out; every rule once |
+//! | `derived` | [`Config`] |
+//! | `bootstrap`, `ids` | a new member's identity |
+//! | `gates`, `url`, `gotext`, `level` | feature gates, URLs, Go's text forms, log levels |
+//! | `note`, `exit`, `help` | what to say |
+
+mod bootstrap;
+mod check;
+mod command_line;
+mod derived;
+mod environment;
+mod exit;
+mod file;
+pub mod gates;
+pub mod gotext;
+pub mod help;
+pub mod ids;
+mod level;
+mod machine;
+mod note;
+mod raw;
+pub mod table;
+pub mod url;
+
+#[cfg(test)]
+mod tests;
+
+pub use bootstrap::{ClusterState, Identity, Initial, Resolve};
+pub use derived::{
+    Allowed, Config, HttpAccess, Keepalive, Layout, Listen, Listener, LogFormat, LogOutput,
+    LogSettings, Quota, RequestBounds, Timing,
+};
+pub use exit::Exit;
+pub use level::LogLevel;
+pub use machine::Machine;
+pub use note::{FieldValue, Note};
+
+use std::ffi::OsString;
+use std::io;
+
+use check::Source;
+use raw::Raw;
+
+/// A configuration to run on, and what there is to say about it.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    pub config: Config,
+    /// For the log, in order, before anything else.
+    pub notes: Vec<Note>,
+}
+
+/// Reads the configuration.
+///
+/// `arguments` come without the program's name. `read_file` is called once at most, for
+/// `--config-file`.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    read_file: impl FnOnce(&str) -> io::Result<Vec<u8>>,
+    machine: &Machine,
+) -> Result<Parsed, Exit> {
+    let arguments = arguments
+        .into_iter()
+        .map(|argument| {
+            argument.into_string().map_err(|argument| {
+                Exit::usage(format!("argument is not UTF-8: {}\n", argument.to_string_lossy()))
+            })
+        })
+        .collect::<Result<Vec<String>, Exit>>()?;
+    // A variable that is not UTF-8 is none of ours: neither our names nor our values can be.
+    let environment: Vec<(String, String)> = environment
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut raw = Raw::default();
+    command_line::read(&arguments, &mut raw)?;
+    if raw.flag("version") {
+        return Err(Exit::print(String::new(), help::version()));
+    }
+    let mut notes = Vec::new();
+    let file = match raw.text("config-file") {
+        "" => environment::lookup(&environment, "ETCD_CONFIG_FILE").map(str::to_string),
+        path => Some(path.to_string()),
+    };
+    let source = match file {
+        Some(path) => {
+            raw = Raw::default();
+            read_file(&path)
+                .map_err(|error| format!("open {path}: {error}"))
+                .and_then(|bytes| file::read(&bytes, &mut raw))
+                .map_err(|why| Exit::refused(Vec::new(), why))?;
+            notes.push(
+                Note::info(
+                    "loaded server configuration, other configuration command line flags and \
+                     environment variables will be ignored if provided",
+                )
+                .with("path", path),
+            );
+            Source::File
+        }
+        None => {
+            environment::read(&environment, &mut raw, &mut notes)?;
+            Source::Flags
+        }
+    };
+    match check::check(&raw, source, machine, &mut notes) {
+        Ok(config) => Ok(Parsed { config, notes }),
+        Err(why) => Err(Exit::refused(notes, why)),
+    }
+}

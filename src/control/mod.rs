@@ -1,1 +1,213 @@
-//! See the crate's map.
+//! The control group: what is decided once for all shards.
+//!
+//! ```text
+//!  lead ──propose──▶ replica (raft, wal) ──committed──▶ State ──▶ Decided, to the lead
+//!  tick ───────────▶ elections                      └──▶ won / lost, to the reign
+//! ```
+//!
+//! It carries no revisions. It decides who leads and under which epoch, which history goes, which
+//! alarms stand, who the members are; later issues add leases, auth and membership changes. Every
+//! member has a replica; the one that leads it is the lead member.
+
+pub mod entry;
+mod state;
+
+use std::collections::VecDeque;
+
+pub use state::State;
+
+use crate::limits::CONTROL_LOG_ENTRIES;
+use crate::replica::{Fatal, RecoverError, Recovered, Replica, ReplicaConfig, Restore};
+use crate::types::{Epoch, LogEntry, LogIndex, MemberId, Revision, Term};
+use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk};
+use entry::Command;
+
+/// What a step of the control group tells the lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlEvent {
+    /// This member leads the control group, in this term.
+    Won(Term),
+    /// It no longer does.
+    Lost,
+    /// An `Epoch` entry of the current term is committed.
+    Numbered(Epoch),
+    /// A decision is committed and applied.
+    Decided { index: LogIndex, command: Command, changed: bool },
+}
+
+/// This member's replica of the control group.
+#[derive(Debug)]
+pub struct Control {
+    me: MemberId,
+    replica: Replica,
+    state: State,
+    applied: LogIndex,
+    checkpointed: LogIndex,
+    leading: Option<Term>,
+    events: VecDeque<ControlEvent>,
+}
+
+impl Control {
+    /// From what the disk holds.
+    pub fn recover(
+        config: &ReplicaConfig,
+        me: MemberId,
+        disk: &dyn ReadDisk,
+        warnings: &mut Vec<String>,
+    ) -> Result<Control, RecoverError> {
+        let mut restoring = Restoring { state: State::new(), damage: None };
+        let recovered = crate::replica::recover(config, disk, &mut restoring)?;
+        if let Some(what) = restoring.damage {
+            return Err(RecoverError::Contents { group: config.group, what: what.to_owned() });
+        }
+        let Recovered { replica, applied, checkpoint, warnings: found } = recovered;
+        warnings.extend(found);
+        Ok(Control {
+            me,
+            replica,
+            state: restoring.state,
+            applied,
+            checkpointed: checkpoint.map_or(LogIndex(0), |checkpoint| checkpoint.index),
+            leading: None,
+            events: VecDeque::new(),
+        })
+    }
+
+    /// What its log has come to.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Its Raft state and log.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The last entry that the state reflects.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// Campaigns at once: the only voter need not wait for a timeout.
+    pub fn campaign(&mut self) {
+        self.replica.campaign();
+    }
+
+    /// Proposes that an epoch of this member begins.
+    pub fn propose_epoch(&mut self) -> bool {
+        self.propose(&Command::Epoch { term: self.replica.term(), lead: self.me }).is_some()
+    }
+
+    /// Proposes a decision; `None` if this member does not lead.
+    pub fn propose(&mut self, command: &Command) -> Option<LogIndex> {
+        self.replica.propose(command.encode()).ok()
+    }
+
+    /// A tick of Raft's clock.
+    pub fn tick(&mut self, entropy: u64) {
+        self.replica.tick(entropy);
+        self.replica.retry();
+    }
+
+    /// Marks its log's last batch as complete.
+    pub fn seal(&mut self) {
+        self.replica.seal();
+    }
+
+    /// One of its disk operations has ended.
+    pub fn disk_done(&mut self, id: OpId, outcome: DiskOutcome) -> Result<(), Fatal> {
+        self.replica.done(id, outcome)
+    }
+
+    /// Moves what is ready; what the lead must know and the disk must do is in the arguments.
+    pub fn turn(&mut self, events: &mut Vec<ControlEvent>, disk: &mut Vec<(OpId, DiskOp)>) {
+        self.replica.pump();
+        while let Some(entry) = self.replica.next_committed() {
+            self.committed(&entry);
+            self.applied = entry.index;
+        }
+        self.replica.applied(self.applied);
+        let leading = self.replica.has_committed_in_term().then(|| self.replica.term());
+        if leading != self.leading {
+            if self.leading.is_some() {
+                self.events.push_back(ControlEvent::Lost);
+            }
+            self.events.extend(leading.map(ControlEvent::Won));
+            self.leading = leading;
+        }
+        self.checkpoint_if_due();
+        events.extend(self.events.drain(..));
+        disk.extend(std::iter::from_fn(|| self.replica.poll()));
+    }
+
+    fn committed(&mut self, entry: &LogEntry) {
+        if entry.data.is_empty() {
+            return;
+        }
+        let command = Command::decode(&entry.data)
+            .unwrap_or_else(|bad| panic!("group 0: index {}: {}", entry.index, bad.0));
+        if let Command::Epoch { term, lead } = command {
+            if term != entry.term {
+                return; // It came back late: nobody's epoch.
+            }
+            self.state.apply(entry.index, &command);
+            if lead == self.me && self.replica.term() == term {
+                self.events.push_back(ControlEvent::Numbered(Epoch(entry.index.0)));
+            }
+            return;
+        }
+        let changed = self.state.apply(entry.index, &command);
+        let index = entry.index;
+        self.events.push_back(ControlEvent::Decided { index, command, changed });
+    }
+
+    /// The whole state is one small chunk.
+    fn checkpoint_if_due(&mut self) {
+        let grown = self.applied.0 - self.checkpointed.0 >= CONTROL_LOG_ENTRIES;
+        if !grown || self.leading.is_none() || self.replica.is_writing_checkpoint() {
+            return;
+        }
+        // Applied since this member leads: of its term, for Epoch came after the term's first.
+        let Some(term) = self.leading else { return };
+        self.replica.begin_checkpoint(&CheckpointHeader {
+            index: self.applied,
+            term,
+            stable: Revision::EMPTY,
+            compact: Revision(self.state.compacted),
+            opens: Vec::new(),
+            attachment: bytes::Bytes::new(),
+        });
+        self.replica.push_chunk(&self.state.encode());
+        self.replica.finish_checkpoint();
+        self.checkpointed = self.applied;
+    }
+}
+
+struct Restoring {
+    state: State,
+    damage: Option<&'static str>,
+}
+
+impl Restore for Restoring {
+    fn begin(&mut self, _: &CheckpointHeader) {
+        self.state = State::new();
+    }
+
+    fn chunk(&mut self, chunk: &[u8]) -> Result<(), String> {
+        self.state = State::decode(chunk).map_err(|bad| bad.0.to_owned())?;
+        Ok(())
+    }
+
+    fn loaded(&mut self) {}
+
+    fn committed(&mut self, entry: &LogEntry) {
+        if entry.data.is_empty() {
+            return;
+        }
+        match Command::decode(&entry.data) {
+            Ok(Command::Epoch { term, .. }) if term != entry.term => {}
+            Ok(command) => drop(self.state.apply(entry.index, &command)),
+            Err(bad) => self.damage = Some(bad.0),
+        }
+    }
+}

@@ -1,14 +1,34 @@
-//! What one core of a member owns, put together.
+//! A member, core by core: what one core owns, put together.
+//!
+//! ```text
+//!            ┌──────────────────────────── core 0 ───────────────────────────┐   ┌─── core 1 ───┐
+//!  submit ──▶│ Router ──▶ Shard 0, 2, …  ──▶ disk      Lead: control group,  │◀─▶│ Router       │
+//!  answers ◀─│   ▲           │ told, reports           reign, rounds         │   │ Shard 1, 3, … │
+//!            └───┼───────────┴──────────── mail ─────────────────────────────┘   └──────────────┘
+//!                └── Shared: sequencer, who sleeps, gauges
+//! ```
+//!
+//! A [`Core`] is synchronous and does no I/O: requests, mail of the other cores, ended disk
+//! operations and ticks go in; answers, mail, disk operations and cores to wake come out. The
+//! runtime carries them out with sockets and io_uring, the simulator with fakes; nothing else
+//! differs between the two.
 
-use crate::types::{Nanos, Refusal, Reply, Request};
+mod core;
+mod identity;
+mod lead;
+mod mail;
+mod shared;
+#[cfg(test)]
+mod tests;
 
-/// A request under way, as the connections of a core number it. Chosen by `server`, unique among
-/// the requests of that core that are not yet answered or cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+pub use self::core::{Core, CoreEffects, MemberConfig, Park};
+pub use crate::replica::{Fatal, RecoverError};
+pub use crate::types::{Answer, Nanos, Ticket};
+pub use identity::{BadIdentity, Identity};
+pub use mail::{Mail, Notice};
+pub use shared::{Shared, Sizes};
 
-/// What a client is told.
-pub type Answer = Result<Reply, Refusal>;
+use crate::types::Request;
 
 /// What connections need of the core under them.
 pub trait Service {
@@ -16,8 +36,8 @@ pub trait Service {
     /// exactly once unless the ticket is cancelled.
     ///
     /// A request whose `deadline` has passed before it is evaluated is dropped with
-    /// [`Refusal::DeadlineExceeded`]; one that takes longer than etcd's request timeout is
-    /// answered [`Refusal::Timeout`].
+    /// [`crate::types::Refusal::DeadlineExceeded`]; one that takes longer than etcd's request
+    /// timeout is answered [`crate::types::Refusal::Timeout`].
     fn submit(
         &mut self,
         now: Nanos,

@@ -1,1 +1,7 @@
-//! See the crate's map.
+//! Log lines and metrics.
+
+mod line;
+pub mod log;
+pub mod slow;
+
+pub use log::Log;

@@ -1,1 +1,400 @@
-//! See the crate's map.
+//! The way of a request through a core: planned by its keys, split over shards, merged again.
+//!
+//! ```text
+//!  submit ─plan─┬─ one shard ─────────▶ Ask ──▶ Told::Answer ────────────────────────▶ answer
+//!               ├─ many, reading ─────▶ Ask × n at one stable ──▶ merge ─────────────▶ answer
+//!               ├─ many, writing ─────▶ coordinator ──▶ Finished ──hold until stable──▶ answer
+//!               └─ no keys ───────────▶ control group, or every shard ───────────────▶ answer
+//! ```
+//!
+//! One router per core; it keeps the *calls* of that core's connections: whoever waits for a
+//! request that is under way. Their number is bounded, which bounds every queue behind them.
+//!
+//! - A read of several shards that a compaction overtakes starts again at a newer stable, if it
+//!   asked for the latest: it never answers Compacted.
+//! - An answer that a round made is held until stable reaches its revision.
+//! - What takes longer than etcd's request timeout is answered with that error; a late answer
+//!   finds its call closed.
+
+mod calls;
+mod gather;
+pub mod merge;
+pub mod plan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use calls::Calls;
+use gather::{Gather, GatherRead};
+use plan::{Plan, RoundKind};
+
+use crate::limits::CORE_REQUESTS_MAX;
+use crate::line::Sequencer;
+use crate::line::message::{Executed, Finished};
+use crate::shard::{Ask, Told};
+use crate::types::{
+    Answer, CompactReply, CoreId, Nanos, OpReply, Origin, Refusal, Reply, Request, Revision,
+    ShardId, ShardSet, Ticket, TxnRequest,
+};
+
+/// What the lead is asked by a router.
+#[derive(Clone, Debug)]
+pub enum LeadAsk {
+    /// A request that may change several shards.
+    Round(TxnRequest),
+    Compact(crate::types::CompactRequest),
+    Alarm(crate::types::AlarmRequest),
+}
+
+/// What a router wants carried elsewhere.
+#[derive(Debug)]
+pub enum Outgoing {
+    Shard { shard: ShardId, origin: Origin, deadline: Option<Nanos>, ask: Ask },
+    Lead { origin: Origin, deadline: Option<Nanos>, ask: LeadAsk },
+    CancelShard { shard: ShardId, origin: Origin },
+    CancelLead { origin: Origin },
+}
+
+/// What a step of the router wants done.
+#[derive(Debug, Default)]
+pub struct RouterEffects {
+    pub answers: Vec<(Ticket, Answer)>,
+    pub outgoing: Vec<Outgoing>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Router {
+    core: CoreId,
+    shards: u16,
+    request_timeout: u64,
+    sequencer: Arc<Sequencer>,
+    calls: Calls<Waits>,
+    /// Answers of rounds, until stable reaches them.
+    held: BTreeMap<(Revision, u64), Answer>,
+}
+
+/// What a call waits for.
+#[derive(Debug)]
+enum Waits {
+    /// One shard's whole answer.
+    Shard(ShardId),
+    /// Parts of a read.
+    Read(Box<GatherRead>),
+    /// The coordinator.
+    Round(RoundKind),
+    /// Its answer is held until stable reaches it.
+    Stable(Revision),
+    /// The control group.
+    Lead,
+    /// Something from every shard.
+    All(Box<Gather>),
+}
+
+impl Router {
+    /// Of a core without calls.
+    pub fn new(core: CoreId, sequencer: Arc<Sequencer>, request_timeout: u64) -> Router {
+        Router {
+            core,
+            shards: sequencer.shards() as u16,
+            request_timeout,
+            sequencer,
+            calls: Calls::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Calls under way.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether no call is under way.
+    pub fn is_empty(&self) -> bool {
+        self.calls.len() == 0
+    }
+
+    /// The lowest stable that an answer here waits for.
+    pub fn waits_for(&self) -> Option<Revision> {
+        self.held.keys().next().map(|(revision, _)| *revision)
+    }
+
+    /// Takes a request whose form has been checked. What needs no keys of this member beyond a
+    /// published number is answered by the core before it comes here.
+    pub fn submit(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        request: Request,
+        deadline: Option<Nanos>,
+        effects: &mut RouterEffects,
+    ) -> Option<Answer> {
+        if self.calls.len() >= CORE_REQUESTS_MAX {
+            return Some(Err(Refusal::TooManyRequests));
+        }
+        let plan = plan::plan(request, self.shards);
+        self.dispatch(now, ticket, plan, deadline, effects)
+    }
+
+    /// Opens a call for a planned request and sends it on its way.
+    pub fn dispatch(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        plan: Plan,
+        deadline: Option<Nanos>,
+        effects: &mut RouterEffects,
+    ) -> Option<Answer> {
+        match plan {
+            Plan::One(shard, ask) => {
+                let origin = self.open(now, ticket, deadline, Waits::Shard(shard));
+                effects.outgoing.push(Outgoing::Shard { shard, origin, deadline, ask });
+            }
+            Plan::Range(range) => {
+                return self.read(now, ticket, deadline, GatherRead::range(range), effects);
+            }
+            Plan::ReadTxn(txn) => {
+                return self.read(now, ticket, deadline, GatherRead::txn(txn), effects);
+            }
+            Plan::Round(txn, kind) => {
+                let origin = self.open(now, ticket, deadline, Waits::Round(kind));
+                let ask = LeadAsk::Round(txn);
+                effects.outgoing.push(Outgoing::Lead { origin, deadline, ask });
+            }
+            Plan::Other(request) => return self.other(now, ticket, deadline, request, effects),
+        }
+        None
+    }
+
+    fn other(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        deadline: Option<Nanos>,
+        request: Request,
+        effects: &mut RouterEffects,
+    ) -> Option<Answer> {
+        let stable = self.sequencer.stable();
+        let gather = match request {
+            Request::Hash => Gather::hash(stable, self.shards),
+            Request::HashKv(request) if request.revision > stable.0 => {
+                return Some(Err(Refusal::FutureRevision));
+            }
+            Request::HashKv(request) => {
+                let at = if request.revision <= 0 { stable } else { Revision(request.revision) };
+                Gather::hash_kv(at, self.shards)
+            }
+            Request::Defragment => Gather::defragment(self.shards),
+            Request::Compact(request) => {
+                return self.lead(now, ticket, deadline, LeadAsk::Compact(request), effects);
+            }
+            Request::Alarm(request) => {
+                return self.lead(now, ticket, deadline, LeadAsk::Alarm(request), effects);
+            }
+            other => return Some(Err(Refusal::Internal(format!("nobody routes {other:?}")))),
+        };
+        let ask = gather.ask();
+        let origin = self.open(now, ticket, deadline, Waits::All(Box::new(gather)));
+        self.ask_all(ShardSet::all(self.shards), origin, deadline, |_| ask.clone(), effects);
+        None
+    }
+
+    fn lead(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        deadline: Option<Nanos>,
+        ask: LeadAsk,
+        effects: &mut RouterEffects,
+    ) -> Option<Answer> {
+        let origin = self.open(now, ticket, deadline, Waits::Lead);
+        effects.outgoing.push(Outgoing::Lead { origin, deadline, ask });
+        None
+    }
+
+    fn open(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        deadline: Option<Nanos>,
+        waits: Waits,
+    ) -> Origin {
+        let call = self.calls.open(ticket, deadline, now, waits);
+        Origin { core: self.core, call, part: 0 }
+    }
+
+    fn ask_all(
+        &self,
+        shards: ShardSet,
+        origin: Origin,
+        deadline: Option<Nanos>,
+        ask: impl Fn(ShardId) -> Ask,
+        effects: &mut RouterEffects,
+    ) {
+        for shard in shards.iter() {
+            let origin = Origin { part: shard.0, ..origin };
+            effects.outgoing.push(Outgoing::Shard { shard, origin, deadline, ask: ask(shard) });
+        }
+    }
+
+    /// Begins a read of several shards at the stable of now.
+    fn read(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        deadline: Option<Nanos>,
+        mut read: GatherRead,
+        effects: &mut RouterEffects,
+    ) -> Option<Answer> {
+        if let Err(refusal) = read.begin(self.sequencer.stable(), self.shards) {
+            return Some(Err(refusal));
+        }
+        let asks = read.asks(self.shards);
+        let origin = self.open(now, ticket, deadline, Waits::Read(Box::new(read)));
+        for (shard, ask) in asks {
+            let origin = Origin { part: shard.0, ..origin };
+            effects.outgoing.push(Outgoing::Shard { shard, origin, deadline, ask });
+        }
+        None
+    }
+
+    /// A shard has told something. What nobody waits for any more is dropped.
+    pub fn told(&mut self, origin: Origin, told: Told, effects: &mut RouterEffects) {
+        let stable = self.sequencer.stable();
+        let shards = self.shards;
+        let Some(call) = self.calls.get_mut(origin.call) else { return };
+        let deadline = call.deadline;
+        let answer = match (&mut call.state, told) {
+            (Waits::Shard(_), Told::Answer(answer)) => answer,
+            (Waits::Read(read), Told::Part(part)) => {
+                let step = read.take(ShardId(origin.part), part, stable, shards);
+                match step {
+                    gather::Step::Wait => return,
+                    gather::Step::Answer(answer) => answer,
+                    gather::Step::Ask(asks) => {
+                        for (shard, ask) in asks {
+                            let origin = Origin { part: shard.0, ..origin };
+                            let outgoing = Outgoing::Shard { shard, origin, deadline, ask };
+                            effects.outgoing.push(outgoing);
+                        }
+                        return;
+                    }
+                }
+            }
+            (Waits::All(gather), told) => {
+                match gather.take(ShardId(origin.part), told, stable, shards) {
+                    gather::Step::Wait => return,
+                    gather::Step::Answer(answer) => answer,
+                    gather::Step::Ask(asks) => {
+                        for (shard, ask) in asks {
+                            let origin = Origin { part: shard.0, ..origin };
+                            let outgoing = Outgoing::Shard { shard, origin, deadline, ask };
+                            effects.outgoing.push(outgoing);
+                        }
+                        return;
+                    }
+                }
+            }
+            (waits, told) => unreachable!("{told:?} for a call that waits for {waits:?}"),
+        };
+        let call = self.calls.close(origin.call).expect("it was there");
+        effects.answers.push((call.ticket, answer));
+    }
+
+    /// The coordinator has finished a request: its answer is held until stable reaches it.
+    pub fn finished(&mut self, finished: Finished, effects: &mut RouterEffects) {
+        let Finished { origin, revision, outcome } = finished;
+        let Some(call) = self.calls.get_mut(origin.call) else { return };
+        let Waits::Round(kind) = call.state else { unreachable!("a round it did not ask for") };
+        let answer = outcome.map(|executed| whole(kind, executed, revision));
+        call.state = Waits::Stable(revision);
+        self.held.insert((revision, origin.call), answer);
+        self.release(effects);
+    }
+
+    /// The control group has decided.
+    pub fn decided(&mut self, origin: Origin, answer: Answer, effects: &mut RouterEffects) {
+        if let Some(call) = self.calls.close(origin.call) {
+            effects.answers.push((call.ticket, answer));
+        }
+    }
+
+    /// Hands over held answers that stable has reached.
+    pub fn release(&mut self, effects: &mut RouterEffects) {
+        let stable = self.sequencer.stable();
+        while let Some(entry) = self.held.first_entry() {
+            if entry.key().0 > stable {
+                break;
+            }
+            let ((_, call), answer) = entry.remove_entry();
+            if let Some(call) = self.calls.close(call) {
+                effects.answers.push((call.ticket, answer));
+            }
+        }
+    }
+
+    /// The epoch is over and the next inherits up to `cut`: what is held above it is unknown.
+    pub fn fail_above(&mut self, cut: Revision, effects: &mut RouterEffects) {
+        for ((_, call), _) in self.held.split_off(&(cut.next(), 0)) {
+            if let Some(call) = self.calls.close(call) {
+                effects.answers.push((call.ticket, Err(Refusal::LeaderChanged)));
+            }
+        }
+    }
+
+    /// The client left: what is not yet evaluated is dropped.
+    pub fn cancel(&mut self, ticket: Ticket, effects: &mut RouterEffects) {
+        for number in self.calls.find(|call| call.ticket == ticket) {
+            self.drop_call(number, effects);
+        }
+    }
+
+    /// Answers what has taken longer than etcd's request timeout, or than its own deadline.
+    pub fn expire(&mut self, now: Nanos, effects: &mut RouterEffects) {
+        let timeout = self.request_timeout;
+        let late = |started: Nanos| now.0.saturating_sub(started.0) >= timeout;
+        let expired = self.calls.find(|call| {
+            late(call.started) || call.deadline.is_some_and(|deadline| deadline <= now)
+        });
+        for number in expired {
+            let timed_out = self.calls.get_mut(number).is_some_and(|call| late(call.started));
+            let ticket = self.drop_call(number, effects);
+            let refusal = if timed_out { Refusal::Timeout } else { Refusal::DeadlineExceeded };
+            effects.answers.extend(ticket.map(|ticket| (ticket, Err(refusal))));
+        }
+    }
+
+    fn drop_call(&mut self, number: u64, effects: &mut RouterEffects) -> Option<Ticket> {
+        let call = self.calls.close(number)?;
+        let origin = Origin { core: self.core, call: number, part: 0 };
+        match call.state {
+            Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
+            Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
+            Waits::Stable(revision) => drop(self.held.remove(&(revision, number))),
+            Waits::Read(_) | Waits::Lead | Waits::All(_) => {}
+        }
+        Some(call.ticket)
+    }
+}
+
+/// A round's answer in the form of the request that it was made for.
+fn whole(kind: RoundKind, executed: Executed, revision: Revision) -> Reply {
+    let Executed { path, shares } = executed;
+    let replies = merge::shares(&path, shares);
+    let mut txn = path.assemble(replies, revision);
+    match kind {
+        RoundKind::Txn => Reply::Txn(txn),
+        RoundKind::DeleteRange => {
+            let Some(OpReply::DeleteRange(mut reply)) = txn.responses.pop() else {
+                unreachable!("one range delete")
+            };
+            reply.revision = revision;
+            Reply::DeleteRange(reply)
+        }
+    }
+}
+
+/// The answer to a compaction.
+pub fn compacted(revision: Revision) -> Answer {
+    Ok(Reply::Compact(CompactReply { revision }))
+}

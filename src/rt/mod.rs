@@ -1,1 +1,63 @@
-//! See the crate's map.
+//! The runtime: executors, sockets, wake-ups, clock. The only room that names glommio.
+//!
+//! One **executor** is one OS thread with its own io_uring rings, pinned to a CPU where there are
+//! enough of them; everything that a core owns runs on it and is `!Send`. What crosses threads does
+//! so through three things only: a [`Ringer`] (wake that core), an [`InboxSender`] (give that core
+//! something, bounded), and the accept thread, which deals sockets out.
+//!
+//! ```text
+//!  accept thread ──fd──▶ Inbox ─┐                    ┌─ Notify ◀── a connection submitted
+//!  another core ──────▶ mailbox ┼─ Ringer ─▶ eventfd ┤
+//!  WAL ring ──completion eventfd┘   (io_uring read)  └─▶ the core's loop runs a turn
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `executor` | starting, pinning and joining executors; the live timer |
+//! | `task` | `spawn`, `sleep`, `now` |
+//! | `notify` | wake-up inside one executor |
+//! | `doorbell` | wake-up from any thread, or from any eventfd |
+//! | `inbox` | a bounded queue into an executor |
+//! | `tcp` | a stream that reads without owning a buffer while it is idle |
+//! | `disk`, `disk_thread`, `disk_buffers`, `disk_probe` | log batches on an io_uring, longer work on threads |
+//! | `disk_read` | files read for recovery |
+//! | `accept` | listeners, the thread that accepts, and the limit on open files |
+//! | `probe` | can this process run here at all, and if not, what has to change |
+//!
+//! Facts about glommio 0.9 that the code depends on:
+//!
+//! - An executor can park while a task is runnable (it was pre-empted before it ran anything). A
+//!   timer bounds that to a stall, so every executor keeps one alive (`executor`).
+//! - One task queue per executor: with more, wake-ups wait for the scheduler's turn.
+//! - Its `TcpListener` always sets SO_REUSEPORT; ours does not (`accept`).
+//! - Executors that end leak an eventfd or two. A server starts its executors once; tests should
+//!   start few.
+
+mod accept;
+mod disk;
+mod disk_buffers;
+mod disk_probe;
+mod disk_read;
+mod disk_thread;
+mod doorbell;
+mod executor;
+mod inbox;
+mod notify;
+mod probe;
+mod task;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+pub use accept::{
+    AcceptSettings, Accepted, Acceptor, ListenError, Listener, ListenerOptions, OpenConnection,
+};
+pub use disk::{DiskCounters, DiskRing, DiskSettings, DiskTag};
+pub use disk_read::DiskReader;
+pub use doorbell::{Doorbell, Ringer};
+pub use executor::{ExecutorSettings, Executors, StartError, start};
+pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
+pub use notify::{Notify, WaitList};
+pub use probe::{ProbeError, probe, raise_limits};
+pub use task::{Task, now, sleep, spawn, within, yield_now};
+pub use tcp::{READ_BYTES_MAX, TcpStream};

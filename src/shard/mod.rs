@@ -1,1 +1,370 @@
-//! See the crate's map.
+//! One shard's life: from a request to a change that every replica has.
+//!
+//! ```text
+//!  routers ──ask──▶ inbox ──evaluate──▶ store (pending) ──▶ one entry ──▶ replica (raft, wal)
+//!                     ▲                                                        │ committed
+//!                     └─ frozen by a round: waits                              ▼
+//!  routers ◀──told── releases ◀── stable ≥ revision ◀── sequencer ◀── lane raises its floor
+//! ```
+//!
+//! Terms: a *release* is an answer that waits for stable; the *tail* is every revision this log
+//! holds above the stable it knows, with who takes part in it; *known* is the highest stable that
+//! the committed log records.
+//!
+//! Invariants:
+//!
+//! - Whatever an evaluation saw has a lower revision than what it decides (R5, R6).
+//! - R2: revisions of one log strictly increase; an entry counts only in the epoch and the term in
+//!   which it was proposed.
+//! - R7: no write is evaluated between a freeze and its thaw.
+//! - R9: a shard that has applied a later `Open` evaluates nothing for an earlier epoch.
+//! - Releases leave in order: their revisions never fall.
+//!
+//! Not here: choosing who leads (`line::epoch`), rounds (`line::coordinator`), merging answers of
+//! several shards (`router`), files (`wal`).
+
+mod apply;
+mod ask;
+pub mod entry;
+mod evaluate;
+mod held;
+mod job;
+mod read;
+mod recover;
+mod round;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, Told, Waiting, Write};
+pub use recover::{Recovery, RecoveryError};
+
+use crate::limits::{COMPACTION_SLICE_KEYS, UNCOMMITTED_BYTES_MAX};
+use crate::line::message::{Found, Order, Report, RoundId};
+use crate::line::{Lane, Sequencer};
+use crate::replica::{Fatal, Replica};
+use crate::store::Store;
+use crate::types::{Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, Revision, ShardId, Term};
+use crate::wal::{DiskOutcome, OpId};
+
+use entry::Stamp;
+use held::{Held, Tailed};
+use job::Jobs;
+
+/// What the member tells every shard: switches that refuse writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// The NOSPACE alarm is active.
+    pub no_space: bool,
+    /// The CORRUPT alarm is active.
+    pub corrupt: bool,
+}
+
+/// Counters for metrics; they only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardCounters {
+    pub evaluated: u64,
+    pub entries: u64,
+    pub puts: u64,
+    pub deletes: u64,
+    pub txns: u64,
+    pub ranges: u64,
+    pub checkpoints: u64,
+    pub keys_compacted: u64,
+}
+
+/// A replica of one shard, leading or not.
+#[derive(Debug)]
+pub struct Shard {
+    id: ShardId,
+    held: Held,
+    replica: Replica,
+    sequencer: Arc<Sequencer>,
+    switches: Switches,
+    /// Held while the epoch is open and led from here.
+    lane: Option<Lane>,
+    frozen: Option<RoundId>,
+    /// Asked to lead and report it.
+    gathering: bool,
+    leading: bool,
+    inbox: VecDeque<Waiting>,
+    releases: VecDeque<Release>,
+    /// Own entries of changes that are not yet committed.
+    proposals: VecDeque<Proposal>,
+    proposed_bytes: usize,
+    applied: LogIndex,
+    /// The index of the last checkpoint that was begun or recovered.
+    checkpointed: LogIndex,
+    /// Log bytes after which a checkpoint is due.
+    checkpoint_log_bytes: u64,
+    jobs: Jobs,
+    counters: ShardCounters,
+}
+
+#[derive(Debug)]
+struct Release {
+    revision: Revision,
+    origin: Origin,
+    told: Told,
+}
+
+#[derive(Debug)]
+struct Proposal {
+    index: LogIndex,
+    term: Term,
+    last: Revision,
+    bytes: usize,
+}
+
+impl Shard {
+    /// Its number.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The group that replicates it.
+    pub fn group(&self) -> GroupId {
+        GroupId::of(self.id)
+    }
+
+    /// What it holds.
+    pub fn store(&self) -> &Store {
+        &self.held.store
+    }
+
+    /// Its group's Raft state and log.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The last entry that its store reflects.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// Counters for metrics.
+    pub fn counters(&self) -> ShardCounters {
+        self.counters
+    }
+
+    /// Whether it evaluates requests.
+    pub fn is_serving(&self) -> bool {
+        self.lane.is_some()
+    }
+
+    /// Whether a round has it frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Writes that wait to be evaluated.
+    pub fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Revisions of its log that are not known to be stable.
+    pub fn unstable(&self) -> usize {
+        self.held.tail.len()
+    }
+
+    /// The lowest stable that an answer here waits for.
+    pub fn waits_for(&self) -> Option<Revision> {
+        self.releases.front().map(|release| release.revision)
+    }
+
+    /// Alarms changed.
+    pub fn switch(&mut self, switches: Switches) {
+        self.switches = switches;
+    }
+
+    /// Takes what a router asks; the answer may be among the effects already.
+    pub fn ask(
+        &mut self,
+        origin: Origin,
+        deadline: Option<Nanos>,
+        ask: Ask,
+        effects: &mut ShardEffects,
+    ) {
+        let told = match ask {
+            Ask::Write(write) => {
+                self.inbox.push_back(Waiting { origin, deadline, write });
+                return;
+            }
+            Ask::Range(request) => Told::Answer(self.range(&request)),
+            Ask::ReadTxn(txn) => Told::Answer(self.read_txn(&txn)),
+            Ask::Part(part) => Told::Part(self.read_part(&part)),
+            Ask::Hash { at } => match self.begin_hash(origin, at) {
+                Ok(()) => return,
+                Err(refusal) => Told::Hash(Err(refusal)),
+            },
+            Ask::Defragment => {
+                self.jobs.defragment(origin);
+                return;
+            }
+        };
+        effects.told.push((origin, told));
+    }
+
+    /// The client left: its write is dropped unless it has been evaluated.
+    pub fn cancel(&mut self, origin: Origin) {
+        self.inbox.retain(|waiting| waiting.origin != origin);
+    }
+
+    /// Carries out what the lead orders.
+    pub fn order(&mut self, order: Order, effects: &mut ShardEffects) {
+        match order {
+            Order::Campaign => {
+                self.gathering = true;
+                self.replica.campaign();
+            }
+            Order::Open { epoch, cut } => self.propose_open(epoch, cut, effects),
+            Order::Serve { epoch } => self.serve(epoch),
+            Order::Halt => {
+                self.lane = None;
+                self.frozen = None;
+            }
+            Order::Freeze { epoch, round, compares, check, current } => {
+                if self.serves(epoch) {
+                    self.freeze(epoch, round, compares, check, current, effects);
+                }
+            }
+            Order::Check { epoch, round, shares, current } => {
+                if self.is_in_round(epoch, round) {
+                    let verdicts = self.verdicts(&shares, current);
+                    let shard = self.id;
+                    effects.reports.push(Report::Checked { shard, epoch, round, verdicts });
+                }
+            }
+            Order::Execute { epoch, round, shares } => {
+                if self.is_in_round(epoch, round) {
+                    self.execute(epoch, round, shares, effects);
+                }
+            }
+            Order::Thaw { epoch, round } => {
+                if self.is_in_round(epoch, round) {
+                    self.thaw(effects);
+                }
+            }
+            Order::Compact { revision } => self.propose_compaction(revision, effects),
+        }
+    }
+
+    /// One of its disk operations has ended.
+    pub fn disk_done(&mut self, id: OpId, outcome: DiskOutcome) -> Result<(), Fatal> {
+        self.replica.done(id, outcome)
+    }
+
+    /// One turn of the core's loop: evaluates what waits, moves what the replica has, releases
+    /// what is stable. Returns whether there is background work left that wants another turn.
+    pub fn turn(&mut self, now: Nanos, effects: &mut ShardEffects) -> bool {
+        self.pump(effects);
+        self.evaluate_waiting(now, effects);
+        self.pump(effects);
+        let more = self.work(effects);
+        self.settle();
+        self.release(effects);
+        while let Some(operation) = self.replica.poll() {
+            effects.disk.push(operation);
+        }
+        more
+    }
+
+    /// Hands over answers that stable has reached.
+    pub fn release(&mut self, effects: &mut ShardEffects) {
+        let stable = self.sequencer.stable();
+        while let Some(release) = self.releases.front() {
+            if release.revision > stable {
+                break;
+            }
+            let release = self.releases.pop_front().expect("a front");
+            effects.told.push((release.origin, release.told));
+        }
+    }
+
+    fn push_release(&mut self, revision: Revision, origin: Origin, told: Told) {
+        let last = self.releases.back().map_or(Revision::EMPTY, |release| release.revision);
+        assert!(revision >= last, "releases leave in order: {revision} after {last}");
+        self.releases.push_back(Release { revision, origin, told });
+    }
+
+    fn serves(&self, epoch: Epoch) -> bool {
+        self.lane.is_some() && self.held.opened.is_some_and(|(opened, _)| opened == epoch)
+    }
+
+    fn is_in_round(&self, epoch: Epoch, round: RoundId) -> bool {
+        self.serves(epoch) && self.frozen == Some(round)
+    }
+
+    fn serve(&mut self, epoch: Epoch) {
+        if self.held.opened.is_none_or(|(opened, _)| opened != epoch) || !self.leading {
+            return; // R9: a later Open is applied, or the group was lost meanwhile.
+        }
+        self.lane = Some(Lane::new(&self.sequencer, self.id));
+    }
+
+    /// The stamp of an entry proposed now.
+    fn stamp(&self, epoch: Epoch) -> Stamp {
+        Stamp { epoch, term: self.replica.term(), stable: self.recorded_stable() }
+    }
+
+    /// The highest stable that may be recorded: the line's if it is open, else what is known.
+    fn recorded_stable(&self) -> Revision {
+        if self.lane.is_some() { self.sequencer.stable() } else { self.held.known }
+    }
+
+    fn room_to_propose(&self) -> bool {
+        self.proposed_bytes < UNCOMMITTED_BYTES_MAX && self.replica.can_propose()
+    }
+
+    /// Forgets what is stable: it is whole everywhere.
+    fn settle(&mut self) {
+        if self.lane.is_some() {
+            self.held.known = self.held.known.max(self.sequencer.stable());
+        }
+        self.held.settle();
+    }
+
+    fn report_led(&mut self, effects: &mut ShardEffects) {
+        self.gathering = false;
+        let above = self.held.tail.iter().filter(|tailed| tailed.revision > self.held.known);
+        let found = above
+            .map(|tailed| Found { revision: tailed.revision, participants: tailed.participants })
+            .collect();
+        effects.reports.push(Report::Led { shard: self.id, stable: self.held.known, found });
+    }
+
+    /// The group is led elsewhere: what was pending may not survive.
+    fn lose(&mut self, effects: &mut ShardEffects) {
+        self.lane = None;
+        self.frozen = None;
+        self.leading = false;
+        if let Some(first) = self.proposals.front().map(|proposal| proposal.index) {
+            // Entries that others commit after all come back through the log.
+            let kept = self.held.tail.iter().take_while(|tailed| tailed.index < first);
+            let cut =
+                kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
+            self.held.store.roll_back(cut);
+            self.held.tail.retain(|tailed| tailed.index < first);
+        }
+        self.proposals.clear();
+        self.proposed_bytes = 0;
+        effects.reports.push(Report::Lost { shard: self.id });
+    }
+
+    /// The epoch is over and another inherits up to `cut`: answers above it are unknown.
+    fn fail_releases_above(&mut self, cut: Revision, effects: &mut ShardEffects) {
+        while self.releases.back().is_some_and(|release| release.revision > cut) {
+            let release = self.releases.pop_back().expect("a back");
+            let told = Told::Answer(Err(Refusal::LeaderChanged));
+            effects.told.push((release.origin, told));
+        }
+    }
+
+    fn work(&mut self, effects: &mut ShardEffects) -> bool {
+        let compacting = self.compact_some(COMPACTION_SLICE_KEYS, effects);
+        let hashing = self.hash_some(effects);
+        let defragmenting = self.defragment_some(effects);
+        let writing = self.checkpoint_some();
+        compacting || hashing || defragmenting || writing
+    }
+}

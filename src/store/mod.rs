@@ -1,1 +1,160 @@
-//! See the crate's map.
+//! The store: one shard's revision B-tree.
+//!
+//! It keeps, in memory and ordered by key, every version of every key that compaction has not
+//! dropped. A read names the revision at which it looks; a write adds a version above all others.
+//!
+//! ```text
+//!  key      revision ──▶   compacted           stable       newest
+//!                              ▼                  ▼            ▼
+//!  /a       ·· 3 ──▶ 5 ────────│─────▶ 9 ─────────│──▶ 14      │    5 is kept: a read at 7 sees it
+//!  /b       ·· 4 ──▶ ✝6        │                  │            │    ✝ tombstone; all of it can go
+//!  /c           (a generation) │ 8 ──▶ ✝10  11 ──▶│12          │    11 begins another: version 1
+//!  /d                          │                  │  ✝15 15    │    two changes in one revision,
+//!                              │                  │            │    told apart by sub
+//!           ◀── dropped, but ──▶◀──── history ────▶◀─ pending ─▶
+//!               what 7 sees        reads, watches     newest state: evaluation, roll-back
+//! ```
+//!
+//! A request is evaluated against the newest state, pending versions included; reads stay at or
+//! below `stable`, and a new epoch's cut takes the versions above it away again.
+//!
+//! | file | what |
+//! |---|---|
+//! | `tree`, `leaf` | the B+-tree with counts of live keys |
+//! | `versions` | one key's versions |
+//! | `timeline` | the index from revisions to keys |
+//! | `read` | get, range, count, changes |
+//! | `write` | put, delete, their replicated forms, roll-back |
+//! | `evaluate` | compares, and the operations of a txn |
+//! | `compact`, `defragment` | dropping history and giving memory back, in slices |
+//! | `hash` | the fingerprint that all members must agree on |
+//! | `checkpoint` | the whole state as bytes, and back |
+//! | `lease`, `size` | keys of a lease; what it all takes |
+//!
+//! Invariants:
+//!
+//! 1. A change is above all that are there, by (revision, sub); of one key strictly.
+//! 2. `timeline` names every version that a roll-back, a compaction or a watcher may ask for: all
+//!    but those below the last compaction that went through, of which one per key can be left.
+//! 3. Counts, lease index and sizes are those of the newest state, whatever the path to it. The
+//!    sizes count what is held, so they fall as slices of a compaction go on.
+//! 4. A read at or above `compacted` answers the same before, between and after slices.
+//! 5. Deterministic: no clock, no chance, no hash table.
+
+mod checkpoint;
+mod compact;
+mod defragment;
+mod evaluate;
+mod hash;
+mod leaf;
+mod lease;
+mod read;
+mod size;
+mod timeline;
+mod tree;
+mod versions;
+mod write;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{BadChunk, CheckpointCursor};
+pub use evaluate::{Share, combine};
+pub use hash::HashCursor;
+pub use read::{Change, Changes};
+pub use size::Size;
+pub use write::Mismatch;
+
+use crate::types::{Blob, LeaseId, Refusal, Revision};
+
+/// See the module.
+pub struct Store {
+    tree: tree::Tree,
+    timeline: timeline::Timeline,
+    leases: lease::LeaseKeys,
+    sizes: size::Sizes,
+    compaction: compact::Compaction,
+    /// The newest revision that went off the front of the timeline.
+    passed: i64,
+    /// Nothing up to here is ever rolled back.
+    settled: i64,
+    /// Where defragmenting goes on; empty is the beginning.
+    defragment_next: Blob,
+    loading: Option<checkpoint::Loading>,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store::new()
+    }
+}
+
+impl Store {
+    pub fn new() -> Store {
+        Store {
+            tree: tree::Tree::new(),
+            timeline: timeline::Timeline::default(),
+            leases: lease::LeaseKeys::default(),
+            sizes: size::Sizes::default(),
+            compaction: compact::Compaction::new(-1),
+            passed: Revision::EMPTY.0,
+            settled: Revision::EMPTY.0,
+            defragment_next: Blob::empty(),
+            loading: None,
+        }
+    }
+
+    /// The newest revision of any change that was made here and not rolled back, pending ones
+    /// included. After a load: of any change that is kept.
+    pub fn newest(&self) -> Revision {
+        Revision(self.timeline.newest().unwrap_or(self.passed))
+    }
+
+    /// The revision that compaction was last asked for; -1 before the first.
+    pub fn compacted(&self) -> i64 {
+        self.compaction.target
+    }
+
+    /// Where a range that asks for `requested` reads, outside a txn; `current` is the latest.
+    pub fn check_revision(&self, requested: i64, current: Revision) -> Result<Revision, Refusal> {
+        if requested <= 0 { Ok(current) } else { self.check_bounds(requested, current) }
+    }
+
+    /// The same inside a txn, where 0 alone is the latest (and -1 while nothing is compacted), and
+    /// the latest includes the txn's own changes.
+    pub fn check_revision_in_txn(
+        &self,
+        requested: i64,
+        current: Revision,
+    ) -> Result<Revision, Refusal> {
+        if requested == 0 {
+            return Ok(Revision::NEWEST);
+        }
+        let at = self.check_bounds(requested, current)?;
+        Ok(if at.0 <= 0 { Revision::NEWEST } else { at })
+    }
+
+    fn check_bounds(&self, requested: i64, current: Revision) -> Result<Revision, Refusal> {
+        if requested > current.0 {
+            return Err(Refusal::FutureRevision);
+        }
+        if requested < self.compacted() {
+            return Err(Refusal::Compacted);
+        }
+        Ok(Revision(requested))
+    }
+
+    /// Keys attached to `lease` in the newest state, in order.
+    pub fn lease_keys(&self, lease: LeaseId) -> impl Iterator<Item = &[u8]> {
+        self.leases.of(lease)
+    }
+
+    /// How much there is, and what it takes.
+    pub fn size(&self) -> Size {
+        self.sizes.with_keys(self.tree.live())
+    }
+}

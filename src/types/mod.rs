@@ -16,27 +16,31 @@
 mod blob;
 mod ids;
 mod log;
+mod origin;
 pub mod placement;
 mod range;
 mod refusal;
 mod reply;
 mod request;
+mod shard_set;
 pub mod txn;
 
-pub use blob::Blob;
+pub use blob::{Blob, Stamp};
 pub use ids::{
     ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision, ShardId, Sub,
     Term,
 };
 pub use log::{EntryKind, HardState, LogEntry};
+pub use origin::{Origin, Ticket};
 pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
-    AlarmReply, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply, KeyValue,
-    Member, MemberListReply, OpReply, PutReply, RangeReply, Reply, StatusReply, TxnReply,
+    AlarmReply, Answer, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply,
+    KeyValue, Member, MemberListReply, OpReply, PutReply, RangeReply, Reply, StatusReply, TxnReply,
 };
 pub use request::{
     Alarm, AlarmAction, AlarmKind, AlarmRequest, CompactRequest, Compare, CompareOperand,
     CompareOperator, DeleteRangeRequest, HashKvRequest, Op, PutRequest, RangeFilters, RangeRequest,
     Request, SortOrder, SortTarget, TxnRequest,
 };
+pub use shard_set::ShardSet;

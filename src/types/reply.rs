@@ -1,7 +1,10 @@
 //! What a client is told. Cluster, member and term of a header are filled in by `protocol`; the
 //! core knows the revision.
 
-use super::{Alarm, Blob, LeaseId, MemberId, Revision};
+use super::{Alarm, Blob, LeaseId, MemberId, Refusal, Revision};
+
+/// What a client is told.
+pub type Answer = Result<Reply, Refusal>;
 
 /// The answer to a [`super::Request`] that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]

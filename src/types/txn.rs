@@ -6,7 +6,7 @@
 //! of one revision. The answer is the same tree again, filled from the list.
 //!
 //! ```text
-//! txn ──compares──▶ [bool] ──choose──▶ Path { ops, shape } ──execute──▶ [OpReply] ──assemble──▶ TxnReply
+//! txn ──compares──▶ [bool] ──choose──▶ Path ──execute──▶ [OpReply] ──assemble──▶ TxnReply
 //! ```
 
 use super::{

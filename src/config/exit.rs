@@ -1,0 +1,49 @@
+//! Why the program ends before it has begun, and what it leaves behind.
+
+use super::level::LogLevel;
+use super::note::{FieldValue, Note};
+
+/// What to print, what to log, and the exit code.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exit {
+    pub code: u8,
+    pub stdout: String,
+    pub stderr: String,
+    /// Log lines, after what is printed; the last one says why.
+    pub notes: Vec<Note>,
+}
+
+impl Exit {
+    /// `--help` and `--version`.
+    pub fn print(stderr: String, stdout: String) -> Exit {
+        Exit { code: 0, stdout, stderr, notes: Vec::new() }
+    }
+
+    /// The command line cannot be read.
+    pub fn usage(stderr: String) -> Exit {
+        Exit { code: 2, stdout: String::new(), stderr, notes: Vec::new() }
+    }
+
+    /// The settings can be read and will not do.
+    pub fn refused(mut notes: Vec<Note>, error: impl Into<String>) -> Exit {
+        notes.push(Note::warn("failed to verify flags").with("error", error.into()));
+        Exit { code: 1, stdout: String::new(), stderr: String::new(), notes }
+    }
+
+    /// A line that etcd ends with by itself.
+    pub fn fatal(mut notes: Vec<Note>, last: Note) -> Exit {
+        assert_eq!(last.level, LogLevel::Fatal);
+        notes.push(last);
+        Exit { code: 1, stdout: String::new(), stderr: String::new(), notes }
+    }
+
+    /// The error of [`Exit::refused`].
+    pub fn error(&self) -> Option<&str> {
+        self.notes.last().and_then(|note| {
+            note.fields.iter().find_map(|(key, value)| match value {
+                FieldValue::Text(text) if *key == "error" => Some(text.as_str()),
+                _ => None,
+            })
+        })
+    }
+}

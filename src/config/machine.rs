@@ -1,0 +1,29 @@
+//! What reading the configuration needs to know of the machine.
+
+use std::net::{IpAddr, UdpSocket};
+
+/// Facts that some settings default to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Cores that this process may run on.
+    pub cores: usize,
+    /// The address that the default route leaves from; `None` if there is no such route.
+    pub default_host: Option<IpAddr>,
+}
+
+impl Machine {
+    /// Looks at the machine.
+    pub fn look() -> Machine {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Machine { cores, default_host: default_host() }
+    }
+}
+
+/// Connecting a UDP socket sends nothing; it only asks the kernel for the route. The destination is
+/// one of the addresses that are set aside for documentation.
+fn default_host() -> Option<IpAddr> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified() && !address.is_loopback()).then_some(address)
+}

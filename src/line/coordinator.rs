@@ -1,0 +1,512 @@
+//! Rounds: how a request that writes and touches several shards gets one revision.
+//!
+//! ```text
+//!            Freeze ──▶ shards ──▶ Frozen      compares answered on the state before the txn
+//!  queue ──▶ Check  ──▶ shards ──▶ Checked     refused? changes anything? (with Freeze if known)
+//!            take revisions: one for each request that changes something
+//!            Execute ─▶ shards ──▶ Executed    each logs its share with the participants, thaws
+//! ```
+//!
+//! One coordinator in the lead member means no deadlock. A round carries a batch of requests, none
+//! of which touches a key that an earlier one of it may change. From the freeze to the thaw a
+//! frozen shard evaluates no write, so a revision taken in between is above everything the shard
+//! has logged (R7 gives R2), and its frozen floor keeps stable below it. The next round may freeze
+//! while the shares of this one are still being logged: orders reach a shard in order.
+//!
+//! What this does not do: wait for a disk. The shards release nothing; the router that has the
+//! call answers when stable reaches the revision.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::footprint::Footprint;
+use super::message::{
+    CaseCompares, CaseExecute, CaseShare, CompareShare, Executed, Finished, Order, Report, RoundId,
+    Share, ShareReply, Verdict,
+};
+use crate::limits::{ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX};
+use crate::types::placement::shard_of;
+use crate::types::txn::{self, Path, PathOp};
+use crate::types::{
+    Epoch, KeyRange, Nanos, Origin, Refusal, Revision, ShardId, ShardSet, TxnRequest,
+};
+
+/// What the coordinator asks of the sequencer.
+pub trait RoundLine {
+    /// The newest revision handed out.
+    fn newest(&self) -> Revision;
+    /// The published stable.
+    fn stable(&self) -> Revision;
+    /// Hands out `count` revisions, the first of which is returned, for shards that are frozen.
+    fn take(&mut self, count: u64) -> Revision;
+}
+
+/// A request for a round.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub origin: Origin,
+    pub deadline: Option<Nanos>,
+    pub txn: TxnRequest,
+}
+
+/// What a step of the coordinator wants done.
+#[derive(Debug, Default)]
+pub struct RoundEffects {
+    pub orders: Vec<(ShardId, Order)>,
+    pub finished: Vec<Finished>,
+}
+
+/// The single coordinator of a lead member.
+#[derive(Debug)]
+pub struct Coordinator {
+    shards: u16,
+    epoch: Option<Epoch>,
+    queue: VecDeque<Case>,
+    next_round: RoundId,
+    /// The round that has shards frozen.
+    open: Option<Round>,
+    /// Rounds whose shares are being logged.
+    executing: BTreeMap<RoundId, Round>,
+}
+
+#[derive(Debug)]
+struct Round {
+    id: RoundId,
+    stage: Stage,
+    missing: ShardSet,
+    involved: ShardSet,
+    newest: BTreeMap<ShardId, Revision>,
+    cases: Vec<Entrant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Freezing,
+    Checking,
+    Executing,
+}
+
+/// A request that takes part in a round.
+#[derive(Debug)]
+struct Entrant {
+    origin: Origin,
+    txn: TxnRequest,
+    involved: ShardSet,
+    /// By compare, then the shards' parts of its answer.
+    compares: Vec<Vec<CompareShare>>,
+    path: Option<Path>,
+    verdicts: Vec<(ShardId, Verdict)>,
+    /// What was decided: the answer's header.
+    revision: Revision,
+    /// Who has not yet sent what its share came to.
+    missing: ShardSet,
+    replies: Vec<ShareReply>,
+}
+
+impl Coordinator {
+    /// Closed until [`Coordinator::open`].
+    pub fn new(shards: u16) -> Coordinator {
+        Coordinator {
+            shards,
+            epoch: None,
+            queue: VecDeque::new(),
+            next_round: RoundId(1),
+            open: None,
+            executing: BTreeMap::new(),
+        }
+    }
+
+    /// The epoch is open: rounds may begin.
+    pub fn open(&mut self, epoch: Epoch) {
+        assert!(self.open.is_none() && self.executing.is_empty(), "rounds outlived their epoch");
+        self.epoch = Some(epoch);
+    }
+
+    /// The epoch is over: what is under way has an unknown outcome.
+    pub fn halt(&mut self, effects: &mut RoundEffects) {
+        self.epoch = None;
+        let rounds =
+            self.open.take().into_iter().chain(std::mem::take(&mut self.executing).into_values());
+        let entrants = rounds.flat_map(|round| round.cases).map(|entrant| entrant.origin);
+        for origin in entrants.chain(self.queue.drain(..).map(|case| case.origin)) {
+            let outcome = Err(Refusal::LeaderChanged);
+            effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
+        }
+    }
+
+    /// Whether a round has shards frozen or shares are being logged: the core polls, not parks.
+    pub fn is_busy(&self) -> bool {
+        self.open.is_some() || !self.executing.is_empty()
+    }
+
+    /// Requests waiting for a round.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes a request; one too many is refused.
+    pub fn submit(&mut self, case: Case, effects: &mut RoundEffects) {
+        let outcome = if self.epoch.is_none() {
+            Err(Refusal::LeaderChanged)
+        } else if self.queue.len() >= ROUND_QUEUE_MAX {
+            Err(Refusal::TooManyRequests)
+        } else {
+            self.queue.push_back(case);
+            return;
+        };
+        effects.finished.push(Finished { origin: case.origin, revision: Revision::EMPTY, outcome });
+    }
+
+    /// The client left: drop its request if no round has it yet.
+    pub fn cancel(&mut self, origin: Origin) {
+        self.queue.retain(|case| case.origin != origin);
+    }
+
+    /// Begins the next round if none has shards frozen.
+    pub fn turn(&mut self, now: Nanos, line: &mut impl RoundLine, effects: &mut RoundEffects) {
+        let Some(epoch) = self.epoch else { return };
+        if self.open.is_some() || self.queue.is_empty() {
+            return;
+        }
+        let cases = self.gather(now, effects);
+        if cases.is_empty() {
+            return;
+        }
+        let id = self.next_round;
+        self.next_round = RoundId(id.0 + 1);
+        let involved = cases.iter().fold(ShardSet::EMPTY, |all, case| all.union(case.involved));
+        let round = Round {
+            id,
+            stage: Stage::Freezing,
+            missing: involved,
+            involved,
+            newest: BTreeMap::new(),
+            cases,
+        };
+        for shard in involved.iter() {
+            let order = Order::Freeze {
+                epoch,
+                round: id,
+                compares: round.compares_for(shard, self.shards),
+                check: round.shares_for(shard, self.shards, |entrant| entrant.compares.is_empty()),
+                current: line.newest(),
+            };
+            effects.orders.push((shard, order));
+        }
+        self.open = Some(round);
+    }
+
+    /// Takes the requests of the next round off the queue, in order of arrival.
+    fn gather(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<Entrant> {
+        let mut cases = Vec::new();
+        let mut footprint = Footprint::default();
+        let mut left = VecDeque::new();
+        while let Some(case) = self.queue.pop_front() {
+            if case.deadline.is_some_and(|deadline| deadline <= now) {
+                let outcome = Err(Refusal::DeadlineExceeded);
+                let origin = case.origin;
+                effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
+            } else if footprint.is_touched_by(&case.txn) {
+                left.push_back(case);
+            } else {
+                footprint.add(&case.txn);
+                cases.push(Entrant::new(case, self.shards));
+            }
+            if cases.len() == ROUND_REQUESTS_MAX || left.len() == ROUND_REQUESTS_MAX {
+                break;
+            }
+        }
+        left.append(&mut self.queue);
+        self.queue = left;
+        cases
+    }
+
+    /// Takes a shard's report; those of another epoch or round are dropped.
+    pub fn report(
+        &mut self,
+        report: Report,
+        line: &mut impl RoundLine,
+        effects: &mut RoundEffects,
+    ) {
+        match report {
+            Report::Frozen { shard, epoch, round, newest, compares, verdicts } => {
+                let Some(open) = self.round_in(epoch, round, Stage::Freezing) else { return };
+                assert!(open.missing.remove(shard), "a shard froze twice");
+                open.newest.insert(shard, newest);
+                open.take_compares(compares);
+                open.take_verdicts(shard, verdicts);
+                if open.missing.is_empty() {
+                    self.check(line, effects);
+                }
+            }
+            Report::Checked { shard, epoch, round, verdicts } => {
+                let Some(open) = self.round_in(epoch, round, Stage::Checking) else { return };
+                assert!(open.missing.remove(shard), "a shard checked twice");
+                open.take_verdicts(shard, verdicts);
+                if open.missing.is_empty() {
+                    self.execute(line, effects);
+                }
+            }
+            Report::Executed { shard, epoch, round, replies } => {
+                if self.epoch == Some(epoch) {
+                    self.executed(shard, round, replies, effects);
+                }
+            }
+            Report::Led { .. }
+            | Report::Opened { .. }
+            | Report::Lost { .. }
+            | Report::Compacted { .. }
+            | Report::CompactedPhysically { .. } => unreachable!("not a report of a round"),
+        }
+    }
+
+    fn round_in(&mut self, epoch: Epoch, round: RoundId, stage: Stage) -> Option<&mut Round> {
+        let ours = self.epoch == Some(epoch);
+        self.open.as_mut().filter(|open| ours && open.id == round && open.stage == stage)
+    }
+
+    /// Every compare is answered: pick the branches, have the paths checked that were not known.
+    fn check(&mut self, line: &mut impl RoundLine, effects: &mut RoundEffects) {
+        let epoch = self.epoch.expect("a round has an epoch");
+        let open = self.open.as_mut().expect("a round is open");
+        open.stage = Stage::Checking;
+        for entrant in open.cases.iter_mut().filter(|entrant| entrant.path.is_none()) {
+            entrant.choose();
+        }
+        for shard in open.involved.iter() {
+            let shares = open.shares_for(shard, self.shards, |case| !case.compares.is_empty());
+            if !shares.is_empty() {
+                open.missing.insert(shard);
+                let current = line.newest();
+                effects
+                    .orders
+                    .push((shard, Order::Check { epoch, round: open.id, shares, current }));
+            }
+        }
+        if open.missing.is_empty() {
+            self.execute(line, effects);
+        }
+    }
+
+    /// Nothing can be refused any more: take the revisions, have the shares logged.
+    fn execute(&mut self, line: &mut impl RoundLine, effects: &mut RoundEffects) {
+        let epoch = self.epoch.expect("a round has an epoch");
+        let mut open = self.open.take().expect("a round is open");
+        open.stage = Stage::Executing;
+        let stable = line.stable();
+        let changing = open.cases.iter().filter(|case| !case.participants().is_empty()).count();
+        let mut revision = if changing > 0 { line.take(changing as u64) } else { stable };
+        let mut orders: BTreeMap<ShardId, Vec<CaseExecute>> =
+            open.involved.iter().map(|shard| (shard, Vec::new())).collect();
+        for (number, entrant) in open.cases.iter_mut().enumerate() {
+            let seen = entrant.involved.iter().map(|shard| open.newest[&shard]).max();
+            entrant.revision = seen.unwrap_or(stable).max(stable);
+            if entrant.refusal().is_some() {
+                continue;
+            }
+            let participants = entrant.participants();
+            if !participants.is_empty() {
+                entrant.revision = revision;
+                revision = revision.next();
+            }
+            let path = entrant.path.as_ref().expect("every path is chosen");
+            for (shard, share) in shares_of(path, self.shards) {
+                entrant.missing.insert(shard);
+                let change =
+                    participants.contains(shard).then_some((entrant.revision, participants));
+                let execute = CaseExecute { case: number as u16, change, share };
+                orders.get_mut(&shard).expect("an involved shard").push(execute);
+            }
+        }
+        for (shard, shares) in orders {
+            let order = if shares.is_empty() {
+                Order::Thaw { epoch, round: open.id }
+            } else {
+                open.missing.insert(shard);
+                Order::Execute { epoch, round: open.id, shares }
+            };
+            effects.orders.push((shard, order));
+        }
+        open.cases.iter_mut().for_each(|entrant| entrant.finish_if_whole(effects));
+        if !open.missing.is_empty() {
+            self.executing.insert(open.id, open);
+        }
+    }
+
+    fn executed(
+        &mut self,
+        shard: ShardId,
+        id: RoundId,
+        replies: Vec<(u16, ShareReply)>,
+        effects: &mut RoundEffects,
+    ) {
+        let Some(round) = self.executing.get_mut(&id) else { return };
+        assert!(round.missing.remove(shard), "a shard executed a round twice");
+        for (number, reply) in replies {
+            let entrant = &mut round.cases[usize::from(number)];
+            assert!(entrant.missing.remove(shard), "a share was executed twice");
+            entrant.replies.push(reply);
+            entrant.finish_if_whole(effects);
+        }
+        if round.missing.is_empty() {
+            self.executing.remove(&id);
+        }
+    }
+}
+
+impl Round {
+    fn compares_for(&self, shard: ShardId, shards: u16) -> Vec<CaseCompares> {
+        let mut found = Vec::new();
+        for (case, entrant) in self.cases.iter().enumerate() {
+            let compares: Vec<_> = txn::compares(&entrant.txn)
+                .into_iter()
+                .enumerate()
+                .filter(|(_, compare)| owners(&compare.range, shards).contains(shard))
+                .map(|(number, compare)| (number as u16, compare.clone()))
+                .collect();
+            if !compares.is_empty() {
+                found.push(CaseCompares { case: case as u16, compares });
+            }
+        }
+        found
+    }
+
+    fn shares_for(
+        &self,
+        shard: ShardId,
+        shards: u16,
+        wanted: impl Fn(&Entrant) -> bool,
+    ) -> Vec<CaseShare> {
+        let mut found = Vec::new();
+        for (case, entrant) in self.cases.iter().enumerate() {
+            let Some(path) = entrant.path.as_ref().filter(|_| wanted(entrant)) else { continue };
+            let share = share_of(path, shard, shards);
+            if !share.is_empty() {
+                found.push(CaseShare { case: case as u16, share });
+            }
+        }
+        found
+    }
+
+    fn take_compares(&mut self, answers: Vec<(u16, Vec<(u16, CompareShare)>)>) {
+        for (case, compares) in answers {
+            for (number, share) in compares {
+                self.cases[usize::from(case)].compares[usize::from(number)].push(share);
+            }
+        }
+    }
+
+    fn take_verdicts(&mut self, shard: ShardId, verdicts: Vec<(u16, Verdict)>) {
+        for (case, verdict) in verdicts {
+            self.cases[usize::from(case)].verdicts.push((shard, verdict));
+        }
+    }
+}
+
+impl Entrant {
+    fn new(case: Case, shards: u16) -> Entrant {
+        let compares = vec![Vec::new(); txn::compares(&case.txn).len()];
+        let path = compares.is_empty().then(|| txn::choose(&case.txn, &[]));
+        Entrant {
+            origin: case.origin,
+            involved: involved(&case.txn, shards),
+            txn: case.txn,
+            compares,
+            path,
+            verdicts: Vec::new(),
+            revision: Revision::EMPTY,
+            missing: ShardSet::EMPTY,
+            replies: Vec::new(),
+        }
+    }
+
+    fn choose(&mut self) {
+        let holds: Vec<bool> = self
+            .compares
+            .iter()
+            .map(|shares| CompareShare::combine(shares.iter().copied()))
+            .collect();
+        self.path = Some(txn::choose(&self.txn, &holds));
+    }
+
+    /// Why it is refused, if it is: the first shard that says so.
+    fn refusal(&self) -> Option<&Refusal> {
+        self.verdicts.iter().find_map(|(_, verdict)| verdict.as_ref().err())
+    }
+
+    /// The shards that log something, unless it is refused.
+    fn participants(&self) -> ShardSet {
+        let mut participants = ShardSet::EMPTY;
+        if self.refusal().is_none() {
+            let changing = self.verdicts.iter().filter(|(_, verdict)| *verdict == Ok(true));
+            changing.for_each(|(shard, _)| participants.insert(*shard));
+        }
+        participants
+    }
+
+    fn finish_if_whole(&mut self, effects: &mut RoundEffects) {
+        if !self.missing.is_empty() {
+            return;
+        }
+        let outcome = match self.refusal() {
+            Some(refusal) => Err(refusal.clone()),
+            None => {
+                let path = self.path.take().expect("a request finishes once");
+                Ok(Executed { path, shares: std::mem::take(&mut self.replies) })
+            }
+        };
+        effects.finished.push(Finished { origin: self.origin, revision: self.revision, outcome });
+    }
+}
+
+/// The shards that own keys of `range`.
+pub fn owners(range: &KeyRange, shards: u16) -> ShardSet {
+    match range.single_key() {
+        Some(key) => ShardSet::one(shard_of(key, shards)),
+        None => ShardSet::all(shards),
+    }
+}
+
+/// Every shard that a txn may touch, on whichever branch.
+pub fn involved(txn: &TxnRequest, shards: u16) -> ShardSet {
+    use crate::types::Op;
+    let mut all = ShardSet::EMPTY;
+    for compare in &txn.compare {
+        all = all.union(owners(&compare.range, shards));
+    }
+    for op in txn.success.iter().chain(&txn.failure) {
+        all = all.union(match op {
+            Op::Range(range) => owners(&range.range, shards),
+            Op::Put(put) => ShardSet::one(shard_of(&put.key, shards)),
+            Op::DeleteRange(delete) => owners(&delete.range, shards),
+            Op::Txn(nested) => involved(nested, shards),
+        });
+    }
+    all
+}
+
+fn op_owners(op: &PathOp, shards: u16) -> ShardSet {
+    match op {
+        PathOp::Range(range) => owners(&range.range, shards),
+        PathOp::Put(put) => ShardSet::one(shard_of(&put.key, shards)),
+        PathOp::DeleteRange(delete) => owners(&delete.range, shards),
+    }
+}
+
+fn share_of(path: &Path, shard: ShardId, shards: u16) -> Share {
+    path.ops
+        .iter()
+        .enumerate()
+        .filter(|(_, op)| op_owners(op, shards).contains(shard))
+        .map(|(position, op)| (txn::sub(position), op.clone()))
+        .collect()
+}
+
+fn shares_of(path: &Path, shards: u16) -> BTreeMap<ShardId, Share> {
+    let mut found: BTreeMap<ShardId, Share> = BTreeMap::new();
+    for (position, op) in path.ops.iter().enumerate() {
+        for shard in op_owners(op, shards).iter() {
+            found.entry(shard).or_default().push((txn::sub(position), op.clone()));
+        }
+    }
+    found
+}

@@ -1,0 +1,147 @@
+//! What the lead member's braid and the shards say to one another.
+//!
+//! Within a member these travel through mailboxes, in order and without loss; every message of a
+//! round carries the epoch and the round, so that one of an earlier epoch is noticed and dropped.
+
+use crate::types::txn::PathOp;
+use crate::types::{Compare, Epoch, OpReply, Origin, Refusal, Revision, ShardId, ShardSet, Sub};
+
+/// The number of a round within its epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoundId(pub u64);
+
+/// A shard's share of a path: the operations that concern it, with their ordinals.
+pub type Share = Vec<(Sub, PathOp)>;
+
+/// What the operations of a share came to.
+pub type ShareReply = Vec<(Sub, OpReply)>;
+
+/// Whether a compare holds on one shard's part of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompareShare {
+    /// Some key of the range is here.
+    pub matched: bool,
+    /// Every such key satisfies the compare. Without one: whether a missing key would.
+    pub holds: bool,
+}
+
+impl CompareShare {
+    /// The compare's answer from those of all shards that its range touches: a missing key is
+    /// judged only if no shard has one.
+    pub fn combine(shares: impl Iterator<Item = CompareShare> + Clone) -> bool {
+        if shares.clone().any(|share| share.matched) {
+            shares.filter(|share| share.matched).all(|share| share.holds)
+        } else {
+            shares.map(|share| share.holds).next().unwrap_or(false)
+        }
+    }
+}
+
+/// From the lead to one shard.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Win the group's leadership and report what its log holds above the stable it knows.
+    Campaign,
+    /// Log that `epoch` inherits everything up to `cut` and nothing above.
+    Open { epoch: Epoch, cut: Revision },
+    /// Every group has committed its `Open`: evaluate.
+    Serve { epoch: Epoch },
+    /// The epoch is over: evaluate nothing more.
+    Halt,
+    /// Evaluate no write until this round's `Execute` or `Thaw`; answer compares, and check shares
+    /// that are already known.
+    Freeze {
+        epoch: Epoch,
+        round: RoundId,
+        compares: Vec<CaseCompares>,
+        check: Vec<CaseShare>,
+        current: Revision,
+    },
+    /// Say of each share whether it is refused and whether it changes anything, keeping nothing.
+    Check { epoch: Epoch, round: RoundId, shares: Vec<CaseShare>, current: Revision },
+    /// Log what changes, run what only reads, thaw.
+    Execute { epoch: Epoch, round: RoundId, shares: Vec<CaseExecute> },
+    /// The round came to nothing here: thaw.
+    Thaw { epoch: Epoch, round: RoundId },
+    /// Log that history below `revision` goes.
+    Compact { revision: Revision },
+}
+
+/// The compares of one request of a round that concern one shard, by their place in
+/// [`crate::types::txn::compares`].
+#[derive(Clone, Debug)]
+pub struct CaseCompares {
+    pub case: u16,
+    pub compares: Vec<(u16, Compare)>,
+}
+
+/// A shard's share of one request of a round.
+#[derive(Clone, Debug)]
+pub struct CaseShare {
+    pub case: u16,
+    pub share: Share,
+}
+
+/// A share to run.
+#[derive(Clone, Debug)]
+pub struct CaseExecute {
+    pub case: u16,
+    /// The request's revision and everyone who logs something at it; `None` if it changes nothing.
+    pub change: Option<(Revision, ShardSet)>,
+    pub share: Share,
+}
+
+/// A revision above the stable that a shard knows, and everyone who has a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub revision: Revision,
+    pub participants: ShardSet,
+}
+
+/// From a shard to the lead.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// The shard's group is led from here and knows what is committed.
+    Led { shard: ShardId, stable: Revision, found: Vec<Found> },
+    /// The shard has applied `Open` of this epoch.
+    Opened { shard: ShardId, epoch: Epoch },
+    /// The shard's group is no longer led from here.
+    Lost { shard: ShardId },
+    /// Frozen, with the answers to what the freeze asked.
+    Frozen {
+        shard: ShardId,
+        epoch: Epoch,
+        round: RoundId,
+        /// The newest revision that the shard holds, pending ones included.
+        newest: Revision,
+        compares: Vec<(u16, Vec<(u16, CompareShare)>)>,
+        verdicts: Vec<(u16, Verdict)>,
+    },
+    /// The answers to a check.
+    Checked { shard: ShardId, epoch: Epoch, round: RoundId, verdicts: Vec<(u16, Verdict)> },
+    /// What the shares came to; they are logged.
+    Executed { shard: ShardId, epoch: Epoch, round: RoundId, replies: Vec<(u16, ShareReply)> },
+    /// The compaction is applied: reads below it are refused.
+    Compacted { shard: ShardId, revision: Revision },
+    /// History below it is gone from memory.
+    CompactedPhysically { shard: ShardId, revision: Revision },
+}
+
+/// What a share would come to: whether it changes anything, or why it is refused.
+pub type Verdict = Result<bool, Refusal>;
+
+/// A request that a round has finished, for the router that has the call.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub origin: Origin,
+    /// Released when stable reaches it.
+    pub revision: Revision,
+    pub outcome: Result<Executed, Refusal>,
+}
+
+/// The path that was taken and what each shard made of its share.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    pub path: crate::types::txn::Path,
+    pub shares: Vec<ShareReply>,
+}

@@ -1,0 +1,8 @@
+//! Unit tests, a randomized run on threads, and the models that loom enumerates.
+
+#[cfg(feature = "loom")]
+mod loom_models;
+#[cfg(not(feature = "loom"))]
+mod plain;
+#[cfg(not(feature = "loom"))]
+mod threads;

@@ -1,0 +1,550 @@
+//! One core: its shards, its router, and on the first core the lead.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::identity::Identity;
+use super::lead::{Lead, LeadEffects};
+use super::mail::{Mail, Notice};
+use super::shared::Shared;
+use super::{Answer, Fatal, Service};
+use crate::control::Control;
+use crate::limits::CORE_REQUESTS_MAX;
+use crate::replica::{RecoverError, ReplicaConfig};
+use crate::router::plan::cost;
+use crate::router::{Outgoing, Router, RouterEffects};
+use crate::shard::{Recovery, Shard, ShardCounters, ShardEffects, Switches};
+use crate::types::placement::shard_of;
+use crate::types::{
+    AlarmKind, CoreId, GroupId, Member, MemberId, MemberListReply, Nanos, Refusal, Reply, Request,
+    Revision, ShardId, StatusReply, Ticket,
+};
+use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
+
+/// What a member is told once.
+#[derive(Clone, Debug)]
+pub struct MemberConfig {
+    pub identity: Identity,
+    /// Name and URLs, as published to clients.
+    pub member: Member,
+    /// Heartbeats of Raft's clock in an election timeout.
+    pub election_ticks: usize,
+    /// Nanoseconds after which a request is answered that it timed out.
+    pub request_timeout: u64,
+    /// Bytes at which writes are refused; 0 is no quota.
+    pub quota: u64,
+    /// What Status says of it.
+    pub quota_shown: i64,
+    /// Bytes of a log segment.
+    pub segment_bytes: u64,
+    /// Bytes of records after which a batch of a log takes no more.
+    pub batch_bytes_max: usize,
+    /// Bytes of a log after which its group takes a checkpoint.
+    pub checkpoint_log_bytes: u64,
+}
+
+/// What a step of a core wants done.
+#[derive(Debug, Default)]
+pub struct CoreEffects {
+    pub answers: Vec<(Ticket, Answer)>,
+    pub mail: Vec<(CoreId, Mail)>,
+    pub disk: Vec<(GroupId, OpId, DiskOp)>,
+    /// Cores that wait for what stable has reached.
+    pub ring: Vec<CoreId>,
+}
+
+/// What a core that has nothing to do waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Park {
+    /// The lowest stable that some answer here waits for.
+    pub lowest: Option<Revision>,
+    /// A round has shards frozen: poll instead of parking.
+    pub polls: bool,
+}
+
+/// See the room.
+#[derive(Debug)]
+pub struct Core {
+    id: CoreId,
+    config: Arc<MemberConfig>,
+    shared: Arc<Shared>,
+    shards: Vec<Shard>,
+    lead: Option<Lead>,
+    router: Router,
+    open: bool,
+    /// Requests that wait for an epoch.
+    parked: VecDeque<Parked>,
+    switches: Switches,
+    alarms: Arc<[crate::types::Alarm]>,
+    members: Arc<[Member]>,
+    out_of_space: bool,
+    /// Mail of this core to itself.
+    own: VecDeque<Mail>,
+    effects: CoreEffects,
+    to_router: RouterEffects,
+    to_shard: ShardEffects,
+    to_lead: LeadEffects,
+    ticks: u64,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Parked {
+    since: Nanos,
+    ticket: Ticket,
+    request: Request,
+    deadline: Option<Nanos>,
+}
+
+/// Ticks between two looks at calls that take too long, and at idle logs.
+const EXPIRY_TICKS: u64 = 5;
+
+impl Core {
+    /// From what the disk holds for the groups of this core.
+    pub fn recover(
+        config: &Arc<MemberConfig>,
+        id: CoreId,
+        shared: &Arc<Shared>,
+        disk: &dyn ReadDisk,
+    ) -> Result<Core, RecoverError> {
+        let replica = |group| ReplicaConfig {
+            group,
+            cluster: config.identity.cluster,
+            member: config.identity.member,
+            salt: config.identity.salt,
+            elects: group == GroupId::CONTROL,
+            election_ticks: config.election_ticks,
+            segment_bytes: config.segment_bytes,
+            batch_bytes_max: config.batch_bytes_max,
+        };
+        let mut warnings = Vec::new();
+        let mut shards = Vec::new();
+        for shard in (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id) {
+            let recovery = Recovery {
+                shard,
+                replica: replica(GroupId::of(shard)),
+                checkpoint_log_bytes: config.checkpoint_log_bytes,
+            };
+            let sequencer = &shared.sequencer;
+            shards.push(Shard::recover(&recovery, sequencer, disk, &mut warnings)?);
+        }
+        let lead = if shared.lead_core() == id {
+            let me = config.identity.member;
+            let control = Control::recover(&replica(GroupId::CONTROL), me, disk, &mut warnings)?;
+            Some(Lead::new(config.member.clone(), control, Arc::clone(shared)))
+        } else {
+            None
+        };
+        Ok(Core {
+            id,
+            router: Router::new(id, Arc::clone(&shared.sequencer), config.request_timeout),
+            config: Arc::clone(config),
+            shared: Arc::clone(shared),
+            shards,
+            lead,
+            open: false,
+            parked: VecDeque::new(),
+            switches: Switches::default(),
+            alarms: Arc::from([]),
+            members: Arc::from([]),
+            out_of_space: false,
+            own: VecDeque::new(),
+            effects: CoreEffects::default(),
+            to_router: RouterEffects::default(),
+            to_shard: ShardEffects::default(),
+            to_lead: LeadEffects::default(),
+            ticks: 0,
+            warnings,
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> CoreId {
+        self.id
+    }
+
+    /// What recovery passed over: worth a line each in the log.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The shards it has.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// Begins: the lead's core wins its group.
+    pub fn start(&mut self) {
+        if let Some(lead) = &mut self.lead {
+            lead.start();
+        }
+    }
+
+    /// What the last steps want done; the caller empties it.
+    pub fn effects(&mut self) -> &mut CoreEffects {
+        &mut self.effects
+    }
+
+    /// Takes mail of another core.
+    pub fn receive(&mut self, mail: Mail) {
+        match mail {
+            Mail::Ask { shard, origin, deadline, ask } => {
+                let slot = self.slot(shard).expect("mail for a shard of this core");
+                self.shards[slot].ask(origin, deadline, ask, &mut self.to_shard);
+                self.take_shard_effects(slot);
+            }
+            Mail::Cancel { shard, origin } => {
+                let slot = self.slot(shard).expect("mail for a shard of this core");
+                self.shards[slot].cancel(origin);
+            }
+            Mail::Order { shard, order } => {
+                let slot = self.slot(shard).expect("mail for a shard of this core");
+                self.shards[slot].order(order, &mut self.to_shard);
+                self.take_shard_effects(slot);
+            }
+            Mail::Told { origin, told } => {
+                self.router.told(origin, told, &mut self.to_router);
+                self.take_router_effects();
+            }
+            Mail::Finished(finished) => {
+                self.router.finished(finished, &mut self.to_router);
+                self.take_router_effects();
+            }
+            Mail::Decided { origin, answer } => {
+                self.router.decided(origin, answer, &mut self.to_router);
+                self.take_router_effects();
+            }
+            Mail::Notice { number, notice } => {
+                self.notice(notice);
+                self.send(self.shared.lead_core(), Mail::Noticed { core: self.id, number });
+            }
+            for_lead => self.receive_for_lead(for_lead),
+        }
+    }
+
+    fn receive_for_lead(&mut self, mail: Mail) {
+        let lead = self.lead.as_mut().expect("mail for the lead goes to its core");
+        match mail {
+            Mail::Report(report) => lead.report(report, &mut self.to_lead),
+            Mail::Lead { origin, deadline, ask } => {
+                lead.ask(origin, deadline, ask, &mut self.to_lead);
+            }
+            Mail::CancelLead { origin } => lead.cancel(origin),
+            Mail::Noticed { core, number } => lead.noticed(core, number, &mut self.to_lead),
+            Mail::OutOfSpace => lead.out_of_space(),
+            other => unreachable!("{other:?} is not for the lead"),
+        }
+        self.take_lead_effects();
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Opened { cut, .. } => {
+                self.open = true;
+                self.router.fail_above(cut, &mut self.to_router);
+                self.take_router_effects();
+                for parked in std::mem::take(&mut self.parked) {
+                    let Parked { since, ticket, request, deadline } = parked;
+                    if let Some(answer) = self.submit_open(since, ticket, request, deadline) {
+                        self.effects.answers.push((ticket, answer));
+                    }
+                }
+            }
+            Notice::Over => self.open = false,
+            Notice::Alarms(alarms) => {
+                let raised = |kind| alarms.iter().any(|alarm| alarm.kind == kind);
+                self.switches = Switches {
+                    no_space: raised(AlarmKind::NoSpace),
+                    corrupt: raised(AlarmKind::Corrupt),
+                };
+                self.out_of_space &= self.switches.no_space;
+                self.shards.iter_mut().for_each(|shard| shard.switch(self.switches));
+                self.alarms = alarms;
+            }
+            Notice::Members(members) => self.members = members,
+            Notice::Ready => self.shared.set_ready(),
+        }
+    }
+
+    /// A disk operation of one of this core's groups has ended.
+    pub fn disk_done(
+        &mut self,
+        group: GroupId,
+        id: OpId,
+        outcome: DiskOutcome,
+    ) -> Result<(), Fatal> {
+        match group.shard() {
+            Some(shard) => {
+                let slot = self.slot(shard).expect("a group of this core");
+                self.shards[slot].disk_done(id, outcome)
+            }
+            None => {
+                let lead = self.lead.as_mut().expect("the control group is on the lead's core");
+                lead.control.disk_done(id, outcome)
+            }
+        }
+    }
+
+    /// A heartbeat interval has passed.
+    pub fn tick(&mut self, now: Nanos, entropy: u64) {
+        if let Some(lead) = &mut self.lead {
+            lead.control.tick(entropy);
+        }
+        self.ticks += 1;
+        if !self.ticks.is_multiple_of(EXPIRY_TICKS) {
+            return;
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.control.seal();
+        }
+        self.shards.iter_mut().for_each(Shard::idle);
+        self.router.expire(now, &mut self.to_router);
+        self.take_router_effects();
+        let timeout = self.config.request_timeout;
+        while self.parked.front().is_some_and(|first| now.0 >= first.since.0 + timeout) {
+            let parked = self.parked.pop_front().expect("a front");
+            self.effects.answers.push((parked.ticket, Err(Refusal::Timeout)));
+        }
+    }
+
+    /// Runs what is waiting. Returns whether background work is left that wants another turn.
+    pub fn turn(&mut self, now: Nanos) -> bool {
+        let mut more;
+        loop {
+            self.read_own_mail();
+            more = false;
+            for slot in 0..self.shards.len() {
+                more |= self.shards[slot].turn(now, &mut self.to_shard);
+                self.take_shard_effects(slot);
+            }
+            if let Some(lead) = &mut self.lead {
+                lead.turn(now, &mut self.to_lead);
+                self.take_lead_effects();
+            }
+            if self.own.is_empty() {
+                break;
+            }
+        }
+        // Another shard of this core, or another core, may have raised stable since.
+        for slot in 0..self.shards.len() {
+            self.shards[slot].release(&mut self.to_shard);
+            self.take_shard_effects(slot);
+        }
+        self.router.release(&mut self.to_router);
+        self.take_router_effects();
+        self.read_own_mail();
+        self.publish();
+        more
+    }
+
+    /// What this core waits for when it has nothing to do.
+    pub fn park(&self) -> Park {
+        let shards = self.shards.iter().filter_map(Shard::waits_for);
+        let lowest = shards.chain(self.router.waits_for()).min();
+        let frozen = self.shards.iter().any(Shard::is_frozen);
+        let polls = frozen || self.lead.as_ref().is_some_and(Lead::is_busy);
+        Park { lowest, polls }
+    }
+
+    /// Counters of a shard of this core, for metrics.
+    pub fn shard_counters(&self) -> impl Iterator<Item = (ShardId, ShardCounters)> + '_ {
+        self.shards.iter().map(|shard| (shard.id(), shard.counters()))
+    }
+
+    fn read_own_mail(&mut self) {
+        while let Some(mail) = self.own.pop_front() {
+            self.receive(mail);
+        }
+    }
+
+    fn publish(&mut self) {
+        for shard in &self.shards {
+            let replica = shard.replica();
+            let (committed, applied) = (replica.committed_index().0, shard.applied().0);
+            self.shared.set_group(shard.group(), committed, applied, replica.term().0);
+            let size = shard.store().size();
+            self.shared.set_size(shard.id(), size.in_use, size.held, size.keys);
+        }
+    }
+
+    fn slot(&self, shard: ShardId) -> Option<usize> {
+        (self.shared.core_of(shard) == self.id).then(|| usize::from(shard.0 / self.shared.cores))
+    }
+
+    fn send(&mut self, to: CoreId, mail: Mail) {
+        if to == self.id {
+            self.own.push_back(mail);
+        } else {
+            self.effects.mail.push((to, mail));
+        }
+    }
+
+    fn take_shard_effects(&mut self, slot: usize) {
+        let mut effects = std::mem::take(&mut self.to_shard);
+        let group = self.shards[slot].group();
+        let disk = effects.disk.drain(..).map(|(id, op)| (group, id, op));
+        self.effects.disk.extend(disk);
+        if let Some(stable) = effects.raised.take() {
+            let others = self.shared.waits.raised(stable).filter(|&core| core != self.id);
+            self.effects.ring.extend(others);
+        }
+        for report in effects.reports.drain(..) {
+            self.send(self.shared.lead_core(), Mail::Report(report));
+        }
+        for (origin, told) in effects.told.drain(..) {
+            if origin.core == self.id {
+                self.router.told(origin, told, &mut self.to_router);
+                self.take_router_effects();
+            } else {
+                self.effects.mail.push((origin.core, Mail::Told { origin, told }));
+            }
+        }
+        self.to_shard = effects;
+    }
+
+    fn take_router_effects(&mut self) {
+        self.effects.answers.append(&mut self.to_router.answers);
+        if self.to_router.outgoing.is_empty() {
+            return;
+        }
+        for outgoing in std::mem::take(&mut self.to_router.outgoing) {
+            let lead = self.shared.lead_core();
+            let (to, mail) = match outgoing {
+                Outgoing::Shard { shard, origin, deadline, ask } => {
+                    (self.shared.core_of(shard), Mail::Ask { shard, origin, deadline, ask })
+                }
+                Outgoing::CancelShard { shard, origin } => {
+                    (self.shared.core_of(shard), Mail::Cancel { shard, origin })
+                }
+                Outgoing::Lead { origin, deadline, ask } => {
+                    (lead, Mail::Lead { origin, deadline, ask })
+                }
+                Outgoing::CancelLead { origin } => (lead, Mail::CancelLead { origin }),
+            };
+            self.send(to, mail);
+        }
+    }
+
+    fn take_lead_effects(&mut self) {
+        let effects = std::mem::take(&mut self.to_lead);
+        let disk = effects.disk.into_iter().map(|(id, op)| (GroupId::CONTROL, id, op));
+        self.effects.disk.extend(disk);
+        for (number, notice) in effects.notices {
+            for core in (0..self.shared.cores).map(CoreId) {
+                self.send(core, Mail::Notice { number, notice: notice.clone() });
+            }
+        }
+        for (shard, order) in effects.orders {
+            self.send(self.shared.core_of(shard), Mail::Order { shard, order });
+        }
+        for finished in effects.finished {
+            self.send(finished.origin.core, Mail::Finished(finished));
+        }
+        for (origin, answer) in effects.decided {
+            self.send(origin.core, Mail::Decided { origin, answer });
+        }
+    }
+
+    fn submit_open(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        request: Request,
+        deadline: Option<Nanos>,
+    ) -> Option<Answer> {
+        match &request {
+            Request::Range(range) => {
+                // The short way: one key of a shard that is here.
+                if let Some(key) = range.range.single_key()
+                    && let Some(slot) = self.slot(shard_of(key, self.shared.shards))
+                {
+                    return Some(self.shards[slot].range(range));
+                }
+            }
+            Request::Put(_) | Request::Txn(_) => {
+                if let Some(refusal) = self.refuse_for_space(&request) {
+                    return Some(Err(refusal));
+                }
+            }
+            Request::Status => return Some(Ok(self.status())),
+            Request::MemberList { .. } => {
+                let members = self.members.to_vec();
+                return Some(Ok(Reply::MemberList(MemberListReply { members })));
+            }
+            _ => {}
+        }
+        let answer = self.router.submit(now, ticket, request, deadline, &mut self.to_router);
+        self.take_router_effects();
+        answer
+    }
+
+    /// etcd's quota: checked when a request comes in, and it raises the alarm.
+    fn refuse_for_space(&mut self, request: &Request) -> Option<Refusal> {
+        if self.config.quota == 0 {
+            return None;
+        }
+        let cost = cost(request);
+        if cost == 0 || self.shared.sizes().held + cost < self.config.quota {
+            return None;
+        }
+        if !self.out_of_space {
+            self.out_of_space = true;
+            self.send(self.shared.lead_core(), Mail::OutOfSpace);
+        }
+        Some(Refusal::NoSpace)
+    }
+
+    fn status(&self) -> Reply {
+        let sizes = self.shared.sizes();
+        let (raft_index, raft_applied_index) = self.shared.indexes();
+        let leader = self.shared.leader();
+        let mut errors = Vec::new();
+        if leader == MemberId(0) {
+            errors.push("etcdserver: no leader".to_owned());
+        }
+        errors.extend(self.alarms.iter().map(|alarm| {
+            let kind = match alarm.kind {
+                AlarmKind::NoSpace => "NOSPACE",
+                AlarmKind::Corrupt => "CORRUPT",
+            };
+            format!("memberID:{} alarm:{kind}", alarm.member)
+        }));
+        Reply::Status(Box::new(StatusReply {
+            revision: self.shared.sequencer.stable(),
+            db_size: sizes.held as i64,
+            db_size_in_use: sizes.in_use as i64,
+            db_size_quota: self.config.quota_shown,
+            leader,
+            raft_term: self.shared.term(),
+            raft_index,
+            raft_applied_index,
+            errors,
+            is_learner: false,
+        }))
+    }
+}
+
+impl Service for Core {
+    fn submit(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        request: Request,
+        deadline: Option<Nanos>,
+    ) -> Option<Answer> {
+        if self.open {
+            return self.submit_open(now, ticket, request, deadline);
+        }
+        if self.parked.len() >= CORE_REQUESTS_MAX {
+            return Some(Err(Refusal::TooManyRequests));
+        }
+        self.parked.push_back(Parked { since: now, ticket, request, deadline });
+        None
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        self.parked.retain(|parked| parked.ticket != ticket);
+        self.router.cancel(ticket, &mut self.to_router);
+        self.take_router_effects();
+    }
+}

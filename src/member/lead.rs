@@ -1,0 +1,418 @@
+//! The lead member's part: the control group's decisions, the reign, the rounds.
+//!
+//! It lives on one core and is the only one that hands out epochs, runs rounds and decides
+//! compactions and alarms. What the cores must act on is sent as numbered notices; a decision that
+//! every core must know of is answered when each has noticed it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::mail::Notice;
+use super::shared::Shared;
+use crate::control::entry::Command;
+use crate::control::{Control, ControlEvent};
+use crate::line::Sequencer;
+use crate::line::coordinator::{Case, Coordinator, RoundEffects, RoundLine};
+use crate::line::epoch::{Gathered, Reign, ReignEffect, Stage};
+use crate::line::message::{Finished, Order, Report};
+use crate::router::{LeadAsk, compacted};
+use crate::types::{
+    Alarm, AlarmAction, AlarmKind, AlarmReply, AlarmRequest, Answer, CompactRequest, CoreId,
+    GroupId, LogIndex, Member, MemberId, Nanos, Origin, Refusal, Reply, Revision, ShardId,
+    ShardSet,
+};
+use crate::wal::{DiskOp, OpId};
+
+/// What a step of the lead wants done.
+#[derive(Debug, Default)]
+pub(super) struct LeadEffects {
+    pub orders: Vec<(ShardId, Order)>,
+    pub finished: Vec<Finished>,
+    pub decided: Vec<(Origin, Answer)>,
+    pub notices: Vec<(u64, Notice)>,
+    pub disk: Vec<(OpId, DiskOp)>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Lead {
+    me: Member,
+    shared: Arc<Shared>,
+    pub control: Control,
+    reign: Reign,
+    pub coordinator: Coordinator,
+    asked: BTreeMap<LogIndex, Asked>,
+    compactions: Vec<Compaction>,
+    /// Answers that wait until every core has acted on a notice.
+    unnoticed: VecDeque<Unnoticed>,
+    notice: u64,
+    noticed: Vec<u64>,
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Compact { origin: Origin, physical: bool },
+    Alarm { origin: Option<Origin> },
+    Publish,
+}
+
+#[derive(Debug)]
+struct Compaction {
+    revision: Revision,
+    origin: Origin,
+    physical: bool,
+    /// Shards that have not applied it, or not carried it out.
+    missing: ShardSet,
+    unfinished: ShardSet,
+}
+
+#[derive(Debug)]
+struct Unnoticed {
+    number: u64,
+    origin: Origin,
+    answer: Answer,
+}
+
+struct Line<'a>(&'a Sequencer);
+
+impl RoundLine for Line<'_> {
+    fn newest(&self) -> Revision {
+        self.0.newest()
+    }
+
+    fn stable(&self) -> Revision {
+        self.0.stable()
+    }
+
+    fn take(&mut self, count: u64) -> Revision {
+        self.0.take_for_round(count)
+    }
+}
+
+impl Lead {
+    pub fn new(me: Member, control: Control, shared: Arc<Shared>) -> Lead {
+        Lead {
+            me,
+            control,
+            reign: Reign::new(shared.shards),
+            coordinator: Coordinator::new(shared.shards),
+            asked: BTreeMap::new(),
+            compactions: Vec::new(),
+            unnoticed: VecDeque::new(),
+            notice: 0,
+            noticed: vec![0; usize::from(shared.cores)],
+            is_ready: false,
+            shared,
+        }
+    }
+
+    /// Whether a round is open or an epoch is being opened: the core polls instead of parking.
+    pub fn is_busy(&self) -> bool {
+        self.coordinator.is_busy()
+    }
+
+    /// Begins to lead: the only voter need not wait for an election timeout.
+    pub fn start(&mut self) {
+        self.control.campaign();
+    }
+
+    /// Takes a router's request.
+    pub fn ask(
+        &mut self,
+        origin: Origin,
+        deadline: Option<Nanos>,
+        ask: LeadAsk,
+        effects: &mut LeadEffects,
+    ) {
+        match ask {
+            LeadAsk::Round(txn) => {
+                let mut rounds = RoundEffects::default();
+                self.coordinator.submit(Case { origin, deadline, txn }, &mut rounds);
+                effects.take(rounds);
+            }
+            LeadAsk::Compact(request) => self.compact(origin, request, effects),
+            LeadAsk::Alarm(request) => self.alarm(origin, request, effects),
+        }
+    }
+
+    fn compact(&mut self, origin: Origin, request: CompactRequest, effects: &mut LeadEffects) {
+        let refusal = if request.revision <= self.control.state().compacted {
+            Refusal::Compacted
+        } else if request.revision > self.shared.sequencer.stable().0 {
+            Refusal::FutureRevision
+        } else if self.is_corrupt() {
+            Refusal::Corrupt
+        } else {
+            let revision = Revision(request.revision);
+            match self.control.propose(&Command::Compact { revision }) {
+                Some(index) => {
+                    let physical = request.physical;
+                    self.asked.insert(index, Asked::Compact { origin, physical });
+                    return;
+                }
+                None => Refusal::LeaderChanged,
+            }
+        };
+        effects.decided.push((origin, Err(refusal)));
+    }
+
+    fn is_corrupt(&self) -> bool {
+        self.control.state().alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt)
+    }
+
+    fn alarm(&mut self, origin: Origin, request: AlarmRequest, effects: &mut LeadEffects) {
+        let raise = match request.action {
+            AlarmAction::Get => {
+                let wanted = |alarm: &&Alarm| {
+                    request.kind.is_none_or(|kind| alarm.kind == kind)
+                        && (request.member == MemberId(0) || alarm.member == request.member)
+                };
+                let alarms = self.control.state().alarms.iter().filter(wanted).copied().collect();
+                effects.decided.push((origin, Ok(self.alarm_reply(alarms))));
+                return;
+            }
+            AlarmAction::Activate => true,
+            AlarmAction::Deactivate => false,
+        };
+        let Some(kind) = request.kind else {
+            effects.decided.push((origin, Ok(self.alarm_reply(Vec::new()))));
+            return;
+        };
+        let alarm = Alarm { member: request.member, kind };
+        match self.control.propose(&Command::Alarm { raise, alarm }) {
+            Some(index) => {
+                self.asked.insert(index, Asked::Alarm { origin: Some(origin) });
+            }
+            None => effects.decided.push((origin, Err(Refusal::LeaderChanged))),
+        }
+    }
+
+    fn alarm_reply(&self, alarms: Vec<Alarm>) -> Reply {
+        Reply::Alarm(AlarmReply { revision: self.shared.sequencer.stable(), alarms })
+    }
+
+    /// This member's database has reached its quota: raise the alarm, unless it stands.
+    pub fn out_of_space(&mut self) {
+        let alarm = Alarm { member: MemberId(self.me.id), kind: AlarmKind::NoSpace };
+        let asked = self.asked.values().any(|asked| matches!(asked, Asked::Alarm { origin: None }));
+        if asked || self.control.state().alarms.contains(&alarm) {
+            return;
+        }
+        if let Some(index) = self.control.propose(&Command::Alarm { raise: true, alarm }) {
+            self.asked.insert(index, Asked::Alarm { origin: None });
+        }
+    }
+
+    /// The client left.
+    pub fn cancel(&mut self, origin: Origin) {
+        self.coordinator.cancel(origin);
+    }
+
+    /// Takes a shard's report.
+    pub fn report(&mut self, report: Report, effects: &mut LeadEffects) {
+        let mut reign = Vec::new();
+        match report {
+            Report::Led { shard, stable, found } => {
+                self.reign.led(shard, Gathered { stable, found }, &mut reign);
+            }
+            Report::Opened { shard, epoch } => self.reign.opened(shard, epoch, &mut reign),
+            Report::Lost { .. } => self.reign.lost(&mut reign),
+            Report::Compacted { shard, revision } => {
+                for compaction in self.compactions.iter_mut().filter(|c| c.revision <= revision) {
+                    compaction.missing.remove(shard);
+                }
+                self.answer_compactions(effects);
+            }
+            Report::CompactedPhysically { shard, revision } => {
+                for compaction in self.compactions.iter_mut().filter(|c| c.revision <= revision) {
+                    compaction.unfinished.remove(shard);
+                }
+                self.answer_compactions(effects);
+            }
+            round => {
+                let mut rounds = RoundEffects::default();
+                let mut line = Line(&self.shared.sequencer);
+                self.coordinator.report(round, &mut line, &mut rounds);
+                effects.take(rounds);
+            }
+        }
+        self.carry_out(reign, effects);
+    }
+
+    /// A core acts on notice `number` and all before it.
+    pub fn noticed(&mut self, core: CoreId, number: u64, effects: &mut LeadEffects) {
+        let last = &mut self.noticed[usize::from(core.0)];
+        *last = number.max(*last);
+        let everywhere = self.noticed.iter().copied().min().expect("a member has a core");
+        while self.unnoticed.front().is_some_and(|waits| waits.number <= everywhere) {
+            let Unnoticed { origin, answer, .. } = self.unnoticed.pop_front().expect("a front");
+            effects.decided.push((origin, answer));
+        }
+    }
+
+    /// One turn: moves the control group, begins a round.
+    pub fn turn(&mut self, now: Nanos, effects: &mut LeadEffects) {
+        let mut events = Vec::new();
+        self.control.turn(&mut events, &mut effects.disk);
+        for event in events {
+            self.event(event, effects);
+        }
+        let mut rounds = RoundEffects::default();
+        let mut line = Line(&self.shared.sequencer);
+        self.coordinator.turn(now, &mut line, &mut rounds);
+        effects.take(rounds);
+        let replica = self.control.replica();
+        let (committed, applied) = (replica.committed_index().0, self.control.applied().0);
+        self.shared.set_group(GroupId::CONTROL, committed, applied, replica.term().0);
+        self.shared.set_leader(replica.leader());
+        self.shared.set_compacted(self.control.state().compacted);
+    }
+
+    fn event(&mut self, event: ControlEvent, effects: &mut LeadEffects) {
+        let mut reign = Vec::new();
+        match event {
+            ControlEvent::Won(_) => self.reign.control_won(&mut reign),
+            ControlEvent::Lost => self.reign.control_lost(&mut reign),
+            ControlEvent::Numbered(epoch) => self.reign.numbered(epoch, &mut reign),
+            ControlEvent::Decided { index, command, changed } => {
+                self.decided(index, command, changed, effects);
+            }
+        }
+        self.carry_out(reign, effects);
+    }
+
+    fn decided(
+        &mut self,
+        index: LogIndex,
+        command: Command,
+        changed: bool,
+        effects: &mut LeadEffects,
+    ) {
+        match (command, self.asked.remove(&index)) {
+            (Command::Compact { revision }, asked) => {
+                if let Some(Asked::Compact { origin, physical }) = asked {
+                    if !changed {
+                        effects.decided.push((origin, Err(Refusal::Compacted)));
+                        return;
+                    }
+                    let all = ShardSet::all(self.shared.shards);
+                    let (missing, unfinished) = (all, all);
+                    let compaction = Compaction { revision, origin, physical, missing, unfinished };
+                    self.compactions.push(compaction);
+                }
+                self.order_all(&Order::Compact { revision }, effects);
+            }
+            (Command::Alarm { alarm, .. }, asked) => {
+                let alarms = self.control.state().alarms.iter().copied().collect();
+                let number = self.notice(Notice::Alarms(alarms), effects);
+                if let Some(Asked::Alarm { origin: Some(origin) }) = asked {
+                    let affected = if changed { vec![alarm] } else { Vec::new() };
+                    let answer = Ok(self.alarm_reply(affected));
+                    self.unnoticed.push_back(Unnoticed { number, origin, answer });
+                }
+            }
+            (Command::Publish(_), _) => self.tell_members(effects),
+            (Command::Epoch { .. }, _) => unreachable!("an epoch is an event of its own"),
+        }
+    }
+
+    fn tell_members(&mut self, effects: &mut LeadEffects) {
+        let members = self.control.state().members.values().cloned().collect();
+        self.notice(Notice::Members(members), effects);
+        let published = self.control.state().members.get(&self.me.id) == Some(&self.me);
+        if published && self.reign.epoch().is_some() && !self.is_ready {
+            self.is_ready = true;
+            self.notice(Notice::Ready, effects);
+        }
+    }
+
+    fn answer_compactions(&mut self, effects: &mut LeadEffects) {
+        let revision = self.shared.sequencer.stable();
+        self.compactions.retain(|compaction| {
+            let whole = compaction.missing.is_empty();
+            let done = whole && (!compaction.physical || compaction.unfinished.is_empty());
+            if done {
+                effects.decided.push((compaction.origin, compacted(revision)));
+            }
+            !done
+        });
+    }
+
+    fn carry_out(&mut self, reign: Vec<ReignEffect>, effects: &mut LeadEffects) {
+        for effect in reign {
+            match effect {
+                ReignEffect::Order(shard, order) => effects.orders.push((shard, order)),
+                ReignEffect::ProposeEpoch => {
+                    // If control was lost meanwhile, that is the next event.
+                    self.control.propose_epoch();
+                }
+                ReignEffect::Over => self.over(effects),
+                ReignEffect::Open { epoch, cut } => {
+                    self.shared.sequencer.open(cut);
+                    self.coordinator.open(epoch);
+                    let alarms = self.control.state().alarms.iter().copied().collect();
+                    self.notice(Notice::Alarms(alarms), effects);
+                    self.notice(Notice::Opened { epoch, cut }, effects);
+                }
+            }
+        }
+        if let Stage::Open { .. } = self.reign.stage()
+            && !self.is_ready
+        {
+            self.settle_in(effects);
+        }
+    }
+
+    /// The first turn of an open epoch: publish this member, repeat what shards may lack.
+    fn settle_in(&mut self, effects: &mut LeadEffects) {
+        let waiting = self.asked.values().any(|asked| matches!(asked, Asked::Publish));
+        if waiting {
+            return;
+        }
+        if self.control.state().compacted >= 0 {
+            let revision = Revision(self.control.state().compacted);
+            self.order_all(&Order::Compact { revision }, effects);
+        }
+        if self.control.state().members.get(&self.me.id) == Some(&self.me) {
+            self.tell_members(effects);
+        } else if let Some(index) = self.control.propose(&Command::Publish(self.me.clone())) {
+            self.asked.insert(index, Asked::Publish);
+        }
+    }
+
+    fn over(&mut self, effects: &mut LeadEffects) {
+        self.shared.sequencer.close();
+        self.is_ready = false;
+        let mut rounds = RoundEffects::default();
+        self.coordinator.halt(&mut rounds);
+        effects.take(rounds);
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            if let Asked::Compact { origin, .. } | Asked::Alarm { origin: Some(origin) } = asked {
+                effects.decided.push((origin, Err(Refusal::LeaderChanged)));
+            }
+        }
+        for compaction in self.compactions.drain(..) {
+            effects.decided.push((compaction.origin, Err(Refusal::LeaderChanged)));
+        }
+        self.notice(Notice::Over, effects);
+    }
+
+    fn order_all(&self, order: &Order, effects: &mut LeadEffects) {
+        let shards = ShardSet::all(self.shared.shards);
+        effects.orders.extend(shards.iter().map(|shard| (shard, order.clone())));
+    }
+
+    fn notice(&mut self, notice: Notice, effects: &mut LeadEffects) -> u64 {
+        self.notice += 1;
+        effects.notices.push((self.notice, notice));
+        self.notice
+    }
+}
+
+impl LeadEffects {
+    fn take(&mut self, rounds: RoundEffects) {
+        self.orders.extend(rounds.orders);
+        self.finished.extend(rounds.finished);
+    }
+}

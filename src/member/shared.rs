@@ -1,0 +1,144 @@
+//! What the cores of a member share: the line, who sleeps, and gauges that anybody may read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use crate::line::{Sequencer, Waits};
+use crate::types::{CoreId, GroupId, MemberId, ShardId};
+
+/// One per member. Each gauge is written by the core that owns what it tells of.
+#[derive(Debug)]
+pub struct Shared {
+    pub sequencer: Arc<Sequencer>,
+    pub waits: Waits,
+    pub cores: u16,
+    pub shards: u16,
+    groups: Box<[GroupGauge]>,
+    sizes: Box<[SizeGauge]>,
+    leader: AtomicU64,
+    /// The control group's compaction target.
+    compacted: AtomicI64,
+    ready: AtomicBool,
+}
+
+/// Where a group stands.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct GroupGauge {
+    committed: AtomicU64,
+    applied: AtomicU64,
+    term: AtomicU64,
+}
+
+/// What a shard holds.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct SizeGauge {
+    in_use: AtomicU64,
+    held: AtomicU64,
+    keys: AtomicU64,
+}
+
+/// What a member holds besides its data: never 0, for clients divide by it.
+const BASE_BYTES: u64 = 20 << 10;
+
+/// Sizes over all shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    pub in_use: u64,
+    pub held: u64,
+    pub keys: u64,
+}
+
+impl Shared {
+    /// For a member of `cores` cores and `shards` shards.
+    pub fn new(cores: u16, shards: u16) -> Shared {
+        Shared {
+            sequencer: Arc::new(Sequencer::new(usize::from(shards))),
+            waits: Waits::new(usize::from(cores)),
+            cores,
+            shards,
+            groups: (0..=shards).map(|_| GroupGauge::default()).collect(),
+            sizes: (0..shards).map(|_| SizeGauge::default()).collect(),
+            leader: AtomicU64::new(0),
+            compacted: AtomicI64::new(-1),
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    /// The core that has a shard, as long as the process runs.
+    pub fn core_of(&self, shard: ShardId) -> CoreId {
+        CoreId(shard.0 % self.cores)
+    }
+
+    /// The core that has the control group and the lead.
+    pub fn lead_core(&self) -> CoreId {
+        CoreId(0)
+    }
+
+    pub(super) fn set_group(&self, group: GroupId, committed: u64, applied: u64, term: u64) {
+        let gauge = &self.groups[usize::from(group.0)];
+        gauge.committed.store(committed, Ordering::Relaxed);
+        gauge.applied.store(applied, Ordering::Relaxed);
+        gauge.term.store(term, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_size(&self, shard: ShardId, in_use: u64, held: u64, keys: u64) {
+        let gauge = &self.sizes[usize::from(shard.0)];
+        gauge.in_use.store(in_use, Ordering::Relaxed);
+        gauge.held.store(held, Ordering::Relaxed);
+        gauge.keys.store(keys, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_leader(&self, leader: Option<u64>) {
+        self.leader.store(leader.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_compacted(&self, compacted: i64) {
+        self.compacted.store(compacted, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether an epoch has been open and the member has published itself.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// The lead member, 0 if none is known.
+    pub fn leader(&self) -> MemberId {
+        MemberId(self.leader.load(Ordering::Relaxed))
+    }
+
+    /// The newest compaction target; -1 before the first.
+    pub fn compacted(&self) -> i64 {
+        self.compacted.load(Ordering::Relaxed)
+    }
+
+    /// The control group's term: what clients know as the Raft term.
+    pub fn term(&self) -> u64 {
+        self.groups[0].term.load(Ordering::Relaxed)
+    }
+
+    /// Sums of the groups' committed and applied indexes: they only rise.
+    pub fn indexes(&self) -> (u64, u64) {
+        let sum = |gauge: fn(&GroupGauge) -> &AtomicU64| {
+            self.groups.iter().map(|group| gauge(group).load(Ordering::Relaxed)).sum()
+        };
+        (sum(|group| &group.committed), sum(|group| &group.applied))
+    }
+
+    /// Sizes over all shards.
+    pub fn sizes(&self) -> Sizes {
+        let mut sizes = Sizes { in_use: BASE_BYTES, held: BASE_BYTES, keys: 0 };
+        for gauge in &self.sizes {
+            sizes.in_use += gauge.in_use.load(Ordering::Relaxed);
+            sizes.held += gauge.held.load(Ordering::Relaxed);
+            sizes.keys += gauge.keys.load(Ordering::Relaxed);
+        }
+        sizes.held = sizes.held.max(sizes.in_use);
+        sizes
+    }
+}

@@ -1,0 +1,334 @@
+//! A whole member on a disk in memory: what goes in comes out, also after a restart.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::types::{
+    ClusterId, CompactRequest, Compare, CompareOperand, CompareOperator, CoreId,
+    DeleteRangeRequest, HashKvRequest, KeyRange, Member, MemberId, Op, PutRequest, RangeRequest,
+    Refusal, Reply, TxnRequest,
+};
+use crate::wal::{DiskOp, DiskOutcome, ReadDisk};
+
+#[derive(Clone, Default)]
+struct MemoryDisk {
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl MemoryDisk {
+    fn run(&mut self, op: DiskOp) -> DiskOutcome {
+        match op {
+            DiskOp::WriteBatch { path, offset, buffer } => {
+                let file = self.files.get_mut(&*path).expect("a prepared segment");
+                let at = offset as usize;
+                file[at..at + buffer.as_slice().len()].copy_from_slice(buffer.as_slice());
+                return DiskOutcome::Done(Some(buffer));
+            }
+            DiskOp::PrepareSegment { path, bytes, recycle } => {
+                let old = recycle.and_then(|old| self.files.remove(&*old));
+                let file = old.unwrap_or_else(|| vec![0; bytes as usize]);
+                self.files.insert(path.to_string(), file);
+            }
+            DiskOp::AppendTemporary { path, offset, bytes } => {
+                let file = self.files.entry(path.to_string()).or_default();
+                file.truncate(offset as usize);
+                file.extend_from_slice(&bytes);
+            }
+            DiskOp::PublishTemporary { path, target } => {
+                let file = self.files.remove(&*path).expect("a temporary file");
+                self.files.insert(target.to_string(), file);
+            }
+            DiskOp::Remove { path } => drop(self.files.remove(&*path)),
+        }
+        DiskOutcome::Done(None)
+    }
+}
+
+impl ReadDisk for MemoryDisk {
+    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+        let inside = |path: &String| {
+            let rest = path.strip_prefix(directory)?.strip_prefix('/')?;
+            (!rest.contains('/')).then(|| rest.to_owned())
+        };
+        Ok(self.files.keys().filter_map(inside).collect())
+    }
+
+    fn len(&self, path: &str) -> io::Result<u64> {
+        self.files.get(path).map(|file| file.len() as u64).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn read_at(&self, path: &str, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let file = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let rest = file.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}
+
+struct Host {
+    disk: MemoryDisk,
+    cores: Vec<Core>,
+    shared: Arc<Shared>,
+    now: u64,
+    next: u64,
+    answers: BTreeMap<u64, Answer>,
+}
+
+impl Host {
+    fn start(disk: MemoryDisk, cores: u16, shards: u16) -> Host {
+        let identity =
+            Identity { cluster: ClusterId(1), member: MemberId(7), shards, salt: 0x5a17 };
+        let member = Member { id: 7, name: "m".into(), ..Member::default() };
+        let config = Arc::new(MemberConfig {
+            identity,
+            member,
+            election_ticks: 10,
+            request_timeout: 7_000_000_000,
+            quota: 0,
+            quota_shown: 0,
+            segment_bytes: 1 << 20,
+            batch_bytes_max: 64 << 10,
+            checkpoint_log_bytes: 256 << 10,
+        });
+        let shared = Arc::new(Shared::new(cores, shards));
+        let cores = (0..cores)
+            .map(|core| Core::recover(&config, CoreId(core), &shared, &disk).expect("whole files"))
+            .collect();
+        let shared_by = Arc::clone(&shared);
+        let answers = BTreeMap::new();
+        let mut host = Host { disk, cores, shared: shared_by, now: 0, next: 0, answers };
+        host.cores.iter_mut().for_each(Core::start);
+        host.run();
+        assert!(shared.is_ready(), "a lone member opens by itself");
+        host
+    }
+
+    fn run(&mut self) {
+        loop {
+            let mut quiet = true;
+            let stable = self.shared.sequencer.stable();
+            for at in 0..self.cores.len() {
+                quiet &= !self.cores[at].turn(Nanos(self.now));
+                let effects = std::mem::take(self.cores[at].effects());
+                quiet &= effects.mail.is_empty() && effects.disk.is_empty();
+                self.answers.extend(effects.answers.into_iter().map(|(t, a)| (t.0, a)));
+                for (to, mail) in effects.mail {
+                    self.cores[usize::from(to.0)].receive(mail);
+                }
+                for (group, id, op) in effects.disk {
+                    let outcome = self.disk.run(op);
+                    self.cores[at].disk_done(group, id, outcome).expect("a good disk");
+                }
+            }
+            if quiet && self.shared.sequencer.stable() == stable {
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, core: usize, request: Request) -> u64 {
+        self.next += 1;
+        let answer = self.cores[core].submit(Nanos(self.now), Ticket(self.next), request, None);
+        if let Some(answer) = answer {
+            self.answers.insert(self.next, answer);
+        }
+        self.next
+    }
+
+    fn call(&mut self, core: usize, request: Request) -> Answer {
+        let ticket = self.send(core, request);
+        self.run();
+        self.answers.remove(&ticket).expect("an answer")
+    }
+
+    fn put(&mut self, core: usize, key: &str, value: &str) -> i64 {
+        match self.call(core, put(key, value)) {
+            Ok(Reply::Put(reply)) => reply.revision.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn list(&mut self, core: usize, revision: i64) -> Vec<(String, String, i64)> {
+        let request = RangeRequest { revision, ..RangeRequest::of(KeyRange::all()) };
+        match self.call(core, Request::Range(request)) {
+            Ok(Reply::Range(reply)) => {
+                assert_eq!(reply.count as usize, reply.kvs.len());
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+                let kvs = reply.kvs.iter();
+                kvs.map(|kv| (text(&kv.key), text(&kv.value), kv.modified)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn put(key: &str, value: &str) -> Request {
+    let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
+    Request::Put(PutRequest::of(key, value))
+}
+
+fn put_op(key: &str, value: &str) -> Op {
+    let Request::Put(put) = put(key, value) else { unreachable!() };
+    Op::Put(put)
+}
+
+const SHAPES: [(u16, u16); 5] = [(1, 1), (1, 3), (2, 2), (2, 5), (3, 4)];
+
+#[test]
+fn puts_take_dense_revisions_over_all_shards() {
+    for (cores, shards) in SHAPES {
+        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        for i in 0..40 {
+            let core = i as usize % usize::from(cores);
+            assert_eq!(host.put(core, &format!("key-{i:02}"), "v"), i + 2);
+        }
+        let listed = host.list(0, 0);
+        assert_eq!(listed.len(), 40);
+        assert!(listed.is_sorted());
+        assert_eq!(host.list(0, 11).len(), 10, "a read at an old revision");
+    }
+}
+
+#[test]
+fn concurrent_puts_and_rounds_are_one_dense_line() {
+    for (cores, shards) in SHAPES {
+        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let mut tickets = Vec::new();
+        for i in 0..60 {
+            let core = i % usize::from(cores);
+            let request = if i % 5 == 0 {
+                let success = (0..4).map(|k| put_op(&format!("t{i}-{k}"), "x")).collect();
+                Request::Txn(TxnRequest { success, ..TxnRequest::default() })
+            } else {
+                put(&format!("k{i}"), "y")
+            };
+            tickets.push(host.send(core, request));
+        }
+        host.run();
+        let mut revisions: Vec<i64> = tickets
+            .iter()
+            .map(|ticket| match host.answers.remove(ticket) {
+                Some(Ok(Reply::Put(reply))) => reply.revision.0,
+                Some(Ok(Reply::Txn(reply))) => reply.revision.0,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        revisions.sort_unstable();
+        assert_eq!(revisions, (2..62).collect::<Vec<_>>());
+        assert_eq!(host.list(0, 0).len(), 48 + 12 * 4);
+    }
+}
+
+#[test]
+fn a_restart_keeps_everything_and_goes_on_without_a_gap() {
+    for (cores, shards) in SHAPES {
+        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        for i in 0..30 {
+            host.put(0, &format!("key-{i:02}"), "v");
+        }
+        let success = vec![put_op("a", "1"), put_op("b", "2"), put_op("c", "3")];
+        let txn = TxnRequest { success, ..TxnRequest::default() };
+        let Ok(Reply::Txn(reply)) = host.call(0, Request::Txn(txn)) else { panic!("a txn") };
+        assert_eq!(reply.revision.0, 32);
+        let before = host.list(0, 0);
+        let mut host = Host::start(host.disk, cores, shards);
+        assert_eq!(host.list(0, 0), before);
+        assert_eq!(host.put(0, "next", "v"), 33);
+        let mut host = Host::start(host.disk, 1, shards);
+        assert_eq!(host.list(0, 0).len(), before.len() + 1, "on another number of cores");
+    }
+}
+
+#[test]
+fn checkpoints_replace_the_log_and_a_restart_reads_them() {
+    for (cores, shards) in [(1, 1), (2, 3)] {
+        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let value = "v".repeat(4000);
+        for i in 0..1500 {
+            host.put(0, &format!("key-{:02}", i % 37), &value);
+        }
+        let taken: u64 =
+            host.cores.iter().flat_map(Core::shard_counters).map(|(_, c)| c.checkpoints).sum();
+        assert!(taken >= 2, "{taken} checkpoints");
+        let before = host.list(0, 1200);
+        let mut host = Host::start(host.disk, cores, shards);
+        assert_eq!(host.list(0, 1200), before);
+        assert_eq!(host.put(0, "next", "v"), 1502);
+    }
+}
+
+#[test]
+fn a_range_delete_over_all_shards_is_one_revision() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 3);
+    for i in 0..10 {
+        host.put(0, &format!("k{i}"), "v");
+    }
+    let delete = DeleteRangeRequest {
+        range: KeyRange::from_api(Bytes::from("k2"), Bytes::from("k8")),
+        prev_kv: true,
+    };
+    let Ok(Reply::DeleteRange(reply)) = host.call(1, Request::DeleteRange(delete.clone())) else {
+        panic!("a delete")
+    };
+    assert_eq!((reply.deleted, reply.revision.0), (6, 12));
+    assert!(reply.prev_kvs.is_sorted_by(|a, b| a.key < b.key));
+    assert_eq!(host.list(0, 0).len(), 4);
+    let Ok(Reply::DeleteRange(reply)) = host.call(1, Request::DeleteRange(delete)) else {
+        panic!("a delete")
+    };
+    assert_eq!((reply.deleted, reply.revision.0), (0, 12), "nothing to delete takes no revision");
+}
+
+#[test]
+fn compares_over_shards_decide_on_the_state_before() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    host.put(0, "a", "1");
+    host.put(0, "b", "2");
+    let version = |key: &str, version| Compare {
+        range: KeyRange::single(Bytes::from(key.to_owned())),
+        operator: CompareOperator::Equal,
+        operand: CompareOperand::Version(version),
+    };
+    let range =
+        |key: &str| Op::Range(RangeRequest::of(KeyRange::single(Bytes::from(key.to_owned()))));
+    let txn = TxnRequest {
+        compare: vec![version("a", 1), version("b", 1), version("c", 0)],
+        success: vec![put_op("a", "x"), range("a"), range("b"), put_op("c", "y")],
+        failure: vec![range("a")],
+    };
+    let Ok(Reply::Txn(reply)) = host.call(1, Request::Txn(txn.clone())) else { panic!("a txn") };
+    assert!(reply.succeeded);
+    assert_eq!((reply.revision.0, reply.responses.len()), (4, 4));
+    let Ok(Reply::Txn(reply)) = host.call(0, Request::Txn(txn)) else { panic!("a txn") };
+    assert!(!reply.succeeded);
+    assert_eq!((reply.revision.0, reply.responses.len()), (4, 1));
+}
+
+#[test]
+fn compaction_refuses_older_reads_on_every_shard_and_hashes_agree_over_restarts() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 3);
+    for i in 0..20 {
+        host.put(0, &format!("k{}", i % 4), &format!("v{i}"));
+    }
+    let compact = |revision| Request::Compact(CompactRequest { revision, physical: true });
+    assert_eq!(host.call(1, compact(99)), Err(Refusal::FutureRevision));
+    assert!(host.call(1, compact(15)).is_ok());
+    assert_eq!(host.call(1, compact(15)), Err(Refusal::Compacted));
+    let old = RangeRequest { revision: 14, ..RangeRequest::of(KeyRange::all()) };
+    assert_eq!(host.call(0, Request::Range(old)), Err(Refusal::Compacted));
+    assert_eq!(host.list(0, 15).len(), 4);
+    let hash = |host: &mut Host| match host.call(0, Request::HashKv(HashKvRequest { revision: 0 }))
+    {
+        Ok(Reply::HashKv(reply)) => (reply.hash, reply.compact_revision, reply.hash_revision),
+        other => panic!("{other:?}"),
+    };
+    let before = hash(&mut host);
+    assert_eq!((before.1, before.2), (15, 21));
+    let mut host = Host::start(host.disk, 1, 3);
+    assert_eq!(hash(&mut host), before);
+}

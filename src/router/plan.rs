@@ -1,0 +1,136 @@
+//! Which way a request goes: decided by its keys alone.
+
+use crate::line::coordinator::{involved, owners};
+use crate::shard::{Ask, Write};
+use crate::types::placement::shard_of;
+use crate::types::{
+    DeleteRangeRequest, Op, PutRequest, RangeRequest, Request, ShardId, ShardSet, TxnRequest,
+};
+
+/// The way of a request.
+#[derive(Debug)]
+pub enum Plan {
+    /// One shard has all that it concerns.
+    One(ShardId, Ask),
+    /// Several shards read at one stable.
+    Range(RangeRequest),
+    ReadTxn(TxnRequest),
+    /// It may change something on several shards.
+    Round(TxnRequest, RoundKind),
+    /// It concerns no keys, or all shards.
+    Other(Request),
+}
+
+/// How the answer of a round goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoundKind {
+    Txn,
+    DeleteRange,
+}
+
+/// Plans a request over `shards` shards.
+pub fn plan(request: Request, shards: u16) -> Plan {
+    match request {
+        Request::Put(put) => one_put(put, shards),
+        Request::Range(range) => match sole(owners(&range.range, shards)) {
+            Some(shard) => Plan::One(shard, Ask::Range(range)),
+            None => Plan::Range(range),
+        },
+        Request::DeleteRange(delete) => match sole(owners(&delete.range, shards)) {
+            Some(shard) => Plan::One(shard, Ask::Write(Write::DeleteRange(delete))),
+            None => Plan::Round(deleting(delete), RoundKind::DeleteRange),
+        },
+        Request::Txn(txn) => plan_txn(txn, shards),
+        other => Plan::Other(other),
+    }
+}
+
+fn one_put(put: PutRequest, shards: u16) -> Plan {
+    Plan::One(shard_of(&put.key, shards), Ask::Write(Write::Put(put)))
+}
+
+fn plan_txn(txn: TxnRequest, shards: u16) -> Plan {
+    let all = involved(&txn, shards);
+    // A txn without a key at all is answered by any shard.
+    let sole = if all.is_empty() { Some(ShardId(0)) } else { sole(all) };
+    match (sole, only_reads(&txn)) {
+        (Some(shard), true) => Plan::One(shard, Ask::ReadTxn(txn)),
+        (Some(shard), false) => Plan::One(shard, Ask::Write(Write::Txn(txn))),
+        (None, true) => Plan::ReadTxn(txn),
+        (None, false) => Plan::Round(txn, RoundKind::Txn),
+    }
+}
+
+/// etcd's rule: top-level ranges only, on both branches.
+fn only_reads(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).all(|op| matches!(op, Op::Range(_)))
+}
+
+fn sole(set: ShardSet) -> Option<ShardId> {
+    set.iter().next().filter(|_| set.len() == 1)
+}
+
+fn deleting(delete: DeleteRangeRequest) -> TxnRequest {
+    TxnRequest { success: vec![Op::DeleteRange(delete)], ..TxnRequest::default() }
+}
+
+/// What etcd's quota counts a request as: the bytes it may add at most.
+pub fn cost(request: &Request) -> u64 {
+    match request {
+        Request::Put(put) => put_cost(put),
+        Request::Txn(txn) => txn_cost(txn),
+        _ => 0,
+    }
+}
+
+fn put_cost(put: &PutRequest) -> u64 {
+    256 + put.key.len() as u64 + put.value.len() as u64
+}
+
+fn txn_cost(txn: &TxnRequest) -> u64 {
+    let branch = |ops: &[Op]| {
+        ops.iter()
+            .map(|op| match op {
+                Op::Put(put) => put_cost(put),
+                Op::Txn(nested) => txn_cost(nested),
+                Op::Range(_) | Op::DeleteRange(_) => 0,
+            })
+            .sum::<u64>()
+    };
+    branch(&txn.success).max(branch(&txn.failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::KeyRange;
+    use bytes::Bytes;
+
+    fn put(key: &'static str) -> Op {
+        Op::Put(PutRequest::of(Bytes::from(key), Bytes::from("v")))
+    }
+
+    /// `key-0` and `key-1` have different owners among 5 shards, `key-1` and `key-2` the same.
+    #[test]
+    fn a_txn_goes_to_its_only_shard_or_into_a_round() {
+        let txn = |ops: Vec<Op>| Request::Txn(TxnRequest { success: ops, ..Default::default() });
+        let one = plan(txn(vec![put("key-1"), put("key-2")]), 5);
+        assert!(matches!(one, Plan::One(ShardId(1), Ask::Write(Write::Txn(_)))));
+        assert!(matches!(plan(txn(vec![put("key-0"), put("key-1")]), 5), Plan::Round(..)));
+        assert!(matches!(plan(txn(vec![put("key-0"), put("key-1")]), 1), Plan::One(..)));
+        let all = Op::Range(RangeRequest::of(KeyRange::all()));
+        assert!(matches!(plan(txn(vec![all]), 5), Plan::ReadTxn(_)));
+        assert!(matches!(plan(txn(vec![]), 5), Plan::One(ShardId(0), Ask::ReadTxn(_))));
+    }
+
+    #[test]
+    fn the_cost_of_a_txn_is_that_of_its_dearer_branch() {
+        let nested = TxnRequest { failure: vec![put("k"), put("k")], ..Default::default() };
+        let txn = TxnRequest {
+            success: vec![put("k")],
+            failure: vec![Op::Txn(nested)],
+            ..Default::default()
+        };
+        assert_eq!(cost(&Request::Txn(txn)), 2 * 258);
+    }
+}

@@ -1,0 +1,506 @@
+//! A connection that speaks frames.
+//!
+//! One task reads and another writes; between them stand the requests under way, by stream. The
+//! reader decodes and submits everything a read brought before it lets anything else run. Answers
+//! are encoded into one buffer, which the writer swaps for an empty one and sends whole.
+//!
+//! - The first frame must be a hello. If it asks for another core, nothing is answered here: the
+//!   socket and every byte read so far go to that core, which answers the hello itself.
+//! - A frame that breaks the protocol is answered with CLOSE, what was asked before it is
+//!   cancelled, and the connection ends.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+use rustc_hash::FxHashMap;
+
+use super::front::Front;
+use super::meters::{Gauge, add};
+use super::range_stream;
+use super::waiters::Waiter;
+use crate::limits::{CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, REQUEST_OVERHEAD_BYTES};
+use crate::member::{Answer, Ticket};
+use crate::protocol::frame::{
+    CONNECTION_STREAM, Decoder, Flags, Frame, FrameFault, Opcode, PING_BYTES_MAX, PREFACE,
+    PROTOCOL_VERSION, encode_close, encode_error, encode_frame, encode_message, encode_ping,
+    take_preface,
+};
+use crate::protocol::method::{Kind, Method, Served};
+use crate::protocol::pb::braidpb;
+use crate::protocol::status::Status;
+use crate::protocol::{convert, status};
+use crate::rt::{self, Notify, Task, TcpStream, WaitList};
+use crate::types::{CoreId, Nanos, Refusal, Request};
+
+/// How long a client may take for its hello, and for what it is told before a close.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Payload bytes of a hello at most.
+const HELLO_BYTES_MAX: usize = 16 << 10;
+
+/// An output buffer above this is given back when it is empty.
+const OUTPUT_KEPT_BYTES: usize = 256 << 10;
+
+/// The connection's core changes.
+pub(super) struct HandOver {
+    pub(super) core: CoreId,
+    pub(super) fd: OwnedFd,
+    pub(super) input: BytesMut,
+}
+
+/// Serves the connection until it ends or wants another core. `input` is what was read already.
+pub(super) async fn serve(
+    front: &Rc<Front>,
+    stream: Rc<TcpStream>,
+    mut input: BytesMut,
+) -> io::Result<Option<HandOver>> {
+    let _counted = Gauge::up(&front.meters().connections_frames);
+    let session = Rc::new(Session {
+        front: front.clone(),
+        decoder: Decoder::new(payload_bytes_max(front)),
+        output: RefCell::default(),
+        under_way: RefCell::default(),
+        written: Notify::new(),
+        room: Notify::new(),
+        drained: WaitList::new(),
+        sending: Cell::new(false),
+        broken: Cell::new(false),
+    });
+    let writer = rt::spawn(write(session.clone(), stream.clone()));
+    let result = session.read(&stream, &mut input).await;
+    session.cancel_all();
+    let end = match result {
+        Ok(End::HandOver(core)) => {
+            drop(writer);
+            return Ok(Some(HandOver { core, fd: stream.duplicate()?, input }));
+        }
+        Ok(end) => end,
+        Err(Broken::Fault(fault)) => {
+            add(&front.meters().connections_refused, 1);
+            tracing::debug!(peer = %stream.peer(), %fault, "a connection broke the frame protocol");
+            encode_close(&mut session.output.borrow_mut(), &fault);
+            session.written.notify();
+            End::Closed
+        }
+        Err(Broken::Io(error)) => {
+            session.broken.set(true);
+            return Err(error);
+        }
+    };
+    if matches!(end, End::Closed) {
+        rt::within(CLOSE_TIMEOUT, session.part(&stream)).await;
+    }
+    Ok(None)
+}
+
+fn payload_bytes_max(front: &Front) -> usize {
+    front.settings.request_bytes_max + REQUEST_OVERHEAD_BYTES
+}
+
+/// How reading ended.
+enum End {
+    /// The client left.
+    Left,
+    /// Nothing more is read; what is in the output is still to be sent.
+    Closed,
+    HandOver(CoreId),
+}
+
+enum Broken {
+    Fault(FrameFault),
+    Io(io::Error),
+}
+
+impl From<FrameFault> for Broken {
+    fn from(fault: FrameFault) -> Broken {
+        Broken::Fault(fault)
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Broken {
+        Broken::Io(error)
+    }
+}
+
+/// What reader, writer and the core's answers share.
+pub(super) struct Session {
+    front: Rc<Front>,
+    decoder: Decoder,
+    output: RefCell<BytesMut>,
+    /// By stream.
+    under_way: RefCell<FxHashMap<u32, UnderWay>>,
+    /// There is output.
+    written: Notify,
+    /// There may be room for more requests or more output.
+    room: Notify,
+    /// The output has been sent, or will never be.
+    drained: WaitList,
+    /// The writer is in the middle of a write.
+    sending: Cell<bool>,
+    /// Nothing can be sent any more.
+    broken: Cell<bool>,
+}
+
+enum UnderWay {
+    Ticket(Ticket),
+    /// A method that answers with more than one frame.
+    Stream(Task<()>),
+}
+
+impl Session {
+    async fn read(
+        self: &Rc<Session>,
+        stream: &TcpStream,
+        input: &mut BytesMut,
+    ) -> Result<End, Broken> {
+        let Some(end) = rt::within(HELLO_TIMEOUT, self.hello(stream, input)).await else {
+            return Ok(End::Left);
+        };
+        if let Some(end) = end? {
+            return Ok(end);
+        }
+        let closing = self.front.closing();
+        loop {
+            let now = rt::now();
+            while self.has_room()
+                && let Some(frame) = self.decoder.decode(input)?
+            {
+                self.take(now, frame)?;
+            }
+            if input.is_empty() && input.capacity() > rt::READ_BYTES_MAX {
+                *input = BytesMut::new();
+            }
+            if closing.is_raised() {
+                return self.finish().await;
+            }
+            if !self.has_room() {
+                let shut = async { closing.wait().await };
+                futures_lite::future::or(self.room.wait(), shut).await;
+                continue;
+            }
+            let reading = async { Some(stream.read(input).await) };
+            let shut = async {
+                closing.wait().await;
+                None
+            };
+            match futures_lite::future::or(reading, shut).await {
+                Some(Ok(0)) => return Ok(End::Left),
+                Some(Ok(_)) | None => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes the preface and the hello off `input`, unless they are for another core.
+    async fn hello(
+        self: &Rc<Session>,
+        stream: &TcpStream,
+        input: &mut BytesMut,
+    ) -> Result<Option<End>, Broken> {
+        let frame = loop {
+            // Looked at in a copy: another core must find everything as it came.
+            let mut seen = input.clone();
+            if take_preface(&mut seen)?
+                && let Some(frame) = Decoder::new(HELLO_BYTES_MAX).decode(&mut seen)?
+            {
+                break frame;
+            }
+            if stream.read(input).await? == 0 {
+                return Ok(Some(End::Left));
+            }
+        };
+        if frame.header.opcode != Opcode::Hello.as_u8() {
+            return Err(FrameFault::HelloMissing { opcode: frame.header.opcode }.into());
+        }
+        if frame.header.stream != CONNECTION_STREAM {
+            let (stream, opcode) = (frame.header.stream, frame.header.opcode);
+            return Err(FrameFault::Stream { stream, opcode }.into());
+        }
+        let bytes = PREFACE.len() + frame.header.encode().len() + frame.payload.len();
+        let hello =
+            braidpb::HelloRequest::decode(frame.payload).map_err(|_| FrameFault::HelloInvalid)?;
+        if hello.protocol_version != PROTOCOL_VERSION {
+            let wanted = hello.protocol_version;
+            return Err(FrameFault::Version { wanted, spoken: PROTOCOL_VERSION }.into());
+        }
+        if let Some(core) = hello.core
+            && core != u32::from(self.front.core.0)
+            && (core as usize) < self.front.cores.len()
+        {
+            return Ok(Some(End::HandOver(CoreId(core as u16))));
+        }
+        let _ = input.split_to(bytes);
+        self.greet();
+        Ok(None)
+    }
+
+    fn greet(&self) {
+        let settings = &self.front.settings;
+        let header = self.front.header();
+        let reply = braidpb::HelloReply {
+            protocol_version: PROTOCOL_VERSION,
+            braid_version: settings.versions.braid.clone(),
+            etcd_version: settings.versions.server.clone(),
+            cluster_id: header.cluster_id.0,
+            member_id: header.member_id.0,
+            core: u32::from(self.front.core.0),
+            cores: self.front.cores.len() as u32,
+            shards: settings.shard_cores.len() as u32,
+            hash_seed: settings.hash_seed,
+            shard_cores: settings.shard_cores.iter().map(|core| u32::from(core.0)).collect(),
+            payload_bytes_max: payload_bytes_max(&self.front) as u32,
+            requests_max: CONNECTION_REQUESTS_MAX as u32,
+        };
+        let mut output = self.output.borrow_mut();
+        encode_message(&mut output, CONNECTION_STREAM, Opcode::Hello, Flags::NONE, &reply);
+        self.written.notify();
+    }
+
+    /// Whether the connection may be read from.
+    fn has_room(&self) -> bool {
+        self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
+            && self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX
+    }
+
+    fn take(self: &Rc<Session>, now: Nanos, frame: Frame) -> Result<(), FrameFault> {
+        let Frame { header, payload } = frame;
+        let opcode = Opcode::from_u8(header.opcode).ok_or(FrameFault::Opcode(header.opcode))?;
+        let on_connection = header.stream == CONNECTION_STREAM;
+        match opcode {
+            Opcode::Method(method) if !on_connection => {
+                self.take_request(now, method, header.stream, header.flags, payload)
+            }
+            Opcode::Ping if on_connection => self.take_ping(header.flags, &payload),
+            Opcode::Hello if on_connection => Err(FrameFault::HelloInvalid),
+            Opcode::Close if on_connection => Err(FrameFault::Opcode(header.opcode)),
+            _ => Err(FrameFault::Stream { stream: header.stream, opcode: header.opcode }),
+        }
+    }
+
+    fn take_ping(&self, flags: Flags, payload: &[u8]) -> Result<(), FrameFault> {
+        if flags.contains(Flags::END) {
+            // An answer to a ping; we send none, so there is nothing that it could answer.
+            return Ok(());
+        }
+        if payload.len() > PING_BYTES_MAX {
+            let (length, length_max) = (payload.len(), PING_BYTES_MAX);
+            return Err(FrameFault::Length { length, length_max });
+        }
+        encode_ping(&mut self.output.borrow_mut(), Flags::END, payload);
+        self.written.notify();
+        Ok(())
+    }
+
+    fn take_request(
+        self: &Rc<Session>,
+        now: Nanos,
+        method: Method,
+        stream: u32,
+        flags: Flags,
+        payload: Bytes,
+    ) -> Result<(), FrameFault> {
+        if flags.contains(Flags::CANCEL) {
+            self.cancel(stream, method);
+            return Ok(());
+        }
+        // No method that is served takes more than one message.
+        if flags.contains(Flags::ERROR) || flags.contains(Flags::BARE) {
+            return Err(FrameFault::Flags(flags.0));
+        }
+        if self.under_way.borrow().contains_key(&stream) {
+            return Err(FrameFault::StreamInUse(stream));
+        }
+        let meters = self.front.meters();
+        meters.started(method);
+        add(&meters.received_bytes, payload.len() as u64);
+        if method.served() == Served::Edge {
+            self.edge(stream, method, &payload);
+            return Ok(());
+        }
+        match convert::decode(method, payload, &self.front.settings.limits) {
+            Err(refusal) => self.refuse(stream, method, &refusal),
+            Ok(request) if method.kind() == Kind::Unary => {
+                let waiter = Waiter::Frames { session: self.clone(), stream, method };
+                self.front.submit(now, request, None, waiter, |ticket| {
+                    self.under_way.borrow_mut().insert(stream, UnderWay::Ticket(ticket));
+                });
+            }
+            Ok(request) => self.start_stream(stream, method, request),
+        }
+        Ok(())
+    }
+
+    /// The answer to a request; called once for each ticket that was not cancelled.
+    pub(super) fn answer(&self, stream: u32, method: Method, answer: Answer) {
+        self.under_way.borrow_mut().remove(&stream);
+        match answer {
+            Ok(reply) => {
+                let header = self.front.header();
+                self.send(stream, method, Flags::END, |out| {
+                    convert::encode(&header, &reply, out);
+                });
+                self.front.meters().handled(method, status::code::OK);
+            }
+            Err(refusal) => self.refuse(stream, method, &refusal),
+        }
+        self.room.notify();
+    }
+
+    fn send(&self, stream: u32, method: Method, flags: Flags, payload: impl FnOnce(&mut BytesMut)) {
+        if self.broken.get() {
+            return;
+        }
+        let mut output = self.output.borrow_mut();
+        let before = output.len();
+        encode_frame(&mut output, stream, method.opcode(), flags, payload);
+        add(&self.front.meters().sent_bytes, (output.len() - before) as u64);
+        drop(output);
+        self.written.notify();
+    }
+
+    fn refuse(&self, stream: u32, method: Method, refusal: &Refusal) {
+        self.end_with(stream, method, &status::of(refusal));
+    }
+
+    fn end_with(&self, stream: u32, method: Method, status: &Status) {
+        self.front.meters().handled(method, status.code);
+        if !self.broken.get() {
+            encode_error(&mut self.output.borrow_mut(), stream, method.opcode(), status);
+            self.written.notify();
+        }
+    }
+
+    /// What the connection answers without the core: the health check.
+    fn edge(&self, stream: u32, method: Method, payload: &[u8]) {
+        let answer = match method {
+            Method::HealthCheck => super::grpc::health_check(payload),
+            _ => Err(status::of(&method.unimplemented())),
+        };
+        match answer {
+            Ok(reply) => {
+                self.send(stream, method, Flags::END, |out| {
+                    reply.encode(out).expect("a BytesMut grows");
+                });
+                self.front.meters().handled(method, status::code::OK);
+            }
+            Err(status) => self.end_with(stream, method, &status),
+        }
+    }
+
+    /// RangeStream: parts as there is room for them.
+    fn start_stream(self: &Rc<Session>, stream: u32, method: Method, request: Request) {
+        let session = self.clone();
+        let task = rt::spawn(async move {
+            let result = session.range_stream(stream, method, request).await;
+            // Its own task is dropped here: it must go on to its end, so it is let go.
+            if let Some(UnderWay::Stream(task)) = session.under_way.borrow_mut().remove(&stream) {
+                task.detach();
+            }
+            match result {
+                Ok(()) => session.front.meters().handled(method, status::code::OK),
+                Err(refusal) => session.refuse(stream, method, &refusal),
+            }
+            session.room.notify();
+        });
+        self.under_way.borrow_mut().insert(stream, UnderWay::Stream(task));
+    }
+
+    async fn range_stream(
+        &self,
+        stream: u32,
+        method: Method,
+        request: Request,
+    ) -> Result<(), Refusal> {
+        let mut parts = range_stream::start(&self.front, request, None).await?;
+        let header = self.front.header();
+        loop {
+            self.drained
+                .until(|| self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2)
+                .await;
+            let mut part = BytesMut::new();
+            let is_last = parts.encode_next(&header, &mut part);
+            let flags = if is_last { Flags::END } else { Flags::NONE };
+            self.send(stream, method, flags, |out| out.extend_from_slice(&part));
+            if is_last {
+                return Ok(());
+            }
+            rt::yield_now().await;
+        }
+    }
+
+    fn cancel(&self, stream: u32, method: Method) {
+        let under_way = self.under_way.borrow_mut().remove(&stream);
+        match under_way {
+            Some(UnderWay::Ticket(ticket)) => self.front.cancel(ticket),
+            Some(UnderWay::Stream(task)) => drop(task),
+            // Its answer and the cancellation crossed.
+            None => return,
+        }
+        // Every stream ends with one frame that has END.
+        self.refuse(stream, method, &Refusal::Canceled);
+    }
+
+    fn cancel_all(&self) {
+        let under_way = std::mem::take(&mut *self.under_way.borrow_mut());
+        for (_, one) in under_way {
+            if let UnderWay::Ticket(ticket) = one {
+                self.front.cancel(ticket);
+            }
+        }
+    }
+
+    /// At shutdown: what is under way is answered, nothing more is read.
+    async fn finish(&self) -> Result<End, Broken> {
+        while !self.under_way.borrow().is_empty() {
+            self.room.wait().await;
+        }
+        Ok(End::Closed)
+    }
+
+    /// Sends what is left, then the end; and waits for the client's, because closing a socket that
+    /// has unread bytes would destroy what is still on its way to the client.
+    async fn part(&self, stream: &TcpStream) {
+        self.drained.until(|| !self.sending.get() && self.output.borrow().is_empty()).await;
+        stream.shut_down(Shutdown::Write);
+        let mut ignored = BytesMut::new();
+        while matches!(stream.read(&mut ignored).await, Ok(1..)) {
+            ignored.clear();
+        }
+    }
+}
+
+/// Sends what there is, all of it in one write, again and again.
+async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
+    let mut sending = BytesMut::new();
+    loop {
+        session.written.wait().await;
+        while !session.output.borrow().is_empty() {
+            std::mem::swap(&mut sending, &mut *session.output.borrow_mut());
+            session.sending.set(true);
+            let sent = stream.write_all(&sending).await;
+            session.sending.set(false);
+            if sent.is_err() {
+                session.broken.set(true);
+                session.output.borrow_mut().clear();
+                // Wakes the reader, which then sees the end.
+                stream.shut_down(Shutdown::Both);
+                session.drained.wake_all();
+                return;
+            }
+            sending.clear();
+            if sending.capacity() > OUTPUT_KEPT_BYTES {
+                sending = BytesMut::new();
+            }
+            session.room.notify();
+            session.drained.wake_all();
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! One call: admission, its message, its answer.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{Request as HttpRequest, StatusCode};
+use prost::Message;
+use rustc_hash::FxHashSet;
+
+use super::head::{self, Head};
+use super::io::Wire;
+use crate::limits::{
+    CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_PARTIAL_BYTES_MAX, CONNECTION_REQUESTS_MAX,
+    REQUEST_OVERHEAD_BYTES,
+};
+use crate::member::{Answer, Ticket};
+use crate::protocol::convert;
+use crate::protocol::grpc::{MessageReader, PREFIX_BYTES, encode_message};
+use crate::protocol::method::{Kind, Method, Served};
+use crate::protocol::pb::grpc::health::v1 as health;
+use crate::protocol::status::{self, Status, code};
+use crate::rt::{self, WaitList};
+use crate::server::front::Front;
+use crate::server::meters::add;
+use crate::server::range_stream;
+use crate::server::waiters::Waiter;
+use crate::types::{Nanos, Refusal, Request};
+
+/// Encoded answers are cut off buffers of this size.
+const ENCODE_CHUNK_BYTES: usize = 64 << 10;
+
+/// What the calls of one connection share.
+pub(super) struct Link {
+    front: Rc<Front>,
+    pub(super) wire: Rc<Wire>,
+    under_way: RefCell<FxHashSet<Ticket>>,
+    /// Bytes of answers that h2 holds.
+    owed: Rc<Cell<usize>>,
+    /// Bytes of messages that are not all there.
+    partial: Cell<usize>,
+    /// Something was sent: there may be room for more.
+    pub(super) drained: WaitList,
+    resets: Arc<Resets>,
+    last_stream: Cell<u32>,
+}
+
+impl Link {
+    pub(super) fn new(front: Rc<Front>, wire: Rc<Wire>) -> Rc<Link> {
+        Rc::new(Link {
+            front,
+            wire,
+            under_way: RefCell::default(),
+            owed: Rc::default(),
+            partial: Cell::new(0),
+            drained: WaitList::new(),
+            resets: Arc::new(Resets::default()),
+            last_stream: Cell::new(0),
+        })
+    }
+
+    /// Whether further calls are accepted.
+    pub(super) fn has_room(&self) -> bool {
+        self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
+            && self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX
+    }
+
+    /// The newest stream that was accepted.
+    pub(super) fn last_stream(&self) -> u32 {
+        self.last_stream.get()
+    }
+
+    /// Names the task that resets wake.
+    pub(super) fn driven_by(&self, waker: &Waker) {
+        self.resets.lock().driver.clone_from(&Some(waker.clone()));
+    }
+
+    /// Cancels the calls that clients have reset since the last time.
+    pub(super) fn reap_resets(&self) {
+        let fired = std::mem::take(&mut self.resets.lock().fired);
+        for ticket in fired {
+            self.watch_reset(ticket);
+        }
+    }
+
+    /// Cancels the call if its client has reset it, else asks to be told.
+    fn watch_reset(&self, ticket: Ticket) {
+        let waker = Waker::from(Arc::new(OnReset { ticket, resets: self.resets.clone() }));
+        let is_reset = self.front.with_waiter(ticket, |waiter| match waiter {
+            Waiter::Grpc(call) => {
+                call.respond.poll_reset(&mut Context::from_waker(&waker)).is_ready()
+            }
+            Waiter::Frames { .. } | Waiter::Task(_) => false,
+        });
+        if is_reset == Some(true) {
+            self.cancel(ticket);
+        }
+    }
+
+    fn cancel(&self, ticket: Ticket) {
+        self.under_way.borrow_mut().remove(&ticket);
+        if let Some(method) = self.front.with_waiter(ticket, |waiter| waiter.method()) {
+            self.front.cancel(ticket);
+            if let Some(method) = method {
+                self.front.meters().handled(method, code::CANCELED);
+            }
+        }
+    }
+
+    /// The connection is gone.
+    pub(super) fn cancel_all(&self) {
+        let under_way = std::mem::take(&mut *self.under_way.borrow_mut());
+        for ticket in under_way {
+            self.cancel(ticket);
+        }
+        self.resets.lock().driver = None;
+        self.drained.wake_all();
+    }
+}
+
+/// Streams whose state changed, and the task that looks at them. h2 wakes through a `Waker`, which
+/// must be `Send`; all of this stays on one thread.
+#[derive(Default)]
+struct Resets {
+    inner: Mutex<ResetsInner>,
+}
+
+#[derive(Default)]
+struct ResetsInner {
+    fired: Vec<Ticket>,
+    driver: Option<Waker>,
+}
+
+impl Resets {
+    fn lock(&self) -> MutexGuard<'_, ResetsInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct OnReset {
+    ticket: Ticket,
+    resets: Arc<Resets>,
+}
+
+impl Wake for OnReset {
+    fn wake(self: Arc<OnReset>) {
+        let mut inner = self.resets.lock();
+        inner.fired.push(self.ticket);
+        if let Some(driver) = &inner.driver {
+            driver.wake_by_ref();
+        }
+    }
+}
+
+/// A unary call that waits for the core.
+pub(in crate::server) struct Call {
+    link: Rc<Link>,
+    pub(in crate::server) method: Method,
+    respond: SendResponse<Payload>,
+}
+
+impl Call {
+    pub(in crate::server) fn answer(self, ticket: Ticket, answer: Answer) {
+        self.link.under_way.borrow_mut().remove(&ticket);
+        let Call { link, method, respond } = self;
+        match answer {
+            Ok(reply) => {
+                let header = link.front.header();
+                send_unary(&link, method, respond, |out| convert::encode(&header, &reply, out));
+            }
+            Err(refusal) => refuse(&link, Some(method), respond, &status::of(&refusal)),
+        }
+    }
+}
+
+/// Bytes that h2 is to send; they count as owed until it has sent or dropped them.
+pub(super) struct Payload {
+    bytes: Bytes,
+    owed: Rc<Cell<usize>>,
+    counted: usize,
+}
+
+impl Payload {
+    fn new(link: &Link, bytes: Bytes) -> Payload {
+        let counted = bytes.len();
+        link.owed.set(link.owed.get() + counted);
+        Payload { bytes, owed: link.owed.clone(), counted }
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        self.owed.set(self.owed.get() - self.counted);
+    }
+}
+
+impl Buf for Payload {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+
+    fn copy_to_bytes(&mut self, count: usize) -> Bytes {
+        self.bytes.copy_to_bytes(count)
+    }
+}
+
+/// Begins a call: answers it, submits it, or gives it a task.
+pub(super) fn start(
+    link: &Rc<Link>,
+    request: HttpRequest<RecvStream>,
+    mut respond: SendResponse<Payload>,
+) {
+    link.last_stream.set(link.last_stream.get().max(respond.stream_id().as_u32()));
+    let (parts, body) = request.into_parts();
+    let head = match Head::of(&parts) {
+        Ok(head) => head,
+        Err(rejection) => {
+            let _ = respond.send_response(head::only(rejection.http, &rejection.status), true);
+            return;
+        }
+    };
+    let method = head.method;
+    link.front.meters().started(method);
+    if method.served() == Served::NotYet && method != Method::HealthWatch {
+        return refuse(link, Some(method), respond, &status::of(&method.unimplemented()));
+    }
+    let now = rt::now();
+    let deadline = head.timeout.map(|timeout| Nanos(now.0.saturating_add(nanos(timeout))));
+    let mut incoming = Incoming::new(link.clone(), head, body);
+    match incoming.poll_message(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(message) => proceed(link, now, method, deadline, message, respond),
+        Poll::Pending => {
+            let link = link.clone();
+            let timeout = incoming.head.timeout.unwrap_or(Duration::MAX);
+            let task = async move {
+                let reading = poll_fn(|cx| incoming.poll_message(cx));
+                let late = || Err(Some(status::of(&Refusal::DeadlineExceeded)));
+                let message = within_maybe(timeout, reading).await.unwrap_or_else(late);
+                proceed(&link, rt::now(), method, deadline, message, respond);
+            };
+            rt::spawn(task).detach();
+        }
+    }
+}
+
+async fn within_maybe<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    match timeout == Duration::MAX {
+        true => Some(future.await),
+        false => rt::within(timeout, future).await,
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A call's message on its way in.
+struct Incoming {
+    link: Rc<Link>,
+    head: Head,
+    body: RecvStream,
+    reader: MessageReader,
+    held: usize,
+}
+
+impl Incoming {
+    fn new(link: Rc<Link>, head: Head, body: RecvStream) -> Incoming {
+        let settings = &link.front.settings;
+        let reader = MessageReader::new(settings.request_bytes_max + REQUEST_OVERHEAD_BYTES);
+        Incoming { link, head, body, reader, held: 0 }
+    }
+
+    /// The message; `Err(None)` if the client has gone.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Option<Status>>> {
+        loop {
+            let Some(piece) = ready!(self.body.poll_data(cx)) else {
+                let missing = || Status::new(code::INTERNAL, "braid: a request without a message");
+                let status = self.reader.finish().err().unwrap_or_else(missing);
+                return Poll::Ready(Err(Some(status)));
+            };
+            let Ok(piece) = piece else {
+                return Poll::Ready(Err(None));
+            };
+            // Refused only when the stream is gone, which the next poll tells.
+            let _ = self.body.flow_control().release_capacity(piece.len());
+            self.held += piece.len();
+            self.link.partial.set(self.link.partial.get() + piece.len());
+            self.reader.push(piece);
+            match self.reader.next_message(self.head.encoding()) {
+                Ok(Some(message)) => return Poll::Ready(Ok(message)),
+                Ok(None) => {}
+                Err(status) => return Poll::Ready(Err(Some(status))),
+            }
+            if self.link.partial.get() > CONNECTION_PARTIAL_BYTES_MAX {
+                let text = "braid: too many unfinished requests on this connection";
+                let status = Status::new(code::RESOURCE_EXHAUSTED, text);
+                return Poll::Ready(Err(Some(status)));
+            }
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.link.partial.set(self.link.partial.get() - self.held);
+    }
+}
+
+/// The message is there, or is not to be had.
+fn proceed(
+    link: &Rc<Link>,
+    now: Nanos,
+    method: Method,
+    deadline: Option<Nanos>,
+    message: Result<Bytes, Option<Status>>,
+    respond: SendResponse<Payload>,
+) {
+    let message = match message {
+        Ok(message) => message,
+        Err(Some(status)) => return refuse(link, Some(method), respond, &status),
+        Err(None) => return link.front.meters().handled(method, code::CANCELED),
+    };
+    add(&link.front.meters().received_bytes, message.len() as u64);
+    match method {
+        Method::HealthCheck => match health_check(&message) {
+            Ok(reply) => send_unary(link, method, respond, |out| append(out, &reply)),
+            Err(status) => refuse(link, Some(method), respond, &status),
+        },
+        Method::HealthWatch => {
+            let watch = health_watch(link.clone(), message, respond);
+            rt::spawn(watch).detach();
+        }
+        _ => match convert::decode(method, message, &link.front.settings.limits) {
+            Err(refusal) => refuse(link, Some(method), respond, &status::of(&refusal)),
+            Ok(request) if method.kind() == Kind::Unary => {
+                submit(link, now, method, deadline, request, respond);
+            }
+            Ok(request) => {
+                let streaming = stream_range(link.clone(), method, deadline, request, respond);
+                rt::spawn(streaming).detach();
+            }
+        },
+    }
+}
+
+fn submit(
+    link: &Rc<Link>,
+    now: Nanos,
+    method: Method,
+    deadline: Option<Nanos>,
+    request: Request,
+    respond: SendResponse<Payload>,
+) {
+    let waiter = Waiter::Grpc(Call { link: link.clone(), method, respond });
+    let mut submitted = None;
+    link.front.submit(now, request, deadline, waiter, |ticket| {
+        link.under_way.borrow_mut().insert(ticket);
+        submitted = Some(ticket);
+    });
+    // Answered already, it is nobody's any more.
+    let ticket = submitted.expect("every request gets a ticket");
+    link.watch_reset(ticket);
+}
+
+/// Sends headers, one message and the status OK. That the client is gone is no error of ours.
+fn send_unary(
+    link: &Link,
+    method: Method,
+    mut respond: SendResponse<Payload>,
+    write_message: impl FnOnce(&mut BytesMut),
+) {
+    let bytes = match encode(link, write_message) {
+        Ok(bytes) => bytes,
+        Err(status) => return refuse(link, Some(method), respond, &status),
+    };
+    link.front.meters().handled(method, code::OK);
+    link.wire.pings.borrow_mut().forgive();
+    let Ok(mut stream) = respond.send_response(head::begin(), false) else {
+        return;
+    };
+    if stream.send_data(Payload::new(link, bytes), false).is_ok() {
+        let _ = stream.send_trailers(head::end_ok());
+    }
+}
+
+/// One message with its prefix.
+fn encode(link: &Link, write_message: impl FnOnce(&mut BytesMut)) -> Result<Bytes, Status> {
+    let mut scratch = link.front.scratch();
+    if scratch.capacity() < PREFIX_BYTES + 512 {
+        *scratch = BytesMut::with_capacity(ENCODE_CHUNK_BYTES);
+    }
+    encode_message(&mut scratch, write_message)?;
+    let bytes = scratch.split().freeze();
+    add(&link.front.meters().sent_bytes, bytes.len() as u64);
+    Ok(bytes)
+}
+
+fn append(out: &mut BytesMut, message: &impl Message) {
+    message.encode(out).expect("a BytesMut grows");
+}
+
+fn refuse(
+    link: &Link,
+    method: Option<Method>,
+    mut respond: SendResponse<Payload>,
+    status: &Status,
+) {
+    if let Some(method) = method {
+        link.front.meters().handled(method, status.code);
+    }
+    link.wire.pings.borrow_mut().forgive();
+    let _ = respond.send_response(head::only(StatusCode::OK, status), true);
+}
+
+/// RangeStream: parts as fast as the client takes them.
+async fn stream_range(
+    link: Rc<Link>,
+    method: Method,
+    deadline: Option<Nanos>,
+    request: Request,
+    mut respond: SendResponse<Payload>,
+) {
+    let asking = async { Some(range_stream::start(&link.front, request, deadline).await) };
+    let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
+    let meters = link.front.meters();
+    let mut parts = match futures_lite::future::or(asking, reset).await {
+        Some(Ok(parts)) => parts,
+        Some(Err(refusal)) => {
+            return refuse(&link, Some(method), respond, &status::of(&refusal));
+        }
+        None => return meters.handled(method, code::CANCELED),
+    };
+    let Ok(mut stream) = respond.send_response(head::begin(), false) else {
+        return meters.handled(method, code::CANCELED);
+    };
+    let header = link.front.header();
+    loop {
+        link.drained.until(|| link.owed.get() < CONNECTION_OUTPUT_BYTES_MAX).await;
+        if !has_window(&mut stream).await {
+            return meters.handled(method, code::CANCELED);
+        }
+        let mut is_last = false;
+        let part = encode(&link, |out| is_last = parts.encode_next(&header, out));
+        let sent = match part {
+            Ok(bytes) => stream.send_data(Payload::new(&link, bytes), false).is_ok(),
+            Err(status) => {
+                meters.handled(method, status.code);
+                let _ = stream.send_trailers(head::end(&status));
+                return;
+            }
+        };
+        link.wire.pings.borrow_mut().forgive();
+        if !sent {
+            return meters.handled(method, code::CANCELED);
+        }
+        if is_last {
+            meters.handled(method, code::OK);
+            let _ = stream.send_trailers(head::end_ok());
+            return;
+        }
+        rt::yield_now().await;
+    }
+}
+
+/// Waits until the client takes more of this stream; `false` if it is gone.
+async fn has_window(stream: &mut SendStream<Payload>) -> bool {
+    stream.reserve_capacity(1);
+    while stream.capacity() == 0 {
+        match poll_fn(|cx| stream.poll_capacity(cx)).await {
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return false,
+        }
+    }
+    true
+}
+
+/// The health of the whole server; it knows no other service.
+pub(in crate::server) fn health_check(
+    message: &[u8],
+) -> Result<health::HealthCheckResponse, Status> {
+    let request = health::HealthCheckRequest::decode(message).map_err(|_| {
+        let text =
+            "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data";
+        Status::new(code::INTERNAL, text)
+    })?;
+    match request.service.is_empty() {
+        true => Ok(serving(health::health_check_response::ServingStatus::Serving)),
+        false => Err(Status::new(code::NOT_FOUND, "unknown service")),
+    }
+}
+
+fn serving(status: health::health_check_response::ServingStatus) -> health::HealthCheckResponse {
+    health::HealthCheckResponse { status: status.into() }
+}
+
+/// Health.Watch: the state now, and nothing more until the server stops.
+async fn health_watch(link: Rc<Link>, message: Bytes, mut respond: SendResponse<Payload>) {
+    use health::health_check_response::ServingStatus;
+    let method = Method::HealthWatch;
+    let meters = link.front.meters();
+    let state = match health_check(&message) {
+        Ok(reply) => reply,
+        Err(status) if status.code == code::NOT_FOUND => serving(ServingStatus::ServiceUnknown),
+        Err(status) => return refuse(&link, Some(method), respond, &status),
+    };
+    let Ok(mut stream) = respond.send_response(head::begin(), false) else {
+        return meters.handled(method, code::CANCELED);
+    };
+    let send = |stream: &mut SendStream<Payload>, state: &health::HealthCheckResponse| {
+        let bytes = encode(&link, |out| append(out, state)).expect("a few bytes");
+        let _ = stream.send_data(Payload::new(&link, bytes), false);
+    };
+    send(&mut stream, &state);
+    let stopping = async {
+        link.front.closing().wait().await;
+        true
+    };
+    let reset = poll_fn(|cx| stream.poll_reset(cx).map(|_| false));
+    if !futures_lite::future::or(stopping, reset).await {
+        return meters.handled(method, code::CANCELED);
+    }
+    send(&mut stream, &serving(ServingStatus::NotServing));
+    let status = status::of(&Refusal::Stopped);
+    meters.handled(method, status.code);
+    let _ = stream.send_trailers(head::end(&status));
+}

@@ -1,0 +1,253 @@
+//! Driving h2: accepting calls, keepalive, the end.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use h2::server::Connection;
+
+use super::call::{self, Link, Payload};
+use super::io::{Socket, Wire};
+use super::pings::Pings;
+use crate::limits::CONNECTION_REQUESTS_MAX;
+use crate::rt::{self, TcpStream};
+use crate::server::front::Front;
+use crate::server::meters::{Gauge, add};
+use crate::server::settings::Keepalive;
+use crate::types::Nanos;
+
+/// How long a client may take for its preface, and for what it is told before a close.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Windows for throughput: a stream takes a request of the default limit at once.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Headers of one request at most, as HTTP/2 counts them.
+const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
+/// Streams that were reset and may still be spoken of; beyond it the connection is closed.
+const RESET_STREAMS_MAX: usize = 1024;
+
+/// Serves HTTP/2 until the connection ends. `input` is what was read already.
+pub(in crate::server) async fn serve(
+    front: &Rc<Front>,
+    stream: TcpStream,
+    input: BytesMut,
+) -> io::Result<()> {
+    let _counted = Gauge::up(&front.meters().connections_grpc);
+    let keepalive = front.settings.keepalive;
+    let wire = Wire::new(stream, input, Pings::new(keepalive.ping_interval_min));
+    let handshake = builder(front).handshake::<_, Payload>(Socket(wire.clone()));
+    let Some(connection) = rt::within(HANDSHAKE_TIMEOUT, handshake).await else {
+        return Ok(());
+    };
+    let mut connection = connection.map_err(io_error)?;
+    let link = Link::new(front.clone(), wire.clone());
+    let mut driver = Driver {
+        beat: Beat::new(keepalive, connection.ping_pong()),
+        connection,
+        link: link.clone(),
+        closing: false,
+    };
+    let result = {
+        let mut raised = std::pin::pin!(front.closing().wait());
+        poll_fn(|cx| driver.poll(cx, raised.as_mut())).await
+    };
+    link.cancel_all();
+    drop(driver);
+    if let Err(End::SentAway) = &result {
+        add(&front.meters().connections_refused, 1);
+        rt::within(CLOSE_TIMEOUT, part(&wire)).await;
+    }
+    match result {
+        Ok(()) | Err(End::SentAway) => Ok(()),
+        Err(End::Error(error)) => Err(io_error(error)),
+        Err(End::Io(error)) => Err(error),
+    }
+}
+
+fn builder(front: &Front) -> h2::server::Builder {
+    let streams_max = front.settings.streams_max.min(CONNECTION_REQUESTS_MAX as u32);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(streams_max)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX);
+    builder
+}
+
+/// Sends the last frames, then waits for the client's end: closing a socket with unread bytes would
+/// destroy what is on its way.
+async fn part(wire: &Wire) {
+    if poll_fn(|cx| wire.poll_send(cx)).await.is_err() {
+        return;
+    }
+    wire.stream().shut_down(Shutdown::Write);
+    let mut ignored = BytesMut::new();
+    while matches!(wire.stream().read(&mut ignored).await, Ok(1..)) {
+        ignored.clear();
+    }
+}
+
+fn io_error(error: h2::Error) -> io::Error {
+    match error.is_io() {
+        true => error.into_io().expect("just asked"),
+        false => io::Error::other(error),
+    }
+}
+
+/// Why a connection ended other than by agreement.
+enum End {
+    /// It was told why, by frames of ours that are still to be sent.
+    SentAway,
+    Error(h2::Error),
+    Io(io::Error),
+}
+
+struct Driver {
+    connection: Connection<Socket, Payload>,
+    link: Rc<Link>,
+    beat: Option<Beat>,
+    /// GOAWAY is on its way.
+    closing: bool,
+}
+
+impl Driver {
+    /// One turn: everything that came, everything to be sent.
+    fn poll<S: Future<Output = ()>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut raised: Pin<&mut S>,
+    ) -> Poll<Result<(), End>> {
+        self.link.driven_by(cx.waker());
+        loop {
+            if let Poll::Ready(result) = self.poll_calls(cx) {
+                return Poll::Ready(result.map_err(End::Error));
+            }
+            self.link.reap_resets();
+            if !self.closing && raised.as_mut().poll(cx).is_ready() {
+                self.closing = true;
+                self.connection.graceful_shutdown();
+                continue;
+            }
+            let wire = &self.link.wire;
+            let now = rt::now();
+            if wire.pings.borrow_mut().too_many(now, self.connection.has_streams()) {
+                tracing::debug!(peer = %wire.stream().peer(), "sent away: too many pings");
+                wire.append(&go_away(self.link.last_stream()));
+                return Poll::Ready(Err(End::SentAway));
+            }
+            match self.beat.as_mut().map(|beat| beat.poll(cx, now, wire.heard.get())) {
+                Some(Poll::Ready(Beaten::Pinged)) => continue,
+                Some(Poll::Ready(Beaten::Dead)) => {
+                    let error = io::Error::new(io::ErrorKind::TimedOut, "keepalive ping timeout");
+                    return Poll::Ready(Err(End::Io(error)));
+                }
+                Some(Poll::Pending) | None => {}
+            }
+            let had_room = self.link.has_room();
+            match wire.poll_send(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Io(error))),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            self.link.drained.wake_all();
+            if had_room || !self.link.has_room() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Lets h2 read and write, and starts the calls that came, while there is room for them.
+    fn poll_calls(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while self.link.has_room() {
+            match ready!(self.connection.poll_accept(cx)) {
+                Some(Ok((request, respond))) => call::start(&self.link, request, respond),
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        self.connection.poll_closed(cx)
+    }
+}
+
+/// GOAWAY in grpc-go's words, which h2 has no way to say.
+fn go_away(last_stream: u32) -> Vec<u8> {
+    const TYPE_GOAWAY: u8 = 7;
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    const REASON: &[u8] = b"too_many_pings";
+    let length = 8 + REASON.len() as u32;
+    let mut frame = length.to_be_bytes()[1..].to_vec();
+    frame.extend_from_slice(&[TYPE_GOAWAY, 0, 0, 0, 0, 0]);
+    frame.extend_from_slice(&last_stream.to_be_bytes());
+    frame.extend_from_slice(&ENHANCE_YOUR_CALM.to_be_bytes());
+    frame.extend_from_slice(REASON);
+    frame
+}
+
+/// Keepalive of the server: an idle client is pinged, and dropped if it stays silent.
+struct Beat {
+    keepalive: Keepalive,
+    pings: h2::PingPong,
+    timer: Pin<Box<dyn Future<Output = ()>>>,
+    /// When the ping that is not answered yet was sent.
+    pinged: Option<Nanos>,
+}
+
+enum Beaten {
+    /// A ping is to be sent.
+    Pinged,
+    Dead,
+}
+
+impl Beat {
+    fn new(keepalive: Keepalive, pings: Option<h2::PingPong>) -> Option<Beat> {
+        if keepalive.interval.is_zero() || keepalive.timeout.is_zero() {
+            return None;
+        }
+        let timer = Box::pin(rt::sleep(keepalive.interval));
+        Some(Beat { keepalive, pings: pings?, timer, pinged: None })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, now: Nanos, heard: Nanos) -> Poll<Beaten> {
+        if self.pinged.is_some() {
+            // The pong itself moves `heard`; asking makes room for the next ping.
+            let _ = self.pings.poll_pong(cx);
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let silent = Duration::from_nanos(now.0.saturating_sub(heard.0));
+            let wait = match self.pinged.take() {
+                Some(pinged) if heard <= pinged => return Poll::Ready(Beaten::Dead),
+                Some(_) => self.keepalive.interval.saturating_sub(silent),
+                None if silent < self.keepalive.interval => self.keepalive.interval - silent,
+                None => {
+                    self.timer = Box::pin(rt::sleep(self.keepalive.timeout));
+                    self.pinged = Some(now);
+                    // Refused only while an earlier one is unanswered, which is as good.
+                    let _ = self.pings.send_ping(h2::Ping::opaque());
+                    return Poll::Ready(Beaten::Pinged);
+                }
+            };
+            self.timer = Box::pin(rt::sleep(wait.max(Duration::from_millis(1))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn go_away_is_laid_out_as_http2_has_it() {
+        let frame = super::go_away(7);
+        assert_eq!(frame[..9], [0, 0, 22, 7, 0, 0, 0, 0, 0]);
+        assert_eq!(frame[9..17], [0, 0, 0, 7, 0, 0, 0, 11]);
+        assert_eq!(&frame[17..], b"too_many_pings");
+    }
+}

@@ -1,0 +1,25 @@
+//! etcd's protocol: gRPC over HTTP/2, by h2 directly.
+//!
+//! One task per connection drives h2 and starts calls. A unary call whose message came with its
+//! headers, which is nearly every one, needs no task and no wake-up of its own: it is decoded and
+//! submitted where it is found, its stream waits in the core's `Waiters`, and the answer is handed
+//! to h2 from there. Longer bodies and streaming methods get a task each.
+//!
+//! | file | what |
+//! |---|---|
+//! | `connection` | driving h2: accepting, keepalive, shutdown |
+//! | `call` | one call: admission, message, answer |
+//! | `head` | what a request's headers say, and what answers' headers look like |
+//! | `io` | the socket as h2 sees it: one write per turn |
+//! | `pings` | clients that ping too often |
+//!
+//! Codes and texts are grpc-go's, which etcd is built on.
+
+mod call;
+mod connection;
+mod head;
+mod io;
+mod pings;
+
+pub(super) use call::{Call, health_check};
+pub(super) use connection::serve;

@@ -1,0 +1,133 @@
+//! What the connections of one core count. Plain cells: a scrape asks every core and adds up.
+
+use std::cell::Cell;
+
+use crate::protocol::Method;
+
+/// gRPC has the codes 0 to 16; what is not one of them counts as UNKNOWN (2).
+const CODES: usize = 17;
+
+/// Counters of one core.
+#[derive(Default)]
+pub struct Meters {
+    /// By opcode; made when the method is first called.
+    methods: std::cell::RefCell<Vec<(Method, Box<MethodMeter>)>>,
+    slots: Slots,
+    /// `etcd_network_client_grpc_received_bytes_total`: bytes of request messages.
+    pub received_bytes: Cell<u64>,
+    /// `etcd_network_client_grpc_sent_bytes_total`: bytes of answer messages.
+    pub sent_bytes: Cell<u64>,
+    /// Connections open now, per protocol.
+    pub connections_frames: Cell<u64>,
+    pub connections_grpc: Cell<u64>,
+    pub connections_http: Cell<u64>,
+    /// Connections closed because of what they sent.
+    pub connections_refused: Cell<u64>,
+}
+
+/// Position in `methods` plus one, by opcode.
+struct Slots([Cell<u8>; 256]);
+
+impl Default for Slots {
+    fn default() -> Slots {
+        Slots([const { Cell::new(0) }; 256])
+    }
+}
+
+/// Requests of one method.
+#[derive(Default)]
+struct MethodMeter {
+    started: u64,
+    handled: [u64; CODES],
+}
+
+/// Counters of one method at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodCount {
+    pub method: Method,
+    /// `grpc_server_started_total`
+    pub started: u64,
+    /// `grpc_server_handled_total`, by gRPC code.
+    pub handled: [u64; CODES],
+}
+
+impl Meters {
+    pub(super) fn started(&self, method: Method) {
+        self.count(method, |meter| meter.started += 1);
+    }
+
+    pub(super) fn handled(&self, method: Method, code: u32) {
+        let code = if (code as usize) < CODES { code as usize } else { 2 };
+        self.count(method, |meter| meter.handled[code] += 1);
+    }
+
+    fn count(&self, method: Method, add: impl FnOnce(&mut MethodMeter)) {
+        let slot = &self.slots.0[usize::from(method.opcode())];
+        let mut methods = self.methods.borrow_mut();
+        if slot.get() == 0 {
+            methods.push((method, Box::default()));
+            slot.set(u8::try_from(methods.len()).expect("fewer than 256 opcodes"));
+        }
+        add(&mut methods[usize::from(slot.get()) - 1].1);
+    }
+
+    /// The methods that were called, in the order of their opcodes.
+    pub fn methods(&self) -> Vec<MethodCount> {
+        let mut counts: Vec<MethodCount> = self
+            .methods
+            .borrow()
+            .iter()
+            .map(|(method, meter)| MethodCount {
+                method: *method,
+                started: meter.started,
+                handled: meter.handled,
+            })
+            .collect();
+        counts.sort_by_key(|count| count.method.opcode());
+        counts
+    }
+}
+
+/// Adds to a counter.
+pub(super) fn add(counter: &Cell<u64>, amount: u64) {
+    counter.set(counter.get().wrapping_add(amount));
+}
+
+/// Counts one up until it is dropped.
+pub(super) struct Gauge<'a>(&'a Cell<u64>);
+
+impl<'a> Gauge<'a> {
+    pub(super) fn up(gauge: &'a Cell<u64>) -> Gauge<'a> {
+        gauge.set(gauge.get() + 1);
+        Gauge(gauge)
+    }
+}
+
+impl Drop for Gauge<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_count_by_method_and_code() {
+        let meters = Meters::default();
+        meters.started(Method::Put);
+        meters.started(Method::Range);
+        meters.started(Method::Put);
+        meters.handled(Method::Put, 0);
+        meters.handled(Method::Put, 14);
+        meters.handled(Method::Range, 99);
+        let counts = meters.methods();
+        assert_eq!(
+            counts.iter().map(|c| c.method).collect::<Vec<_>>(),
+            [Method::Range, Method::Put]
+        );
+        assert_eq!((counts[1].started, counts[1].handled[0], counts[1].handled[14]), (2, 1, 1));
+        assert_eq!(counts[0].handled[2], 1, "a code that is none counts as unknown");
+    }
+}

@@ -1,0 +1,292 @@
+//! Connections against a core that is a map: real executors, real sockets.
+
+mod frames;
+mod grpc;
+mod http;
+mod speed;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::member::{Answer, Service, Ticket};
+use crate::protocol::convert::{HeaderFields, RequestLimits};
+use crate::rt::{
+    AcceptSettings, Acceptor, ExecutorSettings, Executors, Inbox, InboxSender, Listener,
+    ListenerOptions, Notify,
+};
+use crate::types::{
+    AlarmReply, ClusterId, CoreId, KeyValue, LeaseId, MemberId, Nanos, PutReply, RangeEnd,
+    RangeReply, Refusal, Reply, Request, Revision, StatusReply, Term,
+};
+
+/// What happens in a core, for tests to look at.
+#[derive(Default)]
+struct Seen {
+    cancelled: Vec<Ticket>,
+    /// Requests answered by each turn that had any.
+    turns: Vec<usize>,
+}
+
+/// A core that is a map. Keys that begin with `stall` are never answered; ones that begin with
+/// `now` at once; all others by the next turn.
+struct Fake {
+    kvs: BTreeMap<Vec<u8>, KeyValue>,
+    revision: i64,
+    waiting: Vec<(Ticket, Request)>,
+    stalled: Vec<(Ticket, Option<Nanos>)>,
+    alarms: Vec<crate::types::Alarm>,
+    leader: u64,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Fake {
+    fn new(seen: Arc<Mutex<Seen>>) -> Fake {
+        Fake {
+            kvs: BTreeMap::new(),
+            revision: 1,
+            waiting: Vec::new(),
+            stalled: Vec::new(),
+            alarms: Vec::new(),
+            leader: 1,
+            seen,
+        }
+    }
+
+    fn turn(&mut self, now: Nanos) -> Vec<(Ticket, Answer)> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut answers: Vec<_> = waiting
+            .into_iter()
+            .map(|(ticket, request)| (ticket, self.carry_out(request)))
+            .collect();
+        let (late, stalled) =
+            self.stalled.drain(..).partition(|(_, deadline)| deadline.is_some_and(|at| at <= now));
+        self.stalled = stalled;
+        let late: Vec<(Ticket, Option<Nanos>)> = late;
+        answers.extend(late.iter().map(|(ticket, _)| (*ticket, Err(Refusal::DeadlineExceeded))));
+        if !answers.is_empty() {
+            self.seen.lock().expect("no panic").turns.push(answers.len());
+        }
+        answers
+    }
+
+    fn carry_out(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Put(put) => {
+                self.revision += 1;
+                let key = put.key.to_vec();
+                // What a test sets the member's state with.
+                match &key[..] {
+                    b"set/alarm" => self.alarms.push(crate::types::Alarm {
+                        member: MemberId(1),
+                        kind: match &put.value[..] {
+                            b"CORRUPT" => crate::types::AlarmKind::Corrupt,
+                            _ => crate::types::AlarmKind::NoSpace,
+                        },
+                    }),
+                    b"set/leader" => self.leader = u64::from(put.value[0] - b'0'),
+                    _ => {}
+                }
+                let kv = KeyValue {
+                    key: key[..].into(),
+                    value: put.value[..].into(),
+                    create: self.revision,
+                    modified: self.revision,
+                    version: 1,
+                    lease: LeaseId::NONE,
+                };
+                self.kvs.insert(key, kv);
+                Ok(Reply::Put(PutReply { revision: Revision(self.revision), prev_kv: None }))
+            }
+            Request::Range(range) => {
+                let start = range.range.start.to_vec();
+                let matching = self.kvs.range(start..).map(|(_, kv)| kv);
+                let all: Vec<_> =
+                    matching.take_while(|kv| range.range.contains(&kv.key)).cloned().collect();
+                let count = all.len() as i64;
+                let limit = if range.limit == 0 { usize::MAX } else { range.limit as usize };
+                let more = all.len() > limit;
+                let kvs = all.into_iter().take(limit).collect();
+                assert!(matches!(range.range.end, RangeEnd::Single) || count >= 0);
+                let revision = Revision(self.revision);
+                Ok(Reply::Range(RangeReply { revision, kvs, more, count }))
+            }
+            Request::Alarm(_) => {
+                let revision = Revision(self.revision);
+                Ok(Reply::Alarm(AlarmReply { revision, alarms: self.alarms.clone() }))
+            }
+            Request::Status => Ok(Reply::Status(Box::new(StatusReply {
+                revision: Revision(self.revision),
+                db_size: 0,
+                db_size_in_use: 0,
+                db_size_quota: 0,
+                leader: MemberId(self.leader),
+                raft_term: 2,
+                raft_index: 1,
+                raft_applied_index: 1,
+                errors: Vec::new(),
+                is_learner: false,
+            }))),
+            other => Err(Refusal::Unimplemented(format!("the fake has no {other:?}"))),
+        }
+    }
+}
+
+fn key_of(request: &Request) -> &[u8] {
+    match request {
+        Request::Put(put) => &put.key,
+        Request::Range(range) => &range.range.start,
+        _ => b"",
+    }
+}
+
+impl Service for Fake {
+    fn submit(
+        &mut self,
+        _now: Nanos,
+        ticket: Ticket,
+        request: Request,
+        deadline: Option<Nanos>,
+    ) -> Option<Answer> {
+        let key = key_of(&request);
+        if key.starts_with(b"stall") {
+            self.stalled.push((ticket, deadline));
+            return None;
+        }
+        if key.starts_with(b"now") {
+            return Some(self.carry_out(request));
+        }
+        self.waiting.push((ticket, request));
+        None
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        self.waiting.retain(|(waiting, _)| *waiting != ticket);
+        self.stalled.retain(|(stalled, _)| *stalled != ticket);
+        self.seen.lock().expect("no panic").cancelled.push(ticket);
+    }
+}
+
+/// A member of fakes, and how to reach it.
+struct Rig {
+    address: SocketAddr,
+    metrics: SocketAddr,
+    seen: Vec<Arc<Mutex<Seen>>>,
+    stops: Vec<InboxSender<Duration>>,
+    executors: Executors,
+    acceptor: Acceptor,
+}
+
+fn settings() -> Settings {
+    Settings {
+        listeners: vec![ListenerKind::Client, ListenerKind::Metrics],
+        header: HeaderFields {
+            cluster_id: ClusterId(0xC1),
+            member_id: MemberId(0xA1),
+            raft_term: Term(2),
+        },
+        limits: RequestLimits::default(),
+        request_bytes_max: RequestLimits::default().max_request_bytes,
+        request_timeout: Duration::from_secs(7),
+        streams_max: u32::MAX,
+        keepalive: Keepalive::default(),
+        versions: Versions {
+            braid: "0.1.0".to_owned(),
+            server: "3.7.1".to_owned(),
+            cluster: "3.7.0".to_owned(),
+            storage: "3.7.0".to_owned(),
+        },
+        shard_cores: vec![CoreId(0), CoreId(1)],
+        hash_seed: 7,
+        hosts: Vec::new(),
+        metrics: Rc::new(|| "braid_up 1\n".to_owned()),
+    }
+}
+
+impl Rig {
+    fn start(cores: usize) -> Rig {
+        Rig::start_with(cores, |_| {})
+    }
+
+    fn start_with(cores: usize, tune: impl Fn(&mut Settings) + Send + Clone + 'static) -> Rig {
+        let listener = || {
+            Listener::bind(([127, 0, 0, 1], 0).into(), ListenerOptions::default()).expect("port")
+        };
+        let (client, metrics) = (listener(), listener());
+        let (address, metrics_address) = (client.address(), metrics.address());
+        let (senders, inboxes): (Vec<_>, Vec<_>) =
+            (0..cores).map(|_| Inbox::<Delivery>::new(64).expect("inbox")).unzip();
+        let mut stops = Vec::new();
+        let mut seen = Vec::new();
+        let bodies = inboxes.into_iter().enumerate().map(|(core, inbox)| {
+            let (stop, stopping) = Inbox::<Duration>::new(1).expect("inbox");
+            stops.push(stop);
+            let own: Arc<Mutex<Seen>> = Arc::default();
+            seen.push(own.clone());
+            let (tune, senders) = (tune.clone(), senders.clone());
+            move || async move {
+                let mut settings = settings();
+                tune(&mut settings);
+                let fake = Rc::new(RefCell::new(Fake::new(own)));
+                let work = Rc::new(Notify::new());
+                let core = CoreId(core as u16);
+                let front = Front::new(core, settings, fake.clone(), work.clone(), senders);
+                let inbox = inbox.open().expect("inbox");
+                let receiving = crate::rt::spawn(front.clone().receive(inbox));
+                let answering = front.clone();
+                let turning = crate::rt::spawn(async move {
+                    loop {
+                        crate::rt::within(Duration::from_millis(20), work.wait()).await;
+                        let answers = fake.borrow_mut().turn(crate::rt::now());
+                        for (ticket, answer) in answers {
+                            answering.answer(ticket, answer);
+                        }
+                    }
+                });
+                let limit = stopping.open().expect("inbox").receive().await;
+                front.shut_down(limit).await;
+                drop((receiving, turning));
+            }
+        });
+        let bodies: Vec<_> = bodies.collect();
+        let name = ExecutorSettings { name: "rig".to_owned(), spin: Duration::ZERO };
+        let executors = crate::rt::start(&name, bodies).expect("executors");
+        let acceptor =
+            Acceptor::start(vec![client, metrics], senders, AcceptSettings { open_max: 1000 })
+                .expect("acceptor");
+        Rig { address, metrics: metrics_address, seen, stops, executors, acceptor }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("connect");
+        stream.set_nodelay(true).expect("nodelay");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+        stream
+    }
+
+    /// Waits until `holds` of what the cores have seen.
+    fn until(&self, holds: impl Fn(&Seen) -> bool) {
+        let began = std::time::Instant::now();
+        while !self.seen.iter().any(|seen| holds(&seen.lock().expect("no panic"))) {
+            assert!(began.elapsed() < Duration::from_secs(20), "it never came to that");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Asks every core to stop and waits for it.
+    fn stop(self) {
+        self.stop_within(Duration::from_secs(20));
+    }
+
+    fn stop_within(self, limit: Duration) {
+        self.acceptor.stop();
+        for stop in &self.stops {
+            stop.send(limit).expect("room for one");
+        }
+        self.executors.join().expect("no panic");
+    }
+}

@@ -1,0 +1,81 @@
+//! What a shard is asked by the routers, and what it answers.
+
+use crate::line::message::{CompareShare, Report};
+use crate::types::{
+    Answer, Compare, DeleteRangeRequest, Nanos, Origin, PutRequest, RangeReply, RangeRequest,
+    Refusal, Revision, Sub, TxnRequest,
+};
+use crate::wal::{DiskOp, OpId};
+
+/// A request that may change something and concerns this shard alone.
+#[derive(Clone, Debug)]
+pub enum Write {
+    Put(PutRequest),
+    DeleteRange(DeleteRangeRequest),
+    Txn(TxnRequest),
+}
+
+/// A write that waits to be evaluated.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub origin: Origin,
+    /// Dropped unless it is evaluated before.
+    pub deadline: Option<Nanos>,
+    pub write: Write,
+}
+
+/// One shard's part of a read that concerns several.
+#[derive(Clone, Debug)]
+pub struct ReadPart {
+    /// Every shard reads here.
+    pub at: Revision,
+    pub compares: Vec<(u16, Compare)>,
+    pub ranges: Vec<(Sub, RangeRequest)>,
+}
+
+/// What a [`ReadPart`] came to.
+#[derive(Clone, Debug, Default)]
+pub struct ReadPartReply {
+    pub compares: Vec<(u16, CompareShare)>,
+    pub ranges: Vec<(Sub, RangeReply)>,
+}
+
+/// What a router asks of a shard on another core, or of one whose answer takes a while.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Write(Write),
+    Range(RangeRequest),
+    ReadTxn(TxnRequest),
+    Part(ReadPart),
+    /// The hash of this shard's history up to the revision.
+    Hash {
+        at: Revision,
+    },
+    Defragment,
+}
+
+/// What a router is told.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Answer(Answer),
+    Part(Result<ReadPartReply, Refusal>),
+    /// The shard's hash and the compact revision it holds for.
+    Hash(Result<(u32, i64), Refusal>),
+    Defragmented,
+}
+
+/// What a step of a shard wants done.
+#[derive(Debug, Default)]
+pub struct ShardEffects {
+    pub told: Vec<(Origin, Told)>,
+    pub reports: Vec<Report>,
+    pub disk: Vec<(OpId, DiskOp)>,
+    /// Stable rose to this: whoever waits for it must be woken.
+    pub raised: Option<Revision>,
+}
+
+impl ShardEffects {
+    pub(super) fn raise(&mut self, raised: Option<Revision>) {
+        self.raised = self.raised.max(raised);
+    }
+}

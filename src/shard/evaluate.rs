@@ -1,0 +1,307 @@
+//! Evaluating writes: deciding, against the newest state, what changes.
+//!
+//! All writes that wait at one turn become one entry of the log. A run of plain puts takes its
+//! revisions in one step: nothing can refuse them, so none of those is lost to a refusal (R5).
+
+use super::ask::{Told, Waiting, Write};
+use super::entry::ChangesBuilder;
+use super::{Proposal, Shard, ShardEffects, Tailed};
+use crate::limits::ENTRY_BYTES_MAX;
+use crate::line::message::{Share, ShareReply};
+use crate::types::txn::{self, Path, PathOp};
+use crate::types::{
+    DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
+    Refusal, Reply, Revision, ShardSet, Sub, TxnRequest,
+};
+
+/// What an entry adds to a put besides its key and value, at most.
+const PUT_OVERHEAD_BYTES: usize = 48;
+
+impl Shard {
+    /// Evaluates what waits, as far as the log has room.
+    pub(super) fn evaluate_waiting(&mut self, now: Nanos, effects: &mut ShardEffects) {
+        while !self.inbox.is_empty() && self.may_evaluate() {
+            let Some((epoch, _)) = self.held.opened else { return };
+            let mut entry = ChangesBuilder::new(self.stamp(epoch));
+            while entry.len() < ENTRY_BYTES_MAX {
+                let run = self.run_of_puts(now, ENTRY_BYTES_MAX - entry.len());
+                if run > 0 {
+                    self.put_run(run, &mut entry);
+                    continue;
+                }
+                let Some(waiting) = self.inbox.pop_front() else { break };
+                self.evaluate(waiting, now, &mut entry);
+            }
+            if !entry.is_empty() {
+                self.propose_changes(entry);
+            }
+            self.pump(effects);
+        }
+    }
+
+    fn may_evaluate(&self) -> bool {
+        let held = self.frozen.is_some() && !crate::teeth::leaves_out(crate::teeth::Rule::Freeze);
+        self.lane.is_some() && !held && self.room_to_propose()
+    }
+
+    fn is_refusing_puts(&self) -> Option<Refusal> {
+        if self.switches.corrupt {
+            Some(Refusal::Corrupt)
+        } else if self.switches.no_space || self.replica.is_full() {
+            Some(Refusal::NoSpace)
+        } else {
+            None
+        }
+    }
+
+    /// How many writes at the front are puts that nothing can refuse and that fit.
+    fn run_of_puts(&self, now: Nanos, room: usize) -> usize {
+        if self.is_refusing_puts().is_some() {
+            return 0;
+        }
+        let mut bytes = 0;
+        self.inbox
+            .iter()
+            .take_while(|waiting| {
+                let Write::Put(put) = &waiting.write else { return false };
+                bytes += put.key.len() + put.value.len() + PUT_OVERHEAD_BYTES;
+                bytes <= room
+                    && put.lease == LeaseId::NONE
+                    && !put.ignore_value
+                    && !put.ignore_lease
+                    && waiting.deadline.is_none_or(|deadline| deadline > now)
+            })
+            .count()
+    }
+
+    fn put_run(&mut self, run: usize, entry: &mut ChangesBuilder) {
+        let lane = self.lane.as_mut().expect("checked: the epoch is open");
+        let mut revision = lane.take(run as u64);
+        let index = self.next_index();
+        for _ in 0..run {
+            let waiting = self.inbox.pop_front().expect("counted");
+            let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
+            let mut reply = self.held.store.put(revision, Sub(0), &put);
+            reply.revision = revision;
+            entry.put((revision, Sub(0)), None, &put.key, &put.value, LeaseId::NONE);
+            self.held.tail.push_back(Tailed {
+                revision,
+                index,
+                participants: ShardSet::one(self.id),
+            });
+            self.push_release(revision, waiting.origin, Told::Answer(Ok(Reply::Put(reply))));
+            revision = revision.next();
+        }
+        self.counters.evaluated += run as u64;
+        self.counters.puts += run as u64;
+    }
+
+    fn evaluate(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {
+        self.counters.evaluated += 1;
+        if waiting.deadline.is_some_and(|deadline| deadline <= now) {
+            // Nothing was looked at, so nothing has to be waited for but the answers before it.
+            self.refuse(waiting.origin, Refusal::DeadlineExceeded);
+            return;
+        }
+        match waiting.write {
+            Write::Put(put) => self.evaluate_put(waiting.origin, put, entry),
+            Write::DeleteRange(delete) => self.evaluate_delete(waiting.origin, delete, entry),
+            Write::Txn(txn) => self.evaluate_txn(waiting.origin, &txn, entry),
+        }
+    }
+
+    fn evaluate_put(&mut self, origin: Origin, put: PutRequest, entry: &mut ChangesBuilder) {
+        let share = [(Sub(0), PathOp::Put(put))];
+        if let Some(refusal) = self.refusal_of(&share) {
+            return self.refuse(origin, refusal);
+        }
+        let revision = self.take_one();
+        let mut replies = self.run_share(&share, Some((revision, None)), entry);
+        let Some((_, OpReply::Put(mut reply))) = replies.pop() else { unreachable!("one put") };
+        reply.revision = revision;
+        self.push_release(revision, origin, Told::Answer(Ok(Reply::Put(reply))));
+    }
+
+    fn evaluate_delete(
+        &mut self,
+        origin: Origin,
+        delete: DeleteRangeRequest,
+        entry: &mut ChangesBuilder,
+    ) {
+        if self.switches.corrupt {
+            return self.refuse(origin, Refusal::Corrupt);
+        }
+        if self.held.store.count(&delete.range, Revision::NEWEST) == 0 {
+            let revision = self.seen();
+            let reply = DeleteRangeReply { revision, ..DeleteRangeReply::default() };
+            let told = Told::Answer(Ok(Reply::DeleteRange(reply)));
+            return self.push_release(revision, origin, told);
+        }
+        let revision = self.take_one();
+        let share = [(Sub(0), PathOp::DeleteRange(delete))];
+        let mut replies = self.run_share(&share, Some((revision, None)), entry);
+        let Some((_, OpReply::DeleteRange(mut reply))) = replies.pop() else {
+            unreachable!("one delete")
+        };
+        reply.revision = revision;
+        self.push_release(revision, origin, Told::Answer(Ok(Reply::DeleteRange(reply))));
+    }
+
+    fn evaluate_txn(&mut self, origin: Origin, txn: &TxnRequest, entry: &mut ChangesBuilder) {
+        self.counters.txns += 1;
+        let holds: Vec<bool> = txn::compares(txn)
+            .into_iter()
+            .map(|compare| self.held.store.holds(compare, Revision::NEWEST))
+            .collect();
+        let path = txn::choose(txn, &holds);
+        let share = whole(&path);
+        if let Some(refusal) = self.refusal_of(&share) {
+            return self.refuse(origin, refusal);
+        }
+        let changes = match self.validate(&share, self.sequencer.newest()) {
+            Ok(changes) => changes,
+            Err(refusal) => return self.refuse(origin, refusal),
+        };
+        let revision = if changes { self.take_one() } else { self.seen() };
+        let replies = self.run_share(&share, changes.then_some((revision, None)), entry);
+        let replies = replies.into_iter().map(|(_, reply)| reply).collect();
+        let reply = path.assemble(replies, revision);
+        self.push_release(revision, origin, Told::Answer(Ok(Reply::Txn(reply))));
+    }
+
+    /// Why the alarms, or what the store holds, refuse the share.
+    pub(super) fn refusal_of(&self, share: &[(Sub, PathOp)]) -> Option<Refusal> {
+        let puts = share.iter().any(|(_, op)| matches!(op, PathOp::Put(_)));
+        let writes = share.iter().any(|(_, op)| op.is_write());
+        if writes && self.switches.corrupt {
+            return Some(Refusal::Corrupt);
+        }
+        if puts && let Some(refusal) = self.is_refusing_puts() {
+            return Some(refusal);
+        }
+        self.validate(share, self.sequencer.newest()).err()
+    }
+
+    /// Whether the share changes anything, or why it is refused.
+    pub(super) fn validate(
+        &self,
+        share: &[(Sub, PathOp)],
+        current: Revision,
+    ) -> Result<bool, Refusal> {
+        self.held.store.validate(share, current, &|lease| self.lease_exists(lease))
+    }
+
+    /// Whether a key may be attached to `lease`.
+    fn lease_exists(&self, lease: LeaseId) -> bool {
+        lease == LeaseId::NONE
+    }
+
+    /// Runs a share that nothing can refuse any more. With a revision, its changes are kept and
+    /// go into `entry`; without one it changes nothing.
+    pub(super) fn run_share(
+        &mut self,
+        share: &[(Sub, PathOp)],
+        change: Option<(Revision, Option<ShardSet>)>,
+        entry: &mut ChangesBuilder,
+    ) -> ShareReply {
+        let mut replies = ShareReply::with_capacity(share.len());
+        let mut participants = change.and_then(|(_, participants)| participants);
+        let logged = entry.len();
+        for (sub, op) in share {
+            let reply = match (op, change) {
+                (PathOp::Range(range), _) => {
+                    self.counters.ranges += 1;
+                    let at = if range.revision > 0 {
+                        Revision(range.revision)
+                    } else {
+                        Revision::NEWEST
+                    };
+                    OpReply::Range(self.held.store.range(range, at))
+                }
+                (PathOp::Put(put), Some((revision, _))) => {
+                    self.counters.puts += 1;
+                    let put = self.resolve(put);
+                    let at = (revision, *sub);
+                    entry.put(at, participants.take(), &put.key, &put.value, put.lease);
+                    OpReply::Put(self.held.store.put(revision, *sub, &put))
+                }
+                (PathOp::DeleteRange(delete), Some((revision, _))) => {
+                    let reply =
+                        self.held.store.delete_range(revision, *sub, &delete.range, delete.prev_kv);
+                    if reply.deleted > 0 {
+                        self.counters.deletes += 1;
+                        let count = reply.deleted as u64;
+                        let at = (revision, *sub);
+                        entry.delete_range(at, participants.take(), &delete.range, count);
+                    }
+                    OpReply::DeleteRange(reply)
+                }
+                (PathOp::DeleteRange(_), None) => OpReply::DeleteRange(DeleteRangeReply::default()),
+                (PathOp::Put(_), None) => unreachable!("a put changes something"),
+            };
+            replies.push((*sub, reply));
+        }
+        if let Some((revision, participants)) = change {
+            assert!(entry.len() > logged, "revision {revision} was taken for nothing");
+            let participants = participants.unwrap_or(ShardSet::one(self.id));
+            let index = self.next_index();
+            self.held.tail.push_back(Tailed { revision, index, participants });
+        }
+        replies
+    }
+
+    /// A put as it will be logged: what it ignores is what the key has now.
+    fn resolve(&self, put: &PutRequest) -> PutRequest {
+        let mut put = put.clone();
+        if put.ignore_value || put.ignore_lease {
+            let current =
+                self.held.store.get(&put.key, Revision::NEWEST).expect("validated: it exists");
+            if put.ignore_value {
+                put.value = bytes::Bytes::copy_from_slice(&current.value);
+            }
+            if put.ignore_lease {
+                put.lease = current.lease;
+            }
+            (put.ignore_value, put.ignore_lease) = (false, false);
+        }
+        put
+    }
+
+    /// Logs the changes of one turn.
+    pub(super) fn propose_changes(&mut self, entry: ChangesBuilder) {
+        let (last, bytes) = (entry.last_revision(), entry.len());
+        let expected = self.next_index();
+        let index = self
+            .replica
+            .propose(entry.finish())
+            .unwrap_or_else(|dropped| panic!("shard {}: a checked proposal: {dropped:?}", self.id));
+        assert_eq!(index, expected, "shard {}: an entry went elsewhere", self.id);
+        let term = self.replica.term();
+        self.proposals.push_back(Proposal { index, term, last, bytes });
+        self.proposed_bytes += bytes;
+        self.counters.entries += 1;
+    }
+
+    pub(super) fn next_index(&self) -> LogIndex {
+        LogIndex(self.replica.last_index().0 + 1)
+    }
+
+    fn take_one(&mut self) -> Revision {
+        self.lane.as_mut().expect("checked: the epoch is open").take(1)
+    }
+
+    /// The header of an answer without effect: it saw pending changes, so it waits for them.
+    pub(super) fn seen(&self) -> Revision {
+        let queued = self.releases.back().map_or(Revision::EMPTY, |release| release.revision);
+        self.held.store.newest().max(self.sequencer.stable()).max(queued)
+    }
+
+    fn refuse(&mut self, origin: Origin, refusal: Refusal) {
+        self.push_release(self.seen(), origin, Told::Answer(Err(refusal)));
+    }
+}
+
+/// The whole of a path, as one shard's share.
+pub(super) fn whole(path: &Path) -> Share {
+    path.ops.iter().cloned().enumerate().map(|(i, op)| (txn::sub(i), op)).collect()
+}

@@ -1,0 +1,169 @@
+//! What a shard does beside its traffic, a slice a turn: compaction, checkpoints, hashes,
+//! defragmentation.
+
+use std::collections::VecDeque;
+
+use super::{Shard, ShardEffects, Told};
+use crate::limits::{CHECKPOINT_SLICE_BYTES, COMPACTION_SLICE_KEYS};
+use crate::line::message::Report;
+use crate::store::{CheckpointCursor, HashCursor, Store};
+use crate::types::{LogIndex, Origin, Refusal, Revision};
+use crate::wal::CheckpointHeader;
+
+/// Every chunk begins with the compact revision when it was made: the last one's is what the
+/// checkpoint as a whole is good for.
+pub(super) const COMPACTED_BYTES: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    /// The target that is being worked off.
+    compacting: Option<Revision>,
+    hashes: VecDeque<Hashing>,
+    defragment: Vec<Origin>,
+    checkpoint: Option<Checkpointing>,
+}
+
+#[derive(Debug)]
+struct Hashing {
+    origin: Origin,
+    at: Revision,
+    cursor: HashCursor,
+}
+
+#[derive(Debug)]
+struct Checkpointing {
+    cursor: CheckpointCursor,
+    stable: Revision,
+    chunk: Vec<u8>,
+}
+
+impl Jobs {
+    /// After a restart: a compaction may have been under way.
+    pub fn of(store: &Store) -> Jobs {
+        let target = Some(Revision(store.compacted())).filter(|target| target.0 >= 0);
+        Jobs { compacting: target, ..Jobs::default() }
+    }
+
+    pub fn compact(&mut self, target: Revision) {
+        self.compacting = Some(target);
+    }
+
+    pub fn is_compacting(&self) -> bool {
+        self.compacting.is_some()
+    }
+
+    pub fn defragment(&mut self, origin: Origin) {
+        self.defragment.push(origin);
+    }
+}
+
+impl Shard {
+    pub(super) fn compact_some(&mut self, keys: usize, effects: &mut ShardEffects) -> bool {
+        let Some(target) = self.jobs.compacting else { return false };
+        if !self.held.store.compact_slice(self.held.known, keys) {
+            return true;
+        }
+        if self.held.known < target {
+            return false; // The rest follows when stable has passed the target.
+        }
+        self.jobs.compacting = None;
+        let report = Report::CompactedPhysically { shard: self.id, revision: target };
+        effects.reports.push(report);
+        false
+    }
+
+    pub(super) fn begin_hash(&mut self, origin: Origin, at: Revision) -> Result<(), Refusal> {
+        if at.0 < self.held.store.compacted() {
+            return Err(Refusal::Compacted);
+        }
+        self.jobs.hashes.push_back(Hashing { origin, at, cursor: HashCursor::new(at) });
+        Ok(())
+    }
+
+    pub(super) fn hash_some(&mut self, effects: &mut ShardEffects) -> bool {
+        let Some(hashing) = self.jobs.hashes.front_mut() else { return false };
+        let told = if hashing.at.0 < self.held.store.compacted() {
+            Err(Refusal::Compacted)
+        } else {
+            match self.held.store.hash_slice(&mut hashing.cursor, COMPACTION_SLICE_KEYS) {
+                Some(hash) => Ok((hash, hashing.cursor.compacted())),
+                None => return true,
+            }
+        };
+        let origin = hashing.origin;
+        self.jobs.hashes.pop_front();
+        effects.told.push((origin, Told::Hash(told)));
+        !self.jobs.hashes.is_empty()
+    }
+
+    pub(super) fn defragment_some(&mut self, effects: &mut ShardEffects) -> bool {
+        if self.jobs.defragment.is_empty() {
+            return false;
+        }
+        if !self.held.store.defragment_slice(COMPACTION_SLICE_KEYS) {
+            return true;
+        }
+        for origin in self.jobs.defragment.drain(..) {
+            effects.told.push((origin, Told::Defragmented));
+        }
+        false
+    }
+
+    /// Writes some of a checkpoint, and begins one when the log has grown enough.
+    pub(super) fn checkpoint_some(&mut self) -> bool {
+        let Some(job) = &mut self.jobs.checkpoint else {
+            let due = self.replica.log_bytes() > self.checkpoint_log_bytes;
+            return due && self.begin_checkpoint();
+        };
+        if !self.replica.takes_chunk() {
+            return false; // The disk says when it goes on.
+        }
+        job.chunk.clear();
+        job.chunk.extend_from_slice(&[0; COMPACTED_BYTES]);
+        let bytes = CHECKPOINT_SLICE_BYTES;
+        let whole =
+            self.held.store.checkpoint_slice(&mut job.cursor, job.stable, bytes, &mut job.chunk);
+        job.chunk[..COMPACTED_BYTES].copy_from_slice(&job.cursor.compacted().to_le_bytes());
+        self.replica.push_chunk(&job.chunk);
+        if whole {
+            self.replica.finish_checkpoint();
+            self.jobs.checkpoint = None;
+            self.counters.checkpoints += 1;
+        }
+        true
+    }
+
+    /// D6: it covers stable revisions only. Its index is that of the last entry that holds nothing
+    /// above stable; a restart replays from there and skips what the checkpoint has.
+    fn begin_checkpoint(&mut self) -> bool {
+        let Some((epoch, cut)) = self.held.opened.filter(|_| self.lane.is_some()) else {
+            return false;
+        };
+        if self.replica.is_writing_checkpoint() {
+            return false;
+        }
+        self.settle();
+        let index = match self.held.tail.front() {
+            Some(tailed) => LogIndex(tailed.index.0 - 1).min(self.applied),
+            None => self.applied,
+        };
+        if index <= self.checkpointed {
+            return false;
+        }
+        // While it serves, everything from its Open on is of this term, and that is stable.
+        let term = self.replica.term();
+        let stable = self.held.known;
+        self.replica.begin_checkpoint(&CheckpointHeader {
+            index,
+            term,
+            stable,
+            compact: Revision(self.held.store.compacted()),
+            opens: vec![(epoch, cut)],
+            attachment: bytes::Bytes::new(),
+        });
+        self.checkpointed = index;
+        let cursor = CheckpointCursor::default();
+        self.jobs.checkpoint = Some(Checkpointing { cursor, stable, chunk: Vec::new() });
+        true
+    }
+}

@@ -1,0 +1,67 @@
+//! A shard from what the disk holds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::held::Held;
+use super::job::Jobs;
+use super::{Shard, ShardCounters, Switches};
+use crate::line::Sequencer;
+use crate::replica::{RecoverError, ReplicaConfig, recover};
+use crate::types::{LogIndex, ShardId};
+use crate::wal::ReadDisk;
+
+/// What a shard is told once.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovery {
+    pub shard: ShardId,
+    pub replica: ReplicaConfig,
+    /// Log bytes after which it takes a checkpoint.
+    pub checkpoint_log_bytes: u64,
+}
+
+/// Why a shard cannot be recovered.
+pub type RecoveryError = RecoverError;
+
+impl Shard {
+    /// Reads the group's files: the newest good checkpoint, then what the log has committed. The
+    /// rest of the log comes through Raft once the group is led.
+    pub fn recover(
+        config: &Recovery,
+        sequencer: &Arc<Sequencer>,
+        disk: &dyn ReadDisk,
+        warnings: &mut Vec<String>,
+    ) -> Result<Shard, RecoverError> {
+        let mut held = Held::new(config.shard);
+        let recovered = recover(&config.replica, disk, &mut held)?;
+        warnings.extend(recovered.warnings);
+        let jobs = Jobs::of(&held.store);
+        let checkpointed = recovered.checkpoint.map_or(LogIndex(0), |header| header.index);
+        Ok(Shard {
+            id: config.shard,
+            held,
+            replica: recovered.replica,
+            sequencer: Arc::clone(sequencer),
+            switches: Switches::default(),
+            lane: None,
+            frozen: None,
+            gathering: false,
+            leading: false,
+            inbox: VecDeque::new(),
+            releases: VecDeque::new(),
+            proposals: VecDeque::new(),
+            proposed_bytes: 0,
+            applied: recovered.applied,
+            checkpointed,
+            checkpoint_log_bytes: config.checkpoint_log_bytes,
+            jobs,
+            counters: ShardCounters::default(),
+        })
+    }
+
+    /// Now and then, when nothing is going on: seals the log, tries again what a full disk refused.
+    pub fn idle(&mut self) {
+        self.replica.retry();
+        self.replica.seal();
+    }
+}

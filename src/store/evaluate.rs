@@ -1,0 +1,158 @@
+//! Compares, and the operations that a txn came down to.
+//!
+//! ```text
+//!  holds_share ──▶ combine ──▶ choose (types::txn) ──▶ validate ──▶ execute
+//!  on every shard that a        one path               no effect    cannot be refused any more
+//!  compare's range touches
+//! ```
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use crate::types::txn::PathOp;
+use crate::types::{
+    Compare, CompareOperand, CompareOperator, LeaseId, OpReply, PutRequest, RangeRequest, Refusal,
+    Revision, Stamp, Sub,
+};
+
+use super::Store;
+use super::versions::Version;
+
+/// What one shard has to say about a compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The shard has a key in the compare's range.
+    pub matched: bool,
+    /// Each of its keys there satisfies the compare.
+    pub all_hold: bool,
+}
+
+/// Whether a compare holds, given what each shard that its range touches says. Only if none has a
+/// key there is it judged like a missing one.
+pub fn combine(compare: &Compare, shares: impl IntoIterator<Item = Share>) -> bool {
+    let mut matched = false;
+    for share in shares {
+        if share.matched && !share.all_hold {
+            return false;
+        }
+        matched |= share.matched;
+    }
+    matched || holds_for_missing(compare)
+}
+
+fn holds_for_missing(compare: &Compare) -> bool {
+    match compare.operand {
+        CompareOperand::Value(_) => false,
+        _ => satisfies(compare, &Stamp::default(), &[]),
+    }
+}
+
+fn satisfies(compare: &Compare, stamp: &Stamp, value: &[u8]) -> bool {
+    let order = match &compare.operand {
+        CompareOperand::Version(operand) => stamp.version.cmp(operand),
+        CompareOperand::Create(operand) => stamp.create.cmp(operand),
+        CompareOperand::Mod(operand) => stamp.modified.cmp(operand),
+        CompareOperand::Lease(operand) => stamp.lease.cmp(operand),
+        CompareOperand::Value(operand) => value.cmp(operand),
+    };
+    match compare.operator {
+        CompareOperator::Equal => order == Ordering::Equal,
+        CompareOperator::NotEqual => order != Ordering::Equal,
+        CompareOperator::Greater => order == Ordering::Greater,
+        CompareOperator::Less => order == Ordering::Less,
+    }
+}
+
+impl Store {
+    /// Whether a compare whose range touches this shard alone holds at `at`.
+    pub fn holds(&self, compare: &Compare, at: Revision) -> bool {
+        combine(compare, [self.holds_share(compare, at)])
+    }
+
+    /// This shard's share of a compare; see [`combine`].
+    pub fn holds_share(&self, compare: &Compare, at: Revision) -> Share {
+        let mut share = Share { matched: false, all_hold: true };
+        self.for_each_seen(&compare.range, at, false, &mut |_, version: &Version| {
+            share.matched = true;
+            share.all_hold = satisfies(compare, version.stamp(), version.value());
+            if share.all_hold { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        share
+    }
+
+    /// Whether the operations of a path (those that concern this shard) can be carried out, and
+    /// whether they change anything here. Nothing is changed by asking.
+    ///
+    /// `current` is the revision that the txn starts from: a range cannot ask for a later one.
+    pub fn validate(
+        &self,
+        ops: &[(Sub, PathOp)],
+        current: Revision,
+        lease_exists: &dyn Fn(LeaseId) -> bool,
+    ) -> Result<bool, Refusal> {
+        let mut changes = false;
+        for (position, (_, op)) in ops.iter().enumerate() {
+            match op {
+                PathOp::Range(range) => {
+                    self.check_revision_in_txn(range.revision, current)?;
+                }
+                PathOp::Put(put) => {
+                    self.validate_put(put, &ops[..position], lease_exists)?;
+                    changes = true;
+                }
+                PathOp::DeleteRange(delete) => {
+                    changes = changes || self.tree.count(&delete.range) > 0;
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn validate_put(
+        &self,
+        put: &PutRequest,
+        earlier: &[(Sub, PathOp)],
+        lease_exists: &dyn Fn(LeaseId) -> bool,
+    ) -> Result<(), Refusal> {
+        if put.lease != LeaseId::NONE && !put.ignore_lease && !lease_exists(put.lease) {
+            return Err(Refusal::LeaseNotFound);
+        }
+        if (put.ignore_value || put.ignore_lease) && !self.exists_after(&put.key, earlier) {
+            return Err(Refusal::KeyNotFound);
+        }
+        Ok(())
+    }
+
+    /// Whether `key` exists once `earlier` is carried out.
+    fn exists_after(&self, key: &[u8], earlier: &[(Sub, PathOp)]) -> bool {
+        let decided = earlier.iter().rev().find_map(|(_, op)| match op {
+            PathOp::Put(put) => (put.key == key).then_some(true),
+            PathOp::DeleteRange(delete) => delete.range.contains(key).then_some(false),
+            PathOp::Range(_) => None,
+        });
+        decided.unwrap_or_else(|| self.has(key, Revision::NEWEST))
+    }
+
+    /// Carries out operations that were validated, each seeing what those before it did. Headers
+    /// are left to [`crate::types::txn::Path::assemble`].
+    pub fn execute(&mut self, ops: &[(Sub, PathOp)], revision: Revision) -> Vec<OpReply> {
+        ops.iter().map(|(sub, op)| self.execute_op(*sub, op, revision)).collect()
+    }
+
+    fn execute_op(&mut self, sub: Sub, op: &PathOp, revision: Revision) -> OpReply {
+        match op {
+            PathOp::Range(range) => OpReply::Range(self.range_in_txn(range)),
+            PathOp::Put(put) => OpReply::Put(self.put(revision, sub, put)),
+            PathOp::DeleteRange(delete) => {
+                let prev_kv = delete.prev_kv;
+                OpReply::DeleteRange(self.delete_range(revision, sub, &delete.range, prev_kv))
+            }
+        }
+    }
+
+    /// A range inside a txn: without a revision it sees what the txn did so far.
+    fn range_in_txn(&self, request: &RangeRequest) -> crate::types::RangeReply {
+        let at = if request.revision <= 0 { Revision::NEWEST } else { Revision(request.revision) };
+        self.range(request, at)
+    }
+}

@@ -1,0 +1,36 @@
+//! Rules that the simulator can leave out, to show that it notices.
+//!
+//! Without the feature `teeth` every rule holds and the checks compile to nothing: a served build
+//! has no way to leave one out.
+
+/// A rule of the design that this build may leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// R7: a shard evaluates no write between its freeze and its thaw.
+    Freeze,
+    /// D1: nothing counts as persisted before its record is durable.
+    PersistFirst,
+    /// A batch of the log follows the one before it.
+    Chain,
+}
+
+/// Whether `rule` is left out in this process.
+#[cfg(not(feature = "teeth"))]
+pub const fn leaves_out(_rule: Rule) -> bool {
+    false
+}
+
+#[cfg(feature = "teeth")]
+static LEFT_OUT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Whether `rule` is left out in this process.
+#[cfg(feature = "teeth")]
+pub fn leaves_out(rule: Rule) -> bool {
+    LEFT_OUT.load(std::sync::atomic::Ordering::Relaxed) & (1 << rule as u8) != 0
+}
+
+/// Leaves `rule` out from now on.
+#[cfg(feature = "teeth")]
+pub fn leave_out(rule: Rule) {
+    LEFT_OUT.fetch_or(1 << rule as u8, std::sync::atomic::Ordering::Relaxed);
+}

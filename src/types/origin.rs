@@ -1,0 +1,18 @@
+//! Who waits for an answer.
+
+use super::CoreId;
+
+/// A call that the router of `core` keeps open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    pub core: CoreId,
+    /// The router's number of the call; never used twice while the core lives.
+    pub call: u64,
+    /// Which of the call's parts this is.
+    pub part: u16,
+}
+
+/// A request under way, as the connections of a core number it. Chosen by `server`, unique among
+/// the requests of that core that are not yet answered or cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);

@@ -1,0 +1,56 @@
+//! What a group's log is told once.
+
+use crate::limits::{LOG_BATCH_BYTES_MAX, SEGMENT_BYTES};
+
+use super::format::{BATCH_HEADER_BYTES, BLOCK_BYTES, HARD_STATE_BYTES, Owner};
+
+/// Whose log it is, and its sizes.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub owner: Owner,
+    /// Bytes of a segment file.
+    pub segment_bytes: u64,
+    /// Bytes of records after which a batch takes no more. A single larger entry goes alone.
+    pub batch_bytes_max: usize,
+    verify_chain: bool,
+}
+
+/// A reader keeps a segment's batch in memory, and its length in 32 bits.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+impl Config {
+    /// The sizes a served member uses.
+    pub fn new(owner: Owner) -> Config {
+        Config::with_sizes(owner, SEGMENT_BYTES, LOG_BATCH_BYTES_MAX)
+    }
+
+    /// Other sizes, for tests and the simulator.
+    pub fn with_sizes(owner: Owner, segment_bytes: u64, batch_bytes_max: usize) -> Config {
+        let config = Config { owner, segment_bytes, batch_bytes_max, verify_chain: true };
+        assert!(segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "segments are whole blocks");
+        assert!(segment_bytes <= SEGMENT_BYTES_MAX, "a segment is at most 1 GiB");
+        assert!(batch_bytes_max <= config.record_bytes_max(), "a batch fits a segment");
+        config
+    }
+
+    /// Bytes of one record at most: alone in a new segment. Entries above it must be refused
+    /// before they are proposed.
+    pub fn record_bytes_max(&self) -> usize {
+        (self.segment_bytes as usize).saturating_sub(BLOCK_BYTES + BATCH_OVERHEAD_BYTES)
+    }
+
+    /// Takes whatever batch is whole for the next one and cuts the log at the first bad one, so
+    /// that the simulator can show that it notices. Never part of a served build.
+    #[cfg(feature = "teeth")]
+    pub fn without_chain(self) -> Config {
+        Config { verify_chain: false, ..self }
+    }
+
+    pub(super) fn verify_chain(&self) -> bool {
+        self.verify_chain
+    }
+}
+
+/// What a batch may hold besides what was queued: its header, the hard state that a segment
+/// begins with, and the newest commit.
+pub(super) const BATCH_OVERHEAD_BYTES: usize = BATCH_HEADER_BYTES + 2 * HARD_STATE_BYTES;

@@ -1,0 +1,448 @@
+//! The bytes of a log on disk, version 1. All numbers are little-endian.
+//!
+//! A segment file is a header block followed by batches, each beginning on a block boundary:
+//!
+//! ```text
+//!  0        4096                                                            segment_bytes
+//!  ├────────┼──────────────┬───────────┬──────────────────┬─ ─ ─ ─ ─ ─ ─ ─ ─ ─┤
+//!  │ header │ batch n      │ batch n+1 │ batch n+2        │ zeros, or batches  │
+//!  │        │              │           │                  │ of an older life   │
+//!  └────────┴──────────────┴───────────┴──────────────────┴─ ─ ─ ─ ─ ─ ─ ─ ─ ─┘
+//!  └─ one write, with the ─┘
+//!     segment's first batch
+//! ```
+//!
+//! Segment header, one sector that matters and zeros up to the block's end. Every version keeps
+//! the first three fields, so that a newer format is recognised as such and not as damage.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0..8 | magic `BRAIDSEG` |
+//! | 8..12 | CRC-32 of bytes 12..512 |
+//! | 12..16 | format version |
+//! | 16..24 | cluster |
+//! | 24..32 | member |
+//! | 32..40 | salt: a number of this member that no client knows |
+//! | 40..42 | group |
+//! | 42..44 | zero |
+//! | 44..48 | CRC of the batch before this segment's first; 0 before the first of all |
+//! | 48..56 | segment number, as in the file's name |
+//! | 56..64 | sequence number of the first batch |
+//! | 64..72 | first index: one above the last entry when the segment was begun |
+//! | 72..76 | CRC of the first batch: header and batch belong together or are both void |
+//!
+//! Batch header, followed by its records and zeros up to the next block. The sequence number and
+//! the previous batch's CRC make a chain of all batches of a log; segment and offset say where a
+//! batch belongs, so that one written to another place is recognised.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0..4 | magic `BRWB` |
+//! | 4..8 | CRC-32 of bytes 8..length |
+//! | 8..12 | length: header and records, without the zeros after them |
+//! | 12..16 | number of records |
+//! | 16..24 | sequence number, from 1, without gaps |
+//! | 24..32 | segment number |
+//! | 32..40 | offset of this header in the segment |
+//! | 40..48 | salt |
+//! | 48..52 | CRC of the batch before |
+//! | 52..54 | group |
+//! | 54..56 | zero |
+//!
+//! Record header, followed by `length` bytes of the entry (for a hard state: the vote, u64).
+//!
+//! | bytes | field | entry | hard state | restart |
+//! |---|---|---|---|---|
+//! | 0 | kind | 1 ours, 2 membership | 3 | 4 |
+//! | 1..4 | zero | | | |
+//! | 4..8 | length | of its bytes | 8 | 0 |
+//! | 8..16 | term | its term | current term | term of the index |
+//! | 16..24 | index | its index | commit | last index the checkpoint covers |
+
+use bytes::Bytes;
+
+use crate::types::{ClusterId, EntryKind, GroupId, HardState, LogEntry, LogIndex, MemberId, Term};
+
+/// What direct writes are aligned to.
+pub const BLOCK_BYTES: usize = 4096;
+/// What a disk writes whole or not at all.
+pub const SECTOR_BYTES: usize = 512;
+/// The only format version there is.
+pub const FORMAT_VERSION: u32 = 1;
+
+const SEGMENT_MAGIC: [u8; 8] = *b"BRAIDSEG";
+const SEGMENT_CRC_AT: usize = SEGMENT_MAGIC.len();
+const SEGMENT_VERSION_AT: usize = SEGMENT_CRC_AT + 4;
+const SEGMENT_CLUSTER_AT: usize = SEGMENT_VERSION_AT + 4;
+const SEGMENT_MEMBER_AT: usize = SEGMENT_CLUSTER_AT + 8;
+const SEGMENT_SALT_AT: usize = SEGMENT_MEMBER_AT + 8;
+const SEGMENT_GROUP_AT: usize = SEGMENT_SALT_AT + 8;
+const SEGMENT_PREVIOUS_CRC_AT: usize = SEGMENT_GROUP_AT + 2 + 2;
+const SEGMENT_NUMBER_AT: usize = SEGMENT_PREVIOUS_CRC_AT + 4;
+const SEGMENT_SEQUENCE_AT: usize = SEGMENT_NUMBER_AT + 8;
+const SEGMENT_INDEX_AT: usize = SEGMENT_SEQUENCE_AT + 8;
+const SEGMENT_FIRST_CRC_AT: usize = SEGMENT_INDEX_AT + 8;
+const SEGMENT_END: usize = SEGMENT_FIRST_CRC_AT + 4;
+/// A header is whole or not there: it lies in one sector.
+const _: () = assert!(SEGMENT_END == 76 && SEGMENT_END <= SECTOR_BYTES);
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(SECTOR_BYTES));
+
+const BATCH_MAGIC: [u8; 4] = *b"BRWB";
+const BATCH_CRC_AT: usize = BATCH_MAGIC.len();
+const BATCH_LENGTH_AT: usize = BATCH_CRC_AT + 4;
+const BATCH_RECORDS_AT: usize = BATCH_LENGTH_AT + 4;
+const BATCH_SEQUENCE_AT: usize = BATCH_RECORDS_AT + 4;
+const BATCH_SEGMENT_AT: usize = BATCH_SEQUENCE_AT + 8;
+const BATCH_OFFSET_AT: usize = BATCH_SEGMENT_AT + 8;
+const BATCH_SALT_AT: usize = BATCH_OFFSET_AT + 8;
+const BATCH_PREVIOUS_CRC_AT: usize = BATCH_SALT_AT + 8;
+const BATCH_GROUP_AT: usize = BATCH_PREVIOUS_CRC_AT + 4;
+/// Bytes of a batch's header.
+pub const BATCH_HEADER_BYTES: usize = BATCH_GROUP_AT + 2 + 2;
+/// One sector tells whether a batch begins here.
+const _: () = assert!(BATCH_HEADER_BYTES == 56 && BATCH_HEADER_BYTES <= SECTOR_BYTES);
+
+const RECORD_LENGTH_AT: usize = 1 + 3;
+const RECORD_TERM_AT: usize = RECORD_LENGTH_AT + 4;
+const RECORD_INDEX_AT: usize = RECORD_TERM_AT + 8;
+/// Bytes of a record's header.
+pub const RECORD_HEADER_BYTES: usize = RECORD_INDEX_AT + 8;
+const _: () = assert!(RECORD_HEADER_BYTES == 24);
+
+const KIND_NORMAL: u8 = 1;
+const KIND_MEMBERSHIP: u8 = 2;
+const KIND_HARD_STATE: u8 = 3;
+const KIND_RESTART: u8 = 4;
+const VOTE_BYTES: usize = 8;
+/// Bytes of a hard state's record.
+pub const HARD_STATE_BYTES: usize = RECORD_HEADER_BYTES + VOTE_BYTES;
+
+/// Whose log it is; every segment says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub cluster: ClusterId,
+    pub member: MemberId,
+    pub group: GroupId,
+    /// A number of this member that no client knows: bytes of a value that look like a batch are
+    /// never taken for one.
+    pub salt: u64,
+}
+
+/// The first block of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    pub owner: Owner,
+    pub number: u64,
+    pub previous_crc: u32,
+    pub first_sequence: u64,
+    pub first_index: LogIndex,
+    pub first_crc: u32,
+}
+
+/// What a segment's first block turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentHead {
+    Whole(SegmentHeader),
+    /// A header of another format version.
+    Version(u32),
+    /// No header, or a bad one.
+    Bad,
+}
+
+impl SegmentHeader {
+    /// Fills `block`, which is one block of zeros.
+    pub fn encode(&self, block: &mut [u8]) {
+        assert_eq!(block.len(), BLOCK_BYTES, "a segment header is one block");
+        block[..SEGMENT_CRC_AT].copy_from_slice(&SEGMENT_MAGIC);
+        put_u32(block, SEGMENT_VERSION_AT, FORMAT_VERSION);
+        put_u64(block, SEGMENT_CLUSTER_AT, self.owner.cluster.0);
+        put_u64(block, SEGMENT_MEMBER_AT, self.owner.member.0);
+        put_u64(block, SEGMENT_SALT_AT, self.owner.salt);
+        put_u16(block, SEGMENT_GROUP_AT, self.owner.group.0);
+        put_u32(block, SEGMENT_PREVIOUS_CRC_AT, self.previous_crc);
+        put_u64(block, SEGMENT_NUMBER_AT, self.number);
+        put_u64(block, SEGMENT_SEQUENCE_AT, self.first_sequence);
+        put_u64(block, SEGMENT_INDEX_AT, self.first_index.0);
+        put_u32(block, SEGMENT_FIRST_CRC_AT, self.first_crc);
+        let crc = crc32fast::hash(&block[SEGMENT_VERSION_AT..SECTOR_BYTES]);
+        put_u32(block, SEGMENT_CRC_AT, crc);
+    }
+
+    /// Reads the first sector of a segment.
+    pub fn decode(block: &[u8]) -> SegmentHead {
+        if block.len() < SECTOR_BYTES || block[..SEGMENT_CRC_AT] != SEGMENT_MAGIC {
+            return SegmentHead::Bad;
+        }
+        let crc = crc32fast::hash(&block[SEGMENT_VERSION_AT..SECTOR_BYTES]);
+        if get_u32(block, SEGMENT_CRC_AT) != crc {
+            return SegmentHead::Bad;
+        }
+        let version = get_u32(block, SEGMENT_VERSION_AT);
+        if version != FORMAT_VERSION {
+            return SegmentHead::Version(version);
+        }
+        SegmentHead::Whole(SegmentHeader {
+            owner: Owner {
+                cluster: ClusterId(get_u64(block, SEGMENT_CLUSTER_AT)),
+                member: MemberId(get_u64(block, SEGMENT_MEMBER_AT)),
+                group: GroupId(get_u16(block, SEGMENT_GROUP_AT)),
+                salt: get_u64(block, SEGMENT_SALT_AT),
+            },
+            number: get_u64(block, SEGMENT_NUMBER_AT),
+            previous_crc: get_u32(block, SEGMENT_PREVIOUS_CRC_AT),
+            first_sequence: get_u64(block, SEGMENT_SEQUENCE_AT),
+            first_index: LogIndex(get_u64(block, SEGMENT_INDEX_AT)),
+            first_crc: get_u32(block, SEGMENT_FIRST_CRC_AT),
+        })
+    }
+}
+
+/// What stands before the records of a batch. Only [`BatchHeader::verify`] makes it believable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    pub crc: u32,
+    pub length: u32,
+    pub records: u32,
+    pub sequence: u64,
+    pub segment: u64,
+    pub offset: u64,
+    pub salt: u64,
+    pub previous_crc: u32,
+    pub group: GroupId,
+}
+
+impl BatchHeader {
+    /// Fills in the header of `batch`, whose records are already there, and returns its CRC.
+    pub fn seal(mut self, batch: &mut [u8]) -> u32 {
+        self.length = u32::try_from(batch.len()).expect("a batch fits its segment");
+        batch[..BATCH_CRC_AT].copy_from_slice(&BATCH_MAGIC);
+        put_u32(batch, BATCH_LENGTH_AT, self.length);
+        put_u32(batch, BATCH_RECORDS_AT, self.records);
+        put_u64(batch, BATCH_SEQUENCE_AT, self.sequence);
+        put_u64(batch, BATCH_SEGMENT_AT, self.segment);
+        put_u64(batch, BATCH_OFFSET_AT, self.offset);
+        put_u64(batch, BATCH_SALT_AT, self.salt);
+        put_u32(batch, BATCH_PREVIOUS_CRC_AT, self.previous_crc);
+        put_u16(batch, BATCH_GROUP_AT, self.group.0);
+        put_u16(batch, BATCH_GROUP_AT + 2, 0);
+        let crc = crc32fast::hash(&batch[BATCH_LENGTH_AT..]);
+        put_u32(batch, BATCH_CRC_AT, crc);
+        crc
+    }
+
+    /// Reads a header without believing it: `None` if no batch begins here.
+    pub fn decode(bytes: &[u8]) -> Option<BatchHeader> {
+        if bytes.len() < BATCH_HEADER_BYTES || bytes[..BATCH_CRC_AT] != BATCH_MAGIC {
+            return None;
+        }
+        Some(BatchHeader {
+            crc: get_u32(bytes, BATCH_CRC_AT),
+            length: get_u32(bytes, BATCH_LENGTH_AT),
+            records: get_u32(bytes, BATCH_RECORDS_AT),
+            sequence: get_u64(bytes, BATCH_SEQUENCE_AT),
+            segment: get_u64(bytes, BATCH_SEGMENT_AT),
+            offset: get_u64(bytes, BATCH_OFFSET_AT),
+            salt: get_u64(bytes, BATCH_SALT_AT),
+            previous_crc: get_u32(bytes, BATCH_PREVIOUS_CRC_AT),
+            group: GroupId(get_u16(bytes, BATCH_GROUP_AT)),
+        })
+    }
+
+    /// Is `batch`, which has `length` bytes, what was written?
+    pub fn verify(&self, batch: &[u8]) -> bool {
+        batch.len() == self.length as usize
+            && batch.len() >= BATCH_HEADER_BYTES
+            && crc32fast::hash(&batch[BATCH_LENGTH_AT..]) == self.crc
+    }
+}
+
+/// One record of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    Entry(LogEntry),
+    HardState(HardState),
+    /// The log begins again after `index`; what is up to there is in a checkpoint.
+    Restart {
+        index: LogIndex,
+        term: Term,
+    },
+}
+
+impl Record {
+    /// Bytes of this record in a batch.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Record::Entry(entry) => RECORD_HEADER_BYTES + entry.data.len(),
+            Record::HardState(_) => HARD_STATE_BYTES,
+            Record::Restart { .. } => RECORD_HEADER_BYTES,
+        }
+    }
+
+    /// Hands header and bytes to `write`, in this order.
+    pub fn encode(&self, mut write: impl FnMut(&[u8])) {
+        let vote;
+        let (kind, term, index, body): (u8, Term, LogIndex, &[u8]) = match self {
+            Record::Entry(entry) => {
+                let kind = match entry.kind {
+                    EntryKind::Normal => KIND_NORMAL,
+                    EntryKind::Membership => KIND_MEMBERSHIP,
+                };
+                (kind, entry.term, entry.index, &entry.data)
+            }
+            Record::HardState(state) => {
+                vote = state.vote.to_le_bytes();
+                (KIND_HARD_STATE, state.term, state.commit, &vote)
+            }
+            Record::Restart { index, term } => (KIND_RESTART, *term, *index, &[]),
+        };
+        let length = u32::try_from(body.len()).expect("an entry fits its segment");
+        let mut header = [0; RECORD_HEADER_BYTES];
+        header[0] = kind;
+        put_u32(&mut header, RECORD_LENGTH_AT, length);
+        put_u64(&mut header, RECORD_TERM_AT, term.0);
+        put_u64(&mut header, RECORD_INDEX_AT, index.0);
+        write(&header);
+        write(body);
+    }
+
+    /// Takes the first record off `bytes`, sharing its memory. The error says what is wrong.
+    pub fn decode(bytes: &mut Bytes) -> Result<Record, &'static str> {
+        if bytes.len() < RECORD_HEADER_BYTES {
+            return Err("a record ends early");
+        }
+        let header = bytes.split_to(RECORD_HEADER_BYTES);
+        let length = get_u32(&header, RECORD_LENGTH_AT) as usize;
+        if bytes.len() < length {
+            return Err("a record is longer than its batch");
+        }
+        let data = bytes.split_to(length);
+        let term = Term(get_u64(&header, RECORD_TERM_AT));
+        let index = LogIndex(get_u64(&header, RECORD_INDEX_AT));
+        let entry = |kind| Record::Entry(LogEntry { index, term, kind, data: data.clone() });
+        match header[0] {
+            KIND_NORMAL => Ok(entry(EntryKind::Normal)),
+            KIND_MEMBERSHIP => Ok(entry(EntryKind::Membership)),
+            KIND_HARD_STATE if length == VOTE_BYTES => {
+                Ok(Record::HardState(HardState { term, vote: get_u64(&data, 0), commit: index }))
+            }
+            KIND_RESTART if length == 0 => Ok(Record::Restart { index, term }),
+            KIND_HARD_STATE | KIND_RESTART => Err("a record has the wrong length for its kind"),
+            _ => Err("a record has an unknown kind"),
+        }
+    }
+}
+
+pub(super) fn put_u16(bytes: &mut [u8], at: usize, number: u16) {
+    bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
+}
+
+pub(super) fn put_u32(bytes: &mut [u8], at: usize, number: u32) {
+    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+}
+
+pub(super) fn put_u64(bytes: &mut [u8], at: usize, number: u64) {
+    bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+}
+
+pub(super) fn get_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
+}
+
+pub(super) fn get_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+pub(super) fn get_u64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            owner: Owner {
+                cluster: ClusterId(0x0102_0304_0506_0708),
+                member: MemberId(9),
+                group: GroupId(3),
+                salt: 77,
+            },
+            number: 5,
+            previous_crc: 0xdead_beef,
+            first_sequence: 41,
+            first_index: LogIndex(1000),
+            first_crc: 6,
+        }
+    }
+
+    #[test]
+    fn a_segment_header_lies_on_disk_as_the_table_says() {
+        let mut block = [0; BLOCK_BYTES];
+        header().encode(&mut block);
+        assert_eq!(&block[..8], b"BRAIDSEG");
+        assert_eq!(block[12..16], [1, 0, 0, 0]);
+        assert_eq!(block[16..24], [8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(block[40..44], [3, 0, 0, 0]);
+        assert_eq!(block[44..48], [0xef, 0xbe, 0xad, 0xde]);
+        assert_eq!((block[48], block[56], get_u64(&block, 64)), (5, 41, 1000));
+        assert_eq!(SegmentHeader::decode(&block), SegmentHead::Whole(header()));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        let mut block = [0; BLOCK_BYTES];
+        header().encode(&mut block);
+        for bit in 0..SECTOR_BYTES * 8 {
+            block[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&block), SegmentHead::Bad, "bit {bit}");
+            block[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_named() {
+        let mut block = [0; BLOCK_BYTES];
+        header().encode(&mut block);
+        put_u32(&mut block, SEGMENT_VERSION_AT, 2);
+        let crc = crc32fast::hash(&block[SEGMENT_VERSION_AT..SECTOR_BYTES]);
+        put_u32(&mut block, SEGMENT_CRC_AT, crc);
+        assert_eq!(SegmentHeader::decode(&block), SegmentHead::Version(2));
+    }
+
+    #[test]
+    fn records_read_back_and_hostile_ones_are_refused() {
+        let records = [
+            Record::Entry(LogEntry {
+                index: LogIndex(7),
+                term: Term(2),
+                kind: EntryKind::Membership,
+                data: Bytes::from_static(b"change"),
+            }),
+            Record::HardState(HardState { term: Term(2), vote: 9, commit: LogIndex(6) }),
+            Record::Restart { index: LogIndex(50), term: Term(3) },
+        ];
+        let mut bytes = Vec::new();
+        for record in &records {
+            let before = bytes.len();
+            record.encode(|part| bytes.extend_from_slice(part));
+            assert_eq!(bytes.len() - before, record.bytes());
+        }
+        let mut rest = Bytes::from(bytes.clone());
+        for record in &records {
+            assert_eq!(Record::decode(&mut rest).as_ref(), Ok(record));
+        }
+        assert!(rest.is_empty());
+
+        let hostile = |at: usize, byte: u8| {
+            let mut bytes = bytes.clone();
+            bytes[at] = byte;
+            Record::decode(&mut Bytes::from(bytes)).unwrap_err()
+        };
+        assert_eq!(hostile(0, 9), "a record has an unknown kind");
+        assert_eq!(hostile(0, KIND_RESTART), "a record has the wrong length for its kind");
+        assert_eq!(hostile(7, 0xff), "a record is longer than its batch");
+        let short = &mut Bytes::from_static(&[1; 23]);
+        assert_eq!(Record::decode(short), Err("a record ends early"));
+    }
+}
