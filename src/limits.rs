@@ -71,6 +71,13 @@ pub const LOG_TAIL_ENTRIES: u64 = 5000;
 /// See [`LOG_TAIL_ENTRIES`].
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of frames that a client connection gathers before callers wait.
+pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+/// Messages that a stream of a client may have received and not yet taken; above it its connection
+/// is not read from.
+pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
+
 /// Entries of the control group after which it takes a checkpoint.
 pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
 
@@ -91,10 +98,3 @@ const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
 
 /// Log lines that may wait for the writing thread.
 pub const LOG_LINES_MAX: usize = 1 << 14;
-
-/// Bytes of frames that a client connection gathers before callers wait.
-pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
-
-/// Messages that a stream of a client may have received and not yet taken; above it its connection
-/// is not read from.
-pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;

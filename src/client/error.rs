@@ -62,6 +62,7 @@ impl Error {
                     | code::DATA_LOSS
             ),
             Error::Lost { sent, .. } | Error::Timeout { sent, .. } => *sent,
+            // It may be the answer that is broken.
             Error::Protocol { .. } => true,
             Error::Connect { .. } | Error::Invalid(_) => false,
         }

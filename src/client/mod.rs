@@ -17,7 +17,8 @@
 //!    deadline.
 //! 2. A write is repeated only if it certainly reached no server. Otherwise its error says so:
 //!    [`Error::outcome_unknown`].
-//! 3. A call that is dropped is cancelled at the server, if the server still can.
+//! 3. A connection that answers nobody until a deadline passes is replaced.
+//! 4. A call that is dropped is cancelled at the server, if the server still can.
 //!
 //! Not here: sessions on leases, watch bookkeeping, TLS.
 
@@ -51,6 +52,7 @@ pub use options::{Options, Transport};
 pub use stream::Stream;
 
 use pool::{Pool, Route};
+use transport::{Answers, Connection};
 
 /// A connection to a cluster. Clones share everything but the timeout and the token.
 #[derive(Clone)]
@@ -132,7 +134,10 @@ impl Client {
         let late = async {
             expiry(deadline).await;
             let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-            Err(Error::Timeout { last: journal.last.clone(), sent: journal.sent })
+            if let Some((connection, answers)) = &journal.sent {
+                connection.suspect(*answers);
+            }
+            Err(Error::Timeout { last: journal.last.clone(), sent: journal.sent.is_some() })
         };
         let answer = self.attempts(method, key, request, deadline, &journal);
         answer.or(late).await
@@ -195,7 +200,8 @@ impl Client {
         self.request_timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
 
-    /// Tries until an answer, a failure that must not be repeated, or too many attempts.
+    /// Tries until an answer, a failure that must not be repeated, or too many attempts. While no
+    /// connection can be made there is no attempt: only the deadline ends that.
     async fn attempts<Req, Resp>(
         &self,
         method: Method,
@@ -208,30 +214,33 @@ impl Client {
         Req: prost::Message,
         Resp: prost::Message + Default,
     {
-        let mut attempt = 0;
+        let (mut attempts, mut failures) = (0, 0);
         loop {
             let failure = match self.pool.route(self.token.as_ref(), key).await {
-                Ok(route) => match self.attempt(&route, method, request, deadline, journal).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => {
-                        if error.code() == error::code::UNAVAILABLE {
-                            self.pool.give_up_on(&route);
+                Ok(route) => {
+                    attempts += 1;
+                    match self.attempt(&route, method, request, deadline, journal).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(error) => {
+                            if error.code() == error::code::UNAVAILABLE {
+                                self.pool.give_up_on(&route);
+                            }
+                            error
                         }
-                        error
                     }
-                },
+                }
                 Err(error) => error,
             };
-            attempt += 1;
+            failures += 1;
             let attempts_max = self.pool.options().attempts_max;
-            if !retry::allowed(&failure, method.repeatable) || attempt >= attempts_max {
+            if !retry::allowed(&failure, method.repeatable) || attempts >= attempts_max {
                 return Err(failure);
             }
             {
                 let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-                *journal = Journal { last: Some(failure.to_string()), sent: false };
+                *journal = Journal { last: Some(failure.to_string()), sent: None };
             }
-            let pause = self.pool.backoff(attempt);
+            let pause = self.pool.backoff(failures);
             if !pause.is_zero() {
                 Timer::after(pause).await;
             }
@@ -256,7 +265,8 @@ impl Client {
         };
         let token = self.token.as_deref();
         let mut call = route.connection.open_call(method, token, deadline).await?;
-        journal.lock().unwrap_or_else(PoisonError::into_inner).sent = true;
+        let sent = (route.connection.clone(), route.connection.answers());
+        journal.lock().unwrap_or_else(PoisonError::into_inner).sent = Some(sent);
         call.send(request, true).await?;
         let Some(answer) = call.next().await? else {
             return Err(broken("the answer has no message".to_owned()));
@@ -271,8 +281,10 @@ impl Client {
 /// What a deadline that passes has to report.
 #[derive(Default)]
 struct Journal {
+    /// The last failure.
     last: Option<String>,
-    sent: bool,
+    /// What a request is under way on, and what that had brought before.
+    sent: Option<(Connection, Answers)>,
 }
 
 /// The failure of a call that is still being opened when the deadline passes.

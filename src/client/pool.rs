@@ -88,10 +88,10 @@ impl Pool {
         let _ = self.current.compare_exchange(route.place, next, order, order);
     }
 
-    /// How long to wait before attempt number `attempt` (the first is 0): nothing while there are
-    /// endpoints that were not tried yet.
-    pub(super) fn backoff(&self, attempt: u32) -> std::time::Duration {
-        retry::backoff(attempt, self.places.len())
+    /// How long to wait after so many failures: nothing while there are endpoints that were not
+    /// tried yet.
+    pub(super) fn backoff(&self, failures: usize) -> std::time::Duration {
+        retry::backoff(failures, self.places.len())
     }
 }
 

@@ -16,9 +16,9 @@ pub(super) fn allowed(error: &Error, repeatable: bool) -> bool {
     error.never_sent() || (repeatable && error.code() == code::UNAVAILABLE)
 }
 
-/// The pause before attempt number `attempt` (the first is 0).
-pub(super) fn backoff(attempt: u32, endpoints: usize) -> Duration {
-    if (attempt as usize).is_multiple_of(endpoints) { BACKOFF } else { Duration::ZERO }
+/// The pause after so many failures.
+pub(super) fn backoff(failures: usize, endpoints: usize) -> Duration {
+    if failures.is_multiple_of(endpoints) { BACKOFF } else { Duration::ZERO }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The two protocols behind one pair of types.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,16 +13,39 @@ use super::{Error, frames, grpc};
 
 /// A connection of either protocol; many calls at once.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(super) struct Connection {
+    wire: Wire,
+    pulse: Arc<Pulse>,
+}
+
+#[derive(Clone)]
+enum Wire {
     Grpc(Arc<grpc::Connection>),
     Frames(Arc<frames::Connection>),
 }
 
-/// One RPC under way on it.
-pub(super) enum Call {
+/// Whether a connection still leads anywhere. One that breaks says so itself; one that is silently
+/// cut off shows only by answering nobody.
+#[derive(Default)]
+struct Pulse {
+    answers: AtomicU64,
+    given_up: AtomicBool,
+}
+
+/// One RPC under way.
+pub(super) struct Call {
+    wire: WireCall,
+    pulse: Arc<Pulse>,
+}
+
+enum WireCall {
     Grpc(grpc::Call),
     Frames(frames::Call),
 }
+
+/// Messages that a connection had brought at some moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answers(u64);
 
 /// What a connection is opened for. Frames carry these in their hello; gRPC needs neither.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,31 +61,47 @@ impl Connection {
         options: &Options,
         purpose: &Purpose,
     ) -> Result<Connection, Error> {
-        match options.transport {
+        let wire = match options.transport {
             Transport::Grpc => {
                 let bytes_max = options.answer_bytes_max;
                 let opened = grpc::Connection::open(endpoint, options.dial_timeout, bytes_max);
-                Ok(Connection::Grpc(Arc::new(opened.await?)))
+                Wire::Grpc(Arc::new(opened.await?))
             }
             Transport::Frames => {
                 let opened = frames::Connection::open(endpoint, options, purpose);
-                Ok(Connection::Frames(Arc::new(opened.await?)))
+                Wire::Frames(Arc::new(opened.await?))
             }
-        }
+        };
+        Ok(Connection { wire, pulse: Arc::default() })
     }
 
+    /// Whether new calls should still be made on it.
     pub(super) fn is_live(&self) -> bool {
-        match self {
-            Connection::Grpc(connection) => connection.is_live(),
-            Connection::Frames(connection) => connection.is_live(),
+        let wire_is_live = match &self.wire {
+            Wire::Grpc(connection) => connection.is_live(),
+            Wire::Frames(connection) => connection.is_live(),
+        };
+        wire_is_live && !self.pulse.given_up.load(Ordering::Relaxed)
+    }
+
+    /// How much it has brought so far.
+    pub(super) fn answers(&self) -> Answers {
+        Answers(self.pulse.answers.load(Ordering::Relaxed))
+    }
+
+    /// A call has waited in vain since `then`. If nobody else was answered either, new calls go to
+    /// a new connection; those under way go on here.
+    pub(super) fn suspect(&self, then: Answers) {
+        if self.answers() == then {
+            self.pulse.given_up.store(true, Ordering::Relaxed);
         }
     }
 
     /// The core that owns `key`, if the server has said so and it is not this connection's.
     pub(super) fn better_core(&self, key: &[u8]) -> Option<u32> {
-        match self {
-            Connection::Grpc(_) => None,
-            Connection::Frames(connection) => connection.better_core(key),
+        match &self.wire {
+            Wire::Grpc(_) => None,
+            Wire::Frames(connection) => connection.better_core(key),
         }
     }
 
@@ -72,15 +112,16 @@ impl Connection {
         token: Option<&str>,
         deadline: Option<Instant>,
     ) -> Result<Call, Error> {
-        match self {
-            Connection::Grpc(connection) => {
+        let wire = match &self.wire {
+            Wire::Grpc(connection) => {
                 let opened = connection.open_call(method.rpc.path(), token, deadline);
-                opened.await.map(Call::Grpc)
+                WireCall::Grpc(opened.await?)
             }
-            Connection::Frames(connection) => {
-                frames::Call::open(connection, method.rpc).await.map(Call::Frames)
+            Wire::Frames(connection) => {
+                WireCall::Frames(frames::Call::open(connection, method.rpc).await?)
             }
-        }
+        };
+        Ok(Call { wire, pulse: Arc::clone(&self.pulse) })
     }
 }
 
@@ -90,24 +131,26 @@ impl Call {
         message: &impl prost::Message,
         end: bool,
     ) -> Result<(), Error> {
-        match self {
-            Call::Grpc(call) => call.send(message, end).await,
-            Call::Frames(call) => call.send(message, end).await,
+        match &mut self.wire {
+            WireCall::Grpc(call) => call.send(message, end).await,
+            WireCall::Frames(call) => call.send(message, end).await,
         }
     }
 
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        match self {
-            Call::Grpc(call) => call.finish(),
-            Call::Frames(call) => call.finish(),
+        match &mut self.wire {
+            WireCall::Grpc(call) => call.finish(),
+            WireCall::Frames(call) => call.finish(),
         }
     }
 
     /// The next message, or `None` at the end. A future dropped before it is ready loses nothing.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        match self {
-            Call::Grpc(call) => call.next().await,
-            Call::Frames(call) => call.next().await,
-        }
+        let next = match &mut self.wire {
+            WireCall::Grpc(call) => call.next().await,
+            WireCall::Frames(call) => call.next().await,
+        };
+        self.pulse.answers.fetch_add(1, Ordering::Relaxed);
+        next
     }
 }

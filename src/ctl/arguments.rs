@@ -100,10 +100,10 @@ pub fn parse(
 ) -> Result<Parsed, Failure> {
     let mut matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) if !error.use_stderr() || is_help(&error) => {
-            return Ok(Parsed::Print(error.render().to_string()));
-        }
-        Err(error) => return Err(failure(&error)),
+        Err(error) => match help(&error) {
+            Some(text) => return Ok(Parsed::Print(text)),
+            None => return Err(failure(&error)),
+        },
     };
     let from_environment = globals::from_environment(&matches, &environment)?;
     if !from_environment.is_empty() {
@@ -148,30 +148,46 @@ fn relaxed(command: clap::Command) -> clap::Command {
         .mut_subcommands(|below| relaxed(below).disable_help_subcommand(true))
 }
 
-/// A group without its command shows what there is.
-fn is_help(error: &clap::Error) -> bool {
-    error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        || error.kind() == ErrorKind::MissingSubcommand
+/// The help that was asked for; a group without its command shows what there is.
+fn help(error: &clap::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Some(error.render().to_string())
+        }
+        ErrorKind::MissingSubcommand => {
+            let path = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+            let mut group = &mut command();
+            group.build();
+            for name in path.split_whitespace().skip(1) {
+                group = group.find_subcommand_mut(name)?;
+            }
+            Some(group.render_help().to_string())
+        }
+        _ => None,
+    }
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    }
 }
 
 /// A parse error in etcdctl's words where it has some.
 fn failure(error: &clap::Error) -> Failure {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
     // "--limit <LIMIT>" and "--write-out <FORMAT>" as clap shows them.
     let flag = argument.split_whitespace().next().unwrap_or_default();
     let message = match error.kind() {
         ErrorKind::UnknownArgument => format!("unknown flag: {flag}"),
         ErrorKind::InvalidSubcommand => {
-            let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let name = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
             format!("unknown command {} for \"braidctl\"", go::quote(name.as_bytes()))
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            match text(ContextKind::InvalidValue).unwrap_or_default() {
+            match text(error, ContextKind::InvalidValue).unwrap_or_default() {
                 "" if std::error::Error::source(error).is_none() => {
                     format!("flag needs an argument: {flag}")
                 }
@@ -275,9 +291,18 @@ mod tests {
 
     #[test]
     fn a_group_alone_and_help_are_printed() {
-        for line in ["", "endpoint", "alarm", "get --help", "help put"] {
+        for (line, inside) in [
+            ("", "compaction"),
+            ("--hex", "compaction"),
+            ("endpoint", "hashkv"),
+            ("--hex endpoint --cluster", "hashkv"),
+            ("alarm", "disarm"),
+            ("get --help", "--print-value-only"),
+            ("help put", "--ignore-lease"),
+        ] {
             let parsed = parse(words(line), vec![]).expect(line);
-            assert!(matches!(parsed, Parsed::Print(text) if text.contains("Usage")), "{line}");
+            let Parsed::Print(text) = parsed else { panic!("{line} is no command") };
+            assert!(text.contains("Usage") && text.contains(inside), "{line}: {text}");
         }
     }
 

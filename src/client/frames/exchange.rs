@@ -73,6 +73,11 @@ impl Exchanges {
         self.state().ended.is_none()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_taken(&self, stream: u32) -> bool {
+        self.state().streams.contains_key(&stream)
+    }
+
     /// The connection is gone; what was under way may have been carried out.
     pub(super) fn lost(&self, reason: String) -> Error {
         Error::Lost { endpoint: self.endpoint.clone(), reason, sent: true }

@@ -16,13 +16,22 @@ use crate::protocol::pb::braidpb::{HelloReply, HelloRequest};
 /// above it.
 const HELLO_BYTES_MAX: usize = 64 << 10;
 
-/// Sends the preface and our hello and waits for the server's; an error says why in words. What
-/// follows the server's hello stays in `input`.
+/// Why there is no connection, in words.
+pub(super) enum Refusal {
+    /// It may go better another time.
+    Failed(String),
+    /// There is a server, and it speaks something else.
+    Foreign(String),
+}
+
+/// Sends the preface and our hello and waits for the server's. What follows the server's hello
+/// stays in `input`.
 pub(super) async fn exchange(
     socket: &Socket,
     input: &mut BytesMut,
     purpose: &Purpose,
-) -> Result<HelloReply, String> {
+) -> Result<HelloReply, Refusal> {
+    let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
     let request = HelloRequest {
         protocol_version: PROTOCOL_VERSION,
         token: purpose.token.as_deref().unwrap_or_default().to_owned(),
@@ -31,7 +40,7 @@ pub(super) async fn exchange(
     };
     let mut output = BytesMut::from(&PREFACE[..]);
     encode_message(&mut output, CONNECTION_STREAM, Opcode::Hello, Flags::NONE, &request);
-    socket.write_all(&output).await.map_err(|error| error.to_string())?;
+    socket.write_all(&output).await.map_err(failed)?;
     let decoder = Decoder::new(HELLO_BYTES_MAX);
     let mut piece = vec![0; READ_BYTES];
     loop {
@@ -39,33 +48,42 @@ pub(super) async fn exchange(
             Ok(Some(frame)) => return judge(frame),
             Ok(None) => {}
             // The likeliest stranger is an HTTP/2 server that saw no HTTP/2.
-            Err(fault) => return Err(format!("the server does not speak frames ({fault})")),
+            Err(fault) => {
+                let why = format!("the server does not speak frames ({fault})");
+                return Err(Refusal::Foreign(why));
+            }
         }
         match socket.read(&mut piece).await {
             Ok(0) => {
                 let why = "the server closed the connection before its hello: it may not speak \
                            frames, only gRPC";
-                return Err(why.to_owned());
+                return Err(Refusal::Failed(why.to_owned()));
             }
             Ok(count) => input.extend_from_slice(&piece[..count]),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(failed(error)),
         }
     }
 }
 
-fn judge(frame: Frame) -> Result<HelloReply, String> {
+fn judge(frame: Frame) -> Result<HelloReply, Refusal> {
     match Opcode::from_u8(frame.header.opcode) {
         Some(Opcode::Hello) if frame.header.stream == CONNECTION_STREAM => {
-            let hello = HelloReply::decode(frame.payload)
-                .map_err(|error| format!("the server's hello is no message: {error}"))?;
+            let hello = HelloReply::decode(frame.payload).map_err(|error| {
+                Refusal::Foreign(format!("the server's hello is no message: {error}"))
+            })?;
             match hello.protocol_version {
                 PROTOCOL_VERSION => Ok(hello),
-                version => Err(format!(
+                version => Err(Refusal::Foreign(format!(
                     "the server speaks version {version} of frames, not {PROTOCOL_VERSION}"
-                )),
+                ))),
             }
         }
-        Some(Opcode::Close) => Err(decode_error(frame.payload).message.into_owned()),
-        _ => Err(format!("opcode {:#04x} came before the server's hello", frame.header.opcode)),
+        Some(Opcode::Close) => {
+            Err(Refusal::Failed(decode_error(frame.payload).message.into_owned()))
+        }
+        _ => {
+            let opcode = frame.header.opcode;
+            Err(Refusal::Foreign(format!("opcode {opcode:#04x} came before the server's hello")))
+        }
     }
 }

@@ -68,11 +68,17 @@ impl Connection {
         let socket = Socket::dial(endpoint, options.dial_timeout).await?;
         let late = async {
             Timer::after(options.dial_timeout.saturating_sub(started.elapsed())).await;
-            Err("no hello came in time: the server may not speak frames, only gRPC".to_owned())
+            let why = "no hello came in time: the server may not speak frames, only gRPC";
+            Err(hello::Refusal::Failed(why.to_owned()))
         };
         let mut input = BytesMut::new();
         let greeted = hello::exchange(&socket, &mut input, purpose);
-        let hello = greeted.or(late).await.map_err(failed)?;
+        let hello = greeted.or(late).await.map_err(|refusal| match refusal {
+            hello::Refusal::Failed(reason) => failed(reason),
+            hello::Refusal::Foreign(reason) => {
+                Error::Protocol { endpoint: endpoint.text.clone(), reason }
+            }
+        })?;
         let requests_max = (hello.requests_max as usize).clamp(1, limits::CONNECTION_REQUESTS_MAX);
         let decoder = Decoder::new(options.answer_bytes_max);
         let exchanges = Arc::new(Exchanges::new(endpoint.text.clone()));

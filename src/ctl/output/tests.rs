@@ -158,7 +158,10 @@ fn del() {
     assert_eq!(shown(Format::Simple, &answer), "1\nfoo\nbar2\n");
     assert!(shown(Format::Fields, &answer).contains("\"Deleted\" : 1\n\"PrevKey\" : \"foo\"\n"));
     let json = shown(Format::Json, &answer);
-    let tail = r#""raft_term":2},"deleted":1,"prev_kvs":[{"key":"Zm9v","create_revision":5,"mod_revision":6,"version":2,"value":"YmFyMg=="}]}"#;
+    let tail = concat!(
+        r#""raft_term":2},"deleted":1,"prev_kvs":[{"key":"Zm9v","create_revision":5,"#,
+        r#""mod_revision":6,"version":2,"value":"YmFyMg=="}]}"#
+    );
     assert!(json.ends_with(&format!("{tail}\n")), "{json}");
 }
 
@@ -255,10 +258,19 @@ fn member_list() {
 
 "#
     );
-    let rest = r#""name":"m1","peerURLs":["http://127.0.0.1:23792"],"clientURLs":["http://127.0.0.1:23791"]}]}"#;
-    let plain = r#"{"header":{"cluster_id":7801232528081817440,"member_id":13458989633860879742,"raft_term":2},"members":[{"ID":13458989633860879742,"#;
+    let rest = concat!(
+        r#""name":"m1","peerURLs":["http://127.0.0.1:23792"],"#,
+        r#""clientURLs":["http://127.0.0.1:23791"]}]}"#
+    );
+    let plain = concat!(
+        r#"{"header":{"cluster_id":7801232528081817440,"member_id":13458989633860879742,"#,
+        r#""raft_term":2},"members":[{"ID":13458989633860879742,"#
+    );
     assert_eq!(shown(Format::Json, &members()), format!("{plain}{rest}\n"));
-    let in_hex = r#"{"header":{"cluster_id":"6c438ba6ce8a0f60","member_id":"bac7efc361f1457e","raft_term":2},"members":[{"ID":"bac7efc361f1457e","#;
+    let in_hex = concat!(
+        r#"{"header":{"cluster_id":"6c438ba6ce8a0f60","member_id":"bac7efc361f1457e","#,
+        r#""raft_term":2},"members":[{"ID":"bac7efc361f1457e","#
+    );
     assert_eq!(hex(Format::Json, &members()), format!("{in_hex}{rest}\n"));
     assert_eq!(
         shown(Format::Table, &members()),
@@ -344,8 +356,8 @@ fn endpoint_status() {
     assert_eq!(
         shown(Format::Json, &status()),
         concat!(
-            r#"[{"Endpoint":"127.0.0.1:23791","Status":{"header":{"cluster_id":7801232528081817440,"#,
-            r#""member_id":13458989633860879742,"revision":10,"raft_term":2},"version":"3.7.1","#,
+            r#"[{"Endpoint":"127.0.0.1:23791","Status":{"#,
+            r#""header":{"cluster_id":7801232528081817440,"member_id":13458989633860879742,"revision":10,"raft_term":2},"version":"3.7.1","#,
             r#""dbSize":20480,"leader":13458989633860879742,"raftIndex":29,"raftTerm":2,"#,
             r#""raftAppliedIndex":29,"dbSizeInUse":16384,"storageVersion":"3.7.0","#,
             r#""dbSizeQuota":2147483648,"downgradeInfo":{}}}]"#,
@@ -408,7 +420,10 @@ fn endpoint_hashkv() {
         "127.0.0.1:23791, 2334566704, 22\nlocalhost:23791, 2334566704, 22\n"
     );
     let json = shown(Format::Json, &answer);
-    let tail = r#""revision":22,"raft_term":2},"hash":2334566704,"compact_revision":3,"hash_revision":22}}]"#;
+    let tail = concat!(
+        r#""revision":22,"raft_term":2},"hash":2334566704,"compact_revision":3,"#,
+        r#""hash_revision":22}}]"#
+    );
     assert!(json.ends_with(&format!("{tail}\n")), "{json}");
     let tail =
         "\"Endpoint\" : \"localhost:23791\"\n\"Hash\" : 2334566704\n\"HashRevision\" : 22\n\n";
