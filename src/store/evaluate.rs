@@ -152,8 +152,7 @@ impl Store {
 
     /// A range inside a txn: without a revision it sees what the txn did so far.
     fn range_in_txn(&self, request: &RangeRequest) -> crate::types::RangeReply {
-        let at =
-            if request.revision <= 0 { Revision::NEWEST } else { Revision(request.revision) };
+        let at = if request.revision <= 0 { Revision::NEWEST } else { Revision(request.revision) };
         self.range(request, at)
     }
 }

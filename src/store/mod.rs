@@ -120,11 +120,7 @@ impl Store {
     }
 
     /// Where a range that asks for `requested` reads, outside a txn; `current` is the latest.
-    pub fn check_revision(
-        &self,
-        requested: i64,
-        current: Revision,
-    ) -> Result<Revision, Refusal> {
+    pub fn check_revision(&self, requested: i64, current: Revision) -> Result<Revision, Refusal> {
         if requested <= 0 { Ok(current) } else { self.check_bounds(requested, current) }
     }
 

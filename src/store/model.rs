@@ -84,8 +84,7 @@ impl Model {
             for (i, version) in versions.iter().enumerate() {
                 let is_last_below =
                     versions.get(i + 1).is_none_or(|next| next.revision > compacted);
-                let stays = version.revision >= compacted
-                    || is_last_below && version.put.is_some();
+                let stays = version.revision >= compacted || is_last_below && version.put.is_some();
                 if stays && version.revision <= upto {
                     kept.push((key.clone(), version.revision, version.sub));
                 }

@@ -493,7 +493,8 @@ impl Life {
                 }
                 Applied::Delete { sub, range, expected } => {
                     let before = hash(&self.replica, revision);
-                    let wrong = self.replica.apply_delete_range(revision, sub, &range, expected + 1);
+                    let wrong =
+                        self.replica.apply_delete_range(revision, sub, &range, expected + 1);
                     assert_eq!(wrong.expect_err("one more").found, expected);
                     assert_eq!(hash(&self.replica, revision), before, "refused without effect");
                     let right = self.replica.apply_delete_range(revision, sub, &range, expected);

@@ -69,8 +69,7 @@ impl Store {
                 ControlFlow::Continue(())
             });
             let found = reply.kvs.len();
-            reply.count =
-                if found < limit { found as i64 } else { self.count(&request.range, at) };
+            reply.count = if found < limit { found as i64 } else { self.count(&request.range, at) };
             reply.more = reply.count > found as i64;
             return reply;
         }
@@ -84,7 +83,8 @@ impl Store {
         });
         reply.more = seen.len() > limit;
         arrange(&mut seen, request, limit);
-        reply.kvs = seen.iter().map(|(record, version)| present.key_value(record, version)).collect();
+        reply.kvs =
+            seen.iter().map(|(record, version)| present.key_value(record, version)).collect();
         reply
     }
 
@@ -275,9 +275,8 @@ impl Presentation {
 
 fn passes(filters: &RangeFilters, version: &Version) -> bool {
     let stamp = version.stamp();
-    let within = |value: i64, min: i64, max: i64| {
-        (min == 0 || value >= min) && (max == 0 || value <= max)
-    };
+    let within =
+        |value: i64, min: i64, max: i64| (min == 0 || value >= min) && (max == 0 || value <= max);
     within(stamp.modified, filters.min_mod, filters.max_mod)
         && within(stamp.create, filters.min_create, filters.max_create)
 }

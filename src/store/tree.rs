@@ -141,9 +141,7 @@ impl Tree {
                 u64::from(self.get(&range.start).is_some_and(|r| r.live_top().is_some()))
             }
             RangeEnd::Unbounded => self.live() - self.root.live_below(&range.start),
-            RangeEnd::Before(end) => {
-                self.root.live_below(end) - self.root.live_below(&range.start)
-            }
+            RangeEnd::Before(end) => self.root.live_below(end) - self.root.live_below(&range.start),
         }
     }
 
@@ -320,12 +318,7 @@ impl Node {
         }
     }
 
-    fn repack(
-        &mut self,
-        range: Fences<'_>,
-        fences: Fences<'_>,
-        left: &mut usize,
-    ) -> Option<Blob> {
+    fn repack(&mut self, range: Fences<'_>, fences: Fences<'_>, left: &mut usize) -> Option<Blob> {
         match self {
             Node::Leaf(leaf) => {
                 leaf.shrink();

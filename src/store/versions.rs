@@ -130,8 +130,7 @@ impl Record {
     /// How many changes the key had at exactly `revision`, and the `nth` of them.
     pub(super) fn changed_at(&self, revision: i64, nth: usize) -> Option<&Version> {
         let older = self.older.as_deref();
-        let skipped =
-            older.map_or(0, |older| older.partition_point(|v| v.modified() < revision));
+        let skipped = older.map_or(0, |older| older.partition_point(|v| v.modified() < revision));
         let count = older.map_or(0, VecDeque::len);
         let found = match skipped + nth {
             i if i < count => &older?[i],

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::types::{
-    Blob, DeleteRangeReply, KeyRange, KeyValue, LeaseId, PutReply, PutRequest, Revision, Stamp,
-    Sub,
+    Blob, DeleteRangeReply, KeyRange, KeyValue, LeaseId, PutReply, PutRequest, Revision, Stamp, Sub,
 };
 
 use super::Store;
