@@ -103,7 +103,8 @@ impl Inside {
             return answer;
         }
         self.run();
-        self.answers.remove(&self.asked).expect("an answer once all is quiet")
+        let unanswered = || Err(Refusal::Internal("all is quiet, and there is no answer".into()));
+        self.answers.remove(&self.asked).unwrap_or_else(unanswered)
     }
 
     /// Turns every core until nothing moves any more.
