@@ -18,7 +18,7 @@
 //! | [`server`] | listener, connections, gRPC, HTTP |
 //! | [`member`] | what one core of a member owns, put together: pure |
 //! | [`router`] | placement, plan, merge |
-//! | [`line`] | sequencer, rounds, epochs: the braid |
+//! | [`mod@line`] | sequencer, rounds, epochs: the braid |
 //! | [`shard`] | one shard's life |
 //! | [`control`] | the control group |
 //! | [`raft`] | raft-rs, fenced |
@@ -26,6 +26,7 @@
 //! | [`wal`] | records, segments, checkpoints |
 //! | [`store`] | revision B-tree |
 //! | [`rt`] | glommio, io-uring, sockets, threads |
+//! | [`process`] | one server process: directory, core loops, signals |
 //! | [`observe`] | log lines and metrics |
 //! | [`client`] | the client library under `braidctl` |
 //! | [`ctl`] | `braidctl`: commands and output formats |
@@ -39,6 +40,7 @@ pub mod limits;
 pub mod line;
 pub mod member;
 pub mod observe;
+pub mod process;
 pub mod protocol;
 pub mod raft;
 pub mod replica;

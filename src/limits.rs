@@ -39,6 +39,15 @@ pub const MAILBOX_BATCHES_MAX: usize = 1 << 10;
 /// Payload bytes of a frame beyond `--max-request-bytes`: etcd's allowance for gRPC.
 pub const REQUEST_OVERHEAD_BYTES: usize = 512 << 10;
 
+/// Levels of nested txns in a request, the outermost counted. etcd's own bound is that each level
+/// takes from the budget of `--max-txn-ops`; prost stops at about 50.
+pub const TXN_DEPTH_MAX: usize = 40;
+
+/// Operations and compares of a txn with all that is nested in it, both branches, or four times
+/// `--max-txn-ops` if that is more. etcd bounds each level only, which lets a small request unfold
+/// to a hundred times its size in memory.
+pub const TXN_OPS_TOTAL_MAX: usize = 1 << 14;
+
 /// Keys that one slice of compaction visits before traffic goes on.
 pub const COMPACTION_SLICE_KEYS: usize = 512;
 
@@ -68,9 +77,6 @@ pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
 /// Request bytes that one round may carry, but for a single larger request.
 pub const ROUND_BYTES_MAX: usize = 4 << 20;
 
-/// etcd's request timeout beside two election timeouts.
-pub const REQUEST_TIMEOUT_NANOS: u64 = 5_000_000_000;
-
 /// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single
 /// entry may be larger.
 pub const APPEND_BYTES_MAX: u64 = 1 << 20;
@@ -82,3 +88,13 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 
 // raft-rs asks for it.
 const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
+
+/// Log lines that may wait for the writing thread.
+pub const LOG_LINES_MAX: usize = 1 << 14;
+
+/// Bytes of frames that a client connection gathers before callers wait.
+pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+/// Messages that a stream of a client may have received and not yet taken; above it its connection
+/// is not read from.
+pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;

@@ -157,21 +157,23 @@ fn violations(path: &str, text: &str) -> Vec<String> {
         }
         long_functions(&code, &mut found);
         fences(path, &code, &mut found);
-        match room_of(path) {
-            Some(name) => match ROOMS.iter().find(|(room, ..)| *room == name) {
-                Some((_, purity, allowed)) => {
-                    imports(path, name, allowed, &code, &mut found);
-                    if *purity == Purity::Pure {
-                        empty_names(&code, &mut found);
-                        impure(path, &code, &mut found);
-                    }
-                }
-                None => found.push(format!("1: room {name} is not in the table of tests/tidy.rs")),
-            },
-            None => {}
-        }
+        rooms(path, &code, &mut found);
     }
     found.into_iter().map(|violation| format!("{path}:{violation}")).collect()
+}
+
+fn rooms(path: &str, code: &str, found: &mut Vec<String>) {
+    let Some(name) = room_of(path) else {
+        return;
+    };
+    let Some((_, purity, allowed)) = ROOMS.iter().find(|(room, ..)| *room == name) else {
+        return found.push(format!("1: room {name} is not in the table of tests/tidy.rs"));
+    };
+    imports(path, name, allowed, code, found);
+    if *purity == Purity::Pure {
+        empty_names(code, found);
+        impure(path, code, found);
+    }
 }
 
 /// `src/store/tree.rs` and `src/limits.rs` belong to rooms; binaries, `lib.rs` and tests do not.

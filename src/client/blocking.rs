@@ -26,7 +26,7 @@ impl Client {
     }
 
     /// See [`super::Client::unary`].
-    pub fn unary<Req, Resp>(&self, method: Method, request: &Req) -> Result<Resp, Error>
+    pub fn unary<Req, Resp>(&self, method: impl Into<Method>, request: &Req) -> Result<Resp, Error>
     where
         Req: prost::Message,
         Resp: prost::Message + Default,

@@ -2,51 +2,7 @@
 
 use std::fmt;
 
-/// gRPC's status codes, by number.
-pub mod code {
-    pub const OK: u32 = 0;
-    pub const CANCELED: u32 = 1;
-    pub const UNKNOWN: u32 = 2;
-    pub const INVALID_ARGUMENT: u32 = 3;
-    pub const DEADLINE_EXCEEDED: u32 = 4;
-    pub const NOT_FOUND: u32 = 5;
-    pub const ALREADY_EXISTS: u32 = 6;
-    pub const PERMISSION_DENIED: u32 = 7;
-    pub const RESOURCE_EXHAUSTED: u32 = 8;
-    pub const FAILED_PRECONDITION: u32 = 9;
-    pub const ABORTED: u32 = 10;
-    pub const OUT_OF_RANGE: u32 = 11;
-    pub const UNIMPLEMENTED: u32 = 12;
-    pub const INTERNAL: u32 = 13;
-    pub const UNAVAILABLE: u32 = 14;
-    pub const DATA_LOSS: u32 = 15;
-    pub const UNAUTHENTICATED: u32 = 16;
-
-    /// The name that Go's gRPC prints.
-    pub fn name(code: u32) -> String {
-        let name = match code {
-            OK => "OK",
-            CANCELED => "Canceled",
-            UNKNOWN => "Unknown",
-            INVALID_ARGUMENT => "InvalidArgument",
-            DEADLINE_EXCEEDED => "DeadlineExceeded",
-            NOT_FOUND => "NotFound",
-            ALREADY_EXISTS => "AlreadyExists",
-            PERMISSION_DENIED => "PermissionDenied",
-            RESOURCE_EXHAUSTED => "ResourceExhausted",
-            FAILED_PRECONDITION => "FailedPrecondition",
-            ABORTED => "Aborted",
-            OUT_OF_RANGE => "OutOfRange",
-            UNIMPLEMENTED => "Unimplemented",
-            INTERNAL => "Internal",
-            UNAVAILABLE => "Unavailable",
-            DATA_LOSS => "DataLoss",
-            UNAUTHENTICATED => "Unauthenticated",
-            other => return format!("Code({other})"),
-        };
-        name.to_owned()
-    }
-}
+pub use crate::protocol::status::{code, code_name};
 
 /// A request that got no answer, or the answer no.
 ///
@@ -128,7 +84,7 @@ impl fmt::Display for Error {
                 f.write_str(message)
             }
             Error::Status { code, message } => {
-                write!(f, "rpc error: code = {} desc = {message}", code::name(*code))
+                write!(f, "rpc error: code = {} desc = {message}", code_name(*code))
             }
             Error::Connect { endpoint, reason } => {
                 write!(f, "cannot connect to {endpoint}: {reason}")

@@ -10,15 +10,12 @@ pub type RangeStream = Stream<pb::RangeRequest, pb::RangeStreamResponse>;
 
 impl Client {
     pub async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
-        self.unary(Method::RANGE, &request).await
+        self.keyed(Method::RANGE, single(&request.key, &request.range_end), &request).await
     }
 
     /// The parts of a range as the server finds them, in key order.
     pub async fn range_stream(&self, request: pb::RangeRequest) -> Result<RangeStream, Error> {
-        let mut stream = self.open(Method::RANGE_STREAM, true).await?;
-        stream.send(&request).await?;
-        stream.finish()?;
-        Ok(stream)
+        self.server_stream(Method::RANGE_STREAM, &request).await
     }
 
     /// The whole of [`Client::range_stream`], put together.
@@ -43,20 +40,22 @@ impl Client {
     }
 
     pub async fn put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Error> {
-        self.unary(Method::PUT, &request).await
+        self.keyed(Method::PUT, Some(&request.key), &request).await
     }
 
     pub async fn delete_range(
         &self,
         request: pb::DeleteRangeRequest,
     ) -> Result<pb::DeleteRangeResponse, Error> {
-        self.unary(Method::DELETE_RANGE, &request).await
+        let key = single(&request.key, &request.range_end);
+        self.keyed(Method::DELETE_RANGE, key, &request).await
     }
 
     /// A txn that only reads is repeated like a read.
     pub async fn txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
-        let method = Method { repeatable: only_reads(&request), ..Method::TXN };
-        self.unary(method, &request).await
+        // The first compare is about the key that most txns are about.
+        let key = request.compare.first().map(|compare| &compare.key[..]);
+        self.keyed(Method::TXN.reading(only_reads(&request)), key, &request).await
     }
 
     pub async fn compact(
@@ -68,7 +67,7 @@ impl Client {
 
     pub async fn alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, Error> {
         let listing = request.action == pb::alarm_request::AlarmAction::Get as i32;
-        self.unary(Method { repeatable: listing, ..Method::ALARM }, &request).await
+        self.unary(Method::ALARM.reading(listing), &request).await
     }
 
     pub async fn member_list(&self, linearizable: bool) -> Result<pb::MemberListResponse, Error> {
@@ -116,6 +115,11 @@ impl Client {
             _ => Ok(()),
         }
     }
+}
+
+/// The key of a range that has only one.
+fn single<'a>(key: &'a Bytes, range_end: &Bytes) -> Option<&'a [u8]> {
+    range_end.is_empty().then_some(&key[..])
 }
 
 /// Whether no operation of the txn, in any branch, can change anything.

@@ -1,32 +1,72 @@
-//! The RPCs, by name; what may be repeated.
+//! Which RPC, and whether it may be repeated.
 
-/// One RPC.
+use crate::protocol::method::Method as Rpc;
+
+/// One RPC as the client calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method {
-    pub(super) path: &'static str,
+    pub(super) rpc: Rpc,
+    /// Whether being carried out twice does no harm.
     pub(super) repeatable: bool,
 }
 
-macro_rules! methods {
-    ($($name:ident $path:literal $repeatable:literal;)*) => {
+macro_rules! names {
+    ($($name:ident = $rpc:ident;)*) => {
         impl Method {
-            $(pub const $name: Method = Method { path: $path, repeatable: $repeatable };)*
+            $(pub const $name: Method = Method::of(Rpc::$rpc);)*
         }
     };
 }
 
-methods! {
-    RANGE "/etcdserverpb.KV/Range" true;
-    RANGE_STREAM "/etcdserverpb.KV/RangeStream" true;
-    PUT "/etcdserverpb.KV/Put" false;
-    DELETE_RANGE "/etcdserverpb.KV/DeleteRange" false;
-    TXN "/etcdserverpb.KV/Txn" false;
-    COMPACT "/etcdserverpb.KV/Compact" false;
-    MEMBER_LIST "/etcdserverpb.Cluster/MemberList" true;
-    ALARM "/etcdserverpb.Maintenance/Alarm" false;
-    STATUS "/etcdserverpb.Maintenance/Status" true;
-    DEFRAGMENT "/etcdserverpb.Maintenance/Defragment" false;
-    HASH "/etcdserverpb.Maintenance/Hash" true;
-    HASH_KV "/etcdserverpb.Maintenance/HashKV" true;
-    AUTHENTICATE "/etcdserverpb.Auth/Authenticate" true;
+names! {
+    RANGE = Range;
+    RANGE_STREAM = RangeStream;
+    PUT = Put;
+    DELETE_RANGE = DeleteRange;
+    TXN = Txn;
+    COMPACT = Compact;
+    MEMBER_LIST = MemberList;
+    ALARM = Alarm;
+    STATUS = Status;
+    DEFRAGMENT = Defragment;
+    HASH = Hash;
+    HASH_KV = HashKv;
+    AUTHENTICATE = Authenticate;
+}
+
+impl Method {
+    /// As etcd's client judges it: what only reads is repeatable.
+    pub const fn of(rpc: Rpc) -> Method {
+        let repeatable = matches!(
+            rpc,
+            Rpc::Range
+                | Rpc::RangeStream
+                | Rpc::MemberList
+                | Rpc::Status
+                | Rpc::Hash
+                | Rpc::HashKv
+                | Rpc::LeaseTimeToLive
+                | Rpc::LeaseLeases
+                | Rpc::AuthStatus
+                | Rpc::Authenticate
+                | Rpc::UserGet
+                | Rpc::UserList
+                | Rpc::RoleGet
+                | Rpc::RoleList
+                | Rpc::HealthCheck
+                | Rpc::HealthList
+        );
+        Method { rpc, repeatable }
+    }
+
+    /// The same RPC with a request that only reads.
+    pub(super) fn reading(self, reading: bool) -> Method {
+        Method { repeatable: self.repeatable || reading, ..self }
+    }
+}
+
+impl From<Rpc> for Method {
+    fn from(rpc: Rpc) -> Method {
+        Method::of(rpc)
+    }
 }

@@ -25,6 +25,7 @@ pub mod blocking;
 mod endpoint;
 pub mod error;
 mod executor;
+mod frames;
 mod grpc;
 mod kv;
 mod method;
@@ -63,7 +64,7 @@ impl Client {
     /// A client that has reached an endpoint; the first that takes a connection serves.
     pub async fn connect(options: Options) -> Result<Client, Error> {
         let client = Client::lazy(options)?;
-        client.pool.route().await?;
+        client.pool.route(client.token.as_ref(), None).await?;
         Ok(client)
     }
 
@@ -102,11 +103,30 @@ impl Client {
     }
 
     /// Any RPC with one request and one answer.
-    pub async fn unary<Req, Resp>(&self, method: Method, request: &Req) -> Result<Resp, Error>
+    pub async fn unary<Req, Resp>(
+        &self,
+        method: impl Into<Method>,
+        request: &Req,
+    ) -> Result<Resp, Error>
     where
         Req: prost::Message,
         Resp: prost::Message + Default,
     {
+        self.keyed(method.into(), None, request).await
+    }
+
+    /// [`Client::unary`] for a request that is all about one key.
+    async fn keyed<Req, Resp>(
+        &self,
+        method: Method,
+        key: Option<&[u8]>,
+        request: &Req,
+    ) -> Result<Resp, Error>
+    where
+        Req: prost::Message,
+        Resp: prost::Message + Default,
+    {
+        self.check_size(request)?;
         let deadline = self.deadline();
         let journal = Mutex::new(Journal::default());
         let late = async {
@@ -114,34 +134,61 @@ impl Client {
             let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
             Err(Error::Timeout { last: journal.last.clone(), sent: journal.sent })
         };
-        let answer = self.attempts(method, request, deadline, &journal);
+        let answer = self.attempts(method, key, request, deadline, &journal);
         answer.or(late).await
     }
 
-    /// Any RPC with streams. There is no retry beyond making the connection. Of a stream that the
-    /// server alone keeps going, `timed` limits the whole by the request timeout.
-    pub async fn open<Req, Resp>(
+    /// An RPC with one request and a stream of answers. The request timeout is for the whole.
+    pub async fn server_stream<Req, Resp>(
         &self,
-        method: Method,
-        timed: bool,
+        method: impl Into<Method>,
+        request: &Req,
     ) -> Result<Stream<Req, Resp>, Error>
     where
         Req: prost::Message,
         Resp: prost::Message + Default,
     {
-        let deadline = if timed { self.deadline() } else { None };
-        let late = async {
-            expiry(deadline).await;
-            Err(Error::Timeout { last: None, sent: false })
-        };
+        self.check_size(request)?;
+        let deadline = self.deadline();
         let opened = async {
-            let route = self.pool.route().await?;
-            let token = self.token.as_deref();
-            Ok((route.connection.open_call(method, token, deadline).await?, route))
+            let mut stream = self.opened(method.into(), deadline).await?;
+            stream.call.send(request, true).await?;
+            Ok(stream)
         };
-        let (call, route) = opened.or(late).await?;
+        opened.or(timeout(deadline)).await
+    }
+
+    /// An RPC with streams both ways. The request timeout is for opening it.
+    pub async fn open<Req, Resp>(
+        &self,
+        method: impl Into<Method>,
+    ) -> Result<Stream<Req, Resp>, Error>
+    where
+        Req: prost::Message,
+        Resp: prost::Message + Default,
+    {
+        let deadline = self.deadline();
+        self.opened(method.into(), None).or(timeout(deadline)).await
+    }
+
+    async fn opened<Req, Resp>(
+        &self,
+        method: Method,
+        deadline: Option<Instant>,
+    ) -> Result<Stream<Req, Resp>, Error> {
+        let route = self.pool.route(self.token.as_ref(), None).await?;
+        let call = route.connection.open_call(method, self.token.as_deref(), deadline).await?;
         let endpoint = self.pool.endpoint_of(&route).to_owned();
         Ok(Stream { call, endpoint, deadline, types: PhantomData })
+    }
+
+    fn check_size(&self, request: &impl prost::Message) -> Result<(), Error> {
+        let (bytes, bytes_max) = (request.encoded_len(), self.pool.options().request_bytes_max);
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        let message = format!("trying to send message larger than max ({bytes} vs. {bytes_max})");
+        Err(Error::Status { code: error::code::RESOURCE_EXHAUSTED, message })
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -152,6 +199,7 @@ impl Client {
     async fn attempts<Req, Resp>(
         &self,
         method: Method,
+        key: Option<&[u8]>,
         request: &Req,
         deadline: Option<Instant>,
         journal: &Mutex<Journal>,
@@ -162,7 +210,7 @@ impl Client {
     {
         let mut attempt = 0;
         loop {
-            let failure = match self.pool.route().await {
+            let failure = match self.pool.route(self.token.as_ref(), key).await {
                 Ok(route) => match self.attempt(&route, method, request, deadline, journal).await {
                     Ok(answer) => return Ok(answer),
                     Err(error) => {
@@ -225,6 +273,12 @@ impl Client {
 struct Journal {
     last: Option<String>,
     sent: bool,
+}
+
+/// The failure of a call that is still being opened when the deadline passes.
+async fn timeout<T>(deadline: Option<Instant>) -> Result<T, Error> {
+    expiry(deadline).await;
+    Err(Error::Timeout { last: None, sent: false })
 }
 
 /// Ready when the deadline has passed.

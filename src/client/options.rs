@@ -26,6 +26,8 @@ pub struct Options {
     pub token: Option<String>,
     /// How often one request is tried at most, counting the first.
     pub attempts_max: u32,
+    /// Bytes of one request message at most; a larger one is not sent.
+    pub request_bytes_max: usize,
     /// Bytes of one answer message at most.
     pub answer_bytes_max: usize,
     /// Frames only: keep one connection per core of the server and send a request on one key to
@@ -42,6 +44,7 @@ impl Default for Options {
             request_timeout: Some(Duration::from_secs(5)),
             token: None,
             attempts_max: 100,
+            request_bytes_max: 2 << 20,
             answer_bytes_max: i32::MAX as usize,
             core_connections: true,
         }

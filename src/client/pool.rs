@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::endpoint::Endpoint;
-use super::options::Options;
-use super::transport::Connection;
+use super::options::{Options, Transport};
+use super::transport::{Connection, Purpose};
 use super::{Error, retry};
 
 /// Endpoints, and what is connected to them.
@@ -20,15 +20,9 @@ pub(super) struct Pool {
 /// One endpoint and its connections.
 struct Place {
     endpoint: Arc<Endpoint>,
-    connections: Mutex<BTreeMap<Lane, Connection>>,
+    connections: Mutex<BTreeMap<Purpose, Connection>>,
     /// Held while dialling, so that many waiting requests make one connection.
     dialling: async_lock::Mutex<()>,
-}
-
-/// Which of an endpoint's connections: the first, or the one that a core of the server owns.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lane {
-    First,
 }
 
 /// A connection and where it leads, for [`Pool::give_up_on`].
@@ -57,13 +51,18 @@ impl Pool {
         &self.options
     }
 
-    /// A connection to the current endpoint, or to the next one that takes one.
-    pub(super) async fn route(&self) -> Result<Route, Error> {
+    /// A connection to the current endpoint, or to the next one that takes one; for a request on
+    /// one `key` the one that its core owns, if there are such.
+    pub(super) async fn route(
+        &self,
+        token: Option<&Arc<str>>,
+        key: Option<&[u8]>,
+    ) -> Result<Route, Error> {
         let first = self.current.load(Ordering::Relaxed);
         let mut failure = None;
         for step in 0..self.places.len() {
             let place = (first + step) % self.places.len();
-            match self.places[place].connection(Lane::First, &self.options).await {
+            match self.places[place].connection_for(token, key, &self.options).await {
                 Ok(connection) => {
                     if step > 0 {
                         self.current.store(place, Ordering::Relaxed);
@@ -97,24 +96,41 @@ impl Pool {
 }
 
 impl Place {
-    async fn connection(&self, lane: Lane, options: &Options) -> Result<Connection, Error> {
-        if let Some(connection) = self.live(lane) {
+    async fn connection_for(
+        &self,
+        token: Option<&Arc<str>>,
+        key: Option<&[u8]>,
+        options: &Options,
+    ) -> Result<Connection, Error> {
+        // With gRPC the token goes with every request.
+        let token = token.filter(|_| options.transport == Transport::Frames).cloned();
+        let any = Purpose { core: None, token };
+        let first = self.connection(&any, options).await?;
+        let key = key.filter(|_| options.core_connections);
+        let Some(core) = key.and_then(|key| first.better_core(key)) else { return Ok(first) };
+        // The core is a hint: every connection answers every request.
+        let own = Purpose { core: Some(core), ..any };
+        Ok(self.connection(&own, options).await.unwrap_or(first))
+    }
+
+    async fn connection(&self, purpose: &Purpose, options: &Options) -> Result<Connection, Error> {
+        if let Some(connection) = self.live(purpose) {
             return Ok(connection);
         }
         let _dialling = self.dialling.lock().await;
-        if let Some(connection) = self.live(lane) {
+        if let Some(connection) = self.live(purpose) {
             return Ok(connection);
         }
-        let connection = Connection::open(&self.endpoint, options).await?;
-        self.connections().insert(lane, connection.clone());
+        let connection = Connection::open(&self.endpoint, options, purpose).await?;
+        self.connections().insert(purpose.clone(), connection.clone());
         Ok(connection)
     }
 
-    fn live(&self, lane: Lane) -> Option<Connection> {
-        self.connections().get(&lane).filter(|connection| connection.is_live()).cloned()
+    fn live(&self, purpose: &Purpose) -> Option<Connection> {
+        self.connections().get(purpose).filter(|connection| connection.is_live()).cloned()
     }
 
-    fn connections(&self) -> MutexGuard<'_, BTreeMap<Lane, Connection>> {
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<Purpose, Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use tokio::io::ReadBuf;
 
 use super::Error;
@@ -31,6 +31,23 @@ impl Socket {
             endpoint: endpoint.text.clone(),
             reason: error.to_string(),
         })
+    }
+}
+
+impl Socket {
+    /// Reads some bytes; none is the end. Reading and writing may go on at the same time.
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => (&mut &*stream).read(buffer).await,
+            Socket::Unix(stream) => (&mut &*stream).read(buffer).await,
+        }
+    }
+
+    pub(super) async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => (&mut &*stream).write_all(bytes).await,
+            Socket::Unix(stream) => (&mut &*stream).write_all(bytes).await,
+        }
     }
 }
 

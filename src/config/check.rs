@@ -375,7 +375,9 @@ fn tls_versions(raw: &Raw) -> Result<(), String> {
         "" => Ok(0),
         "TLS1.2" => Ok(2),
         "TLS1.3" => Ok(3),
-        other => Err(format!("unexpected TLS version {}", quote(other))),
+        other => {
+            Err(format!("unexpected TLS version {} (must be one of: TLS1.2, TLS1.3)", quote(other)))
+        }
     };
     let (oldest, newest) = (number("tls-min-version")?, number("tls-max-version")?);
     if newest != 0 && oldest > newest {

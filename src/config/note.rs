@@ -3,6 +3,8 @@
 //! There is no logger yet while flags are read, so lines travel with the result and are written by
 //! whoever has one (`observe::log`).
 
+use std::panic::Location;
+
 use super::level::LogLevel;
 
 /// A value in a log line.
@@ -34,17 +36,23 @@ pub struct Note {
     pub level: LogLevel,
     pub message: String,
     pub fields: Vec<(&'static str, FieldValue)>,
+    /// Where the line was made.
+    pub caller: &'static Location<'static>,
 }
 
 impl Note {
+    #[track_caller]
     pub fn new(level: LogLevel, message: impl Into<String>) -> Note {
-        Note { level, message: message.into(), fields: Vec::new() }
+        let caller = Location::caller();
+        Note { level, message: message.into(), fields: Vec::new(), caller }
     }
 
+    #[track_caller]
     pub fn info(message: impl Into<String>) -> Note {
         Note::new(LogLevel::Info, message)
     }
 
+    #[track_caller]
     pub fn warn(message: impl Into<String>) -> Note {
         Note::new(LogLevel::Warn, message)
     }

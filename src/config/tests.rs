@@ -286,7 +286,10 @@ fn settings_that_do_not_fit_are_refused_in_etcds_words() {
             &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
             "min version (TLS1.3) is greater than max version (TLS1.2)",
         ),
-        (&["--tls-min-version=SSL3"], "unexpected TLS version \"SSL3\""),
+        (
+            &["--tls-min-version=SSL3"],
+            "unexpected TLS version \"SSL3\" (must be one of: TLS1.2, TLS1.3)",
+        ),
         (
             &["--tls-min-version=TLS1.3", "--cipher-suites=X"],
             "cipher suites cannot be configured when only TLS1.3 is enabled",

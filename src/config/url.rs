@@ -165,7 +165,7 @@ fn split_scheme(text: &str) -> Result<(&str, &str), &'static str> {
 
 fn check_port_digits(authority: &str) -> Result<(), String> {
     let after_host = authority.rfind(']').map_or(authority, |at| &authority[at + 1..]);
-    match after_host.rfind(':') {
+    match after_host.find(':') {
         Some(at) if !after_host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()) => {
             Err(format!("invalid port {} after host", quote(&after_host[at..])))
         }
@@ -208,10 +208,7 @@ mod tests {
                 "http://localhost",
                 "URL address does not have the form \"host:port\": http://localhost",
             ),
-            (
-                "http://::1:2379",
-                "URL address does not have the form \"host:port\": http://::1:2379",
-            ),
+            ("http://::1:2379", "parse \"http://::1:2379\": invalid port \"::1:2379\" after host"),
             ("http://a:1/", "URL must not contain a path: http://a:1/"),
             ("http://a:1?b", "URL must be a scheme, a host and a port: http://a:1?b"),
             ("http://u@a:1", "URL must be a scheme, a host and a port: http://u@a:1"),

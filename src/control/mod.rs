@@ -53,13 +53,15 @@ impl Control {
         config: &ReplicaConfig,
         me: MemberId,
         disk: &dyn ReadDisk,
+        warnings: &mut Vec<String>,
     ) -> Result<Control, RecoverError> {
         let mut restoring = Restoring { state: State::new(), damage: None };
         let recovered = crate::replica::recover(config, disk, &mut restoring)?;
         if let Some(what) = restoring.damage {
             return Err(RecoverError::Contents { group: config.group, what: what.to_owned() });
         }
-        let Recovered { replica, applied, checkpoint, .. } = recovered;
+        let Recovered { replica, applied, checkpoint, warnings: found } = recovered;
+        warnings.extend(found);
         Ok(Control {
             me,
             replica,

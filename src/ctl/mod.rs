@@ -1,1 +1,89 @@
-//! See the crate's map.
+//! `braidctl`: etcdctl's commands, arguments, output and exit codes, for Braid and for etcd.
+//!
+//! ```text
+//!  arguments ─▶ arguments (clap, cobra's habits) ─▶ one command ─▶ client ─▶ cluster
+//!  environment ─▶ globals ─────────────────────────▶    │
+//!                                                       ▼
+//!                                        output: simple, fields, json, protobuf, table
+//! ```
+//!
+//! One file per command: its flags, the request they make, and the call. What a command prints is
+//! an [`output::Answer`]; the files of `output` each know one format and nothing of commands, so
+//! every byte of them is tested without a server. `go` has the text forms of Go's standard
+//! library, which are part of etcdctl's output.
+//!
+//! Flags and arguments follow etcdctl 3.7. What differs on purpose: unknown subcommands of a group
+//! are an error, a bad value in the environment is an error, and everything about TLS and DNS
+//! discovery is refused by name instead of being ignored.
+
+mod alarm;
+mod arguments;
+mod compaction;
+mod completion;
+mod defrag;
+mod del;
+mod endpoint;
+mod exit;
+mod get;
+mod globals;
+mod go;
+mod member;
+mod output;
+mod put;
+mod session;
+mod txn;
+mod version;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+pub use exit::Failure;
+
+use arguments::{Command, Parsed};
+use session::Session;
+
+/// Runs one command line (the program's name first) and returns the exit code.
+pub fn main(arguments: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> u8 {
+    match run(arguments, environment) {
+        Ok(()) => 0,
+        Err(failure) => {
+            if let Some(message) = &failure.message {
+                eprintln!("Error: {message}");
+            }
+            failure.code
+        }
+    }
+}
+
+fn run(arguments: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> Result<(), Failure> {
+    let (globals, command) = match arguments::parse(arguments, environment)? {
+        Parsed::Run(globals, command) => (globals, command),
+        Parsed::Print(text) => return print(text.as_bytes()),
+    };
+    let session = || Session::new(&globals);
+    match command {
+        Command::Get(get) => get.run(&session()?),
+        Command::Put(put) => put.run(&session()?),
+        Command::Del(del) => del.run(&session()?),
+        Command::Txn(txn) => txn.run(&session()?),
+        Command::Compaction(compaction) => compaction.run(&session()?),
+        Command::Alarm(alarm) => alarm.run(&session()?),
+        Command::Defrag(defrag) => defrag.run(&session()?),
+        Command::Endpoint(endpoint) => endpoint.run(&session()?),
+        Command::Member(member) => member.run(&session()?),
+        Command::Completion(completion) => completion.run(),
+        Command::Options => print(globals::listing().as_bytes()),
+        Command::Version => print(version::text().as_bytes()),
+    }
+}
+
+/// Writes to standard output. A reader that has closed it is not our failure.
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(exit::IO, format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

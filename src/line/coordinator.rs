@@ -18,12 +18,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::footprint::Footprint;
+use super::footprint::{Footprint, put_bytes};
 use super::message::{
     CaseCompares, CaseExecute, CaseShare, CompareShare, Executed, Finished, Order, Report, RoundId,
     Share, ShareReply, Verdict,
 };
-use crate::limits::{ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX};
+use crate::limits::{ROUND_BYTES_MAX, ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX};
 use crate::types::placement::shard_of;
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
@@ -200,6 +200,7 @@ impl Coordinator {
         let mut cases = Vec::new();
         let mut footprint = Footprint::default();
         let mut left = VecDeque::new();
+        let mut bytes = 0;
         while let Some(case) = self.queue.pop_front() {
             if case.deadline.is_some_and(|deadline| deadline <= now) {
                 let outcome = Err(Refusal::DeadlineExceeded);
@@ -209,9 +210,11 @@ impl Coordinator {
                 left.push_back(case);
             } else {
                 footprint.add(&case.txn);
+                bytes += put_bytes(&case.txn);
                 cases.push(Entrant::new(case, self.shards));
             }
-            if cases.len() == ROUND_REQUESTS_MAX || left.len() == ROUND_REQUESTS_MAX {
+            let full = cases.len() == ROUND_REQUESTS_MAX || bytes >= ROUND_BYTES_MAX;
+            if full || left.len() == ROUND_REQUESTS_MAX {
                 break;
             }
         }

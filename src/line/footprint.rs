@@ -51,6 +51,17 @@ impl Footprint {
     }
 }
 
+/// Bytes that a txn's puts may add to a log.
+pub fn put_bytes(txn: &TxnRequest) -> usize {
+    let ops = txn.success.iter().chain(&txn.failure);
+    ops.map(|op| match op {
+        Op::Put(put) => put.key.len() + put.value.len(),
+        Op::Txn(nested) => put_bytes(nested),
+        Op::Range(_) | Op::DeleteRange(_) => 0,
+    })
+    .sum()
+}
+
 /// Calls `each` with every range of the txn, nested ones included, and whether it may change it.
 fn visit(txn: &TxnRequest, each: &mut dyn FnMut(&KeyRange, bool)) {
     for compare in &txn.compare {

@@ -67,7 +67,8 @@ impl Sequencer {
     }
 
     /// Begins an epoch at its cut. The lanes of an earlier epoch must have been dropped: a lane
-    /// that still acted could raise a floor of this one.
+    /// that still acted could raise a floor of this one. Stable is at the cut then: whoever waits
+    /// for that must be woken.
     pub fn open(&self, cut: Revision) {
         let cut = line_number(cut);
         assert!(!self.is_open(), "an epoch is opened while another one is open");

@@ -33,6 +33,8 @@ pub struct MemberConfig {
     pub request_timeout: u64,
     /// Bytes at which writes are refused; 0 is no quota.
     pub quota: u64,
+    /// What Status says of it.
+    pub quota_shown: i64,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
     /// Bytes of records after which a batch of a log takes no more.
@@ -83,6 +85,7 @@ pub struct Core {
     to_shard: ShardEffects,
     to_lead: LeadEffects,
     ticks: u64,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -114,6 +117,7 @@ impl Core {
             segment_bytes: config.segment_bytes,
             batch_bytes_max: config.batch_bytes_max,
         };
+        let mut warnings = Vec::new();
         let mut shards = Vec::new();
         for shard in (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id) {
             let recovery = Recovery {
@@ -121,11 +125,12 @@ impl Core {
                 replica: replica(GroupId::of(shard)),
                 checkpoint_log_bytes: config.checkpoint_log_bytes,
             };
-            shards.push(Shard::recover(&recovery, &shared.sequencer, disk)?);
+            let sequencer = &shared.sequencer;
+            shards.push(Shard::recover(&recovery, sequencer, disk, &mut warnings)?);
         }
         let lead = if shared.lead_core() == id {
             let me = config.identity.member;
-            let control = Control::recover(&replica(GroupId::CONTROL), me, disk)?;
+            let control = Control::recover(&replica(GroupId::CONTROL), me, disk, &mut warnings)?;
             Some(Lead::new(config.member.clone(), control, Arc::clone(shared)))
         } else {
             None
@@ -149,12 +154,18 @@ impl Core {
             to_shard: ShardEffects::default(),
             to_lead: LeadEffects::default(),
             ticks: 0,
+            warnings,
         })
     }
 
     /// Its number.
     pub fn id(&self) -> CoreId {
         self.id
+    }
+
+    /// What recovery passed over: worth a line each in the log.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The shards it has.
@@ -502,7 +513,7 @@ impl Core {
             revision: self.shared.sequencer.stable(),
             db_size: sizes.held as i64,
             db_size_in_use: sizes.in_use as i64,
-            db_size_quota: self.config.quota as i64,
+            db_size_quota: self.config.quota_shown,
             leader,
             raft_term: self.shared.term(),
             raft_index,

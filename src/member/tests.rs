@@ -90,6 +90,7 @@ impl Host {
             election_ticks: 10,
             request_timeout: 7_000_000_000,
             quota: 0,
+            quota_shown: 0,
             segment_bytes: 1 << 20,
             batch_bytes_max: 64 << 10,
             checkpoint_log_bytes: 256 << 10,

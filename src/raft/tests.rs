@@ -233,17 +233,42 @@ fn a_proposal_beyond_the_bound_is_dropped_before_anything_happens() {
     assert!(replica.group.propose(bytes("x")).is_ok());
 }
 
+/// raft-rs makes a single voter leader on the spot and panics if its log is not durable then.
 #[test]
-fn a_single_voter_with_a_write_under_way_campaigns_when_it_is_durable() {
-    // Two voters of which the other's answers are not needed to see the point: this replica
-    // follows, takes entries, and is the only voter after its next start.
-    let mut replica = leading_alone();
-    replica.group.propose(bytes("a")).expect("it leads");
-    replica.turn();
-    assert_eq!(replica.unsynced.len(), 1);
+fn a_single_voter_with_a_write_under_way_leads_when_it_is_durable() {
+    let mut replica = Replica::new(config(7, &[7]));
     replica.group.campaign();
+    replica.turn();
+    // A member that was removed speaks up with a higher term.
+    let mut stray = ::raft::eraftpb::Message { to: 7, from: 9, term: 4, ..Default::default() };
+    stray.msg_type = ::raft::eraftpb::MessageType::MsgHeartbeat;
+    replica.group.step(Message(stray)).expect("it makes sense");
+    replica.turn();
+    assert!(!replica.group.is_leader());
+    replica.group.campaign();
+    assert!(!replica.group.is_leader(), "entry 1 is not durable");
     replica.sync(1);
-    assert_eq!((replica.group.term(), replica.data()), (Term(1), vec!["a".into()]));
+    assert!(!replica.group.is_leader(), "the term of the stray message is not durable");
+    replica.settle();
+    assert!(replica.group.has_committed_in_term());
+    assert_eq!(replica.group.last(), (LogIndex(2), Term(5)));
+}
+
+#[test]
+fn a_control_group_of_one_leads_when_it_is_told_to_or_in_time() {
+    let elects = || Replica::new(GroupConfig { elects: true, ..config(7, &[7]) });
+    let mut told = elects();
+    told.group.campaign();
+    told.settle();
+    assert!(told.group.has_committed_in_term());
+    assert_eq!(told.roles, [Role::Leader]);
+    let mut waits = elects();
+    for tick in 1..=20 {
+        waits.group.tick(tick * 7);
+        waits.settle();
+    }
+    assert!(waits.group.has_committed_in_term());
+    assert_eq!(waits.group.term(), Term(1), "a quorum of one stays one");
 }
 
 #[test]

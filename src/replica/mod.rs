@@ -87,10 +87,9 @@ impl Replica {
         self.group.tick(entropy);
     }
 
-    /// Whether an entry of the largest size would be taken now.
+    /// Whether an ordinary entry would be taken now.
     pub fn can_propose(&self) -> bool {
-        self.group.can_propose(4 * ENTRY_BYTES_MAX)
-            && self.log.queued_bytes() < crate::limits::UNCOMMITTED_BYTES_MAX
+        self.group.can_propose(ENTRY_BYTES_MAX)
     }
 
     /// Appends to the log as its leader.

@@ -257,7 +257,7 @@ pub(super) struct Gather {
 #[derive(Clone, Copy, Debug)]
 enum Whole {
     Hash { at: Revision },
-    HashKv { at: Revision },
+    HashKv { at: Revision, latest: bool },
     Defragment,
 }
 
@@ -266,8 +266,9 @@ impl Gather {
         Gather::of(Whole::Hash { at }, shards)
     }
 
-    pub fn hash_kv(at: Revision, shards: u16) -> Gather {
-        Gather::of(Whole::HashKv { at }, shards)
+    /// `latest`: the caller asked for the newest revision, whichever that is.
+    pub fn hash_kv(at: Revision, latest: bool, shards: u16) -> Gather {
+        Gather::of(Whole::HashKv { at, latest }, shards)
     }
 
     pub fn defragment(shards: u16) -> Gather {
@@ -281,7 +282,7 @@ impl Gather {
 
     pub fn ask(&self) -> Ask {
         match self.what {
-            Whole::Hash { at } | Whole::HashKv { at } => Ask::Hash { at },
+            Whole::Hash { at } | Whole::HashKv { at, .. } => Ask::Hash { at },
             Whole::Defragment => Ask::Defragment,
         }
     }
@@ -301,9 +302,18 @@ impl Gather {
         if !self.missing.is_empty() {
             return Step::Wait;
         }
-        if self.disagreed && self.refused.is_none() {
+        let overtaken = self.refused == Some(Refusal::Compacted);
+        let again = match self.what {
             // A compaction is on its way through the shards: ask again, it will be everywhere.
-            *self = Gather::of(self.what, shards);
+            what if self.disagreed && self.refused.is_none() => Some(what),
+            Whole::Hash { .. } if overtaken => Some(Whole::Hash { at: stable }),
+            Whole::HashKv { latest: true, .. } if overtaken => {
+                Some(Whole::HashKv { at: stable, latest: true })
+            }
+            _ => None,
+        };
+        if let Some(what) = again {
+            *self = Gather::of(what, shards);
             let ask = self.ask();
             return Step::Ask(ShardSet::all(shards).iter().map(|s| (s, ask.clone())).collect());
         }
@@ -317,7 +327,7 @@ impl Gather {
         let (revision, hash) = (stable, self.hash);
         match self.what {
             Whole::Hash { .. } => Reply::Hash(HashReply { revision, hash }),
-            Whole::HashKv { at } => Reply::HashKv(HashKvReply {
+            Whole::HashKv { at, .. } => Reply::HashKv(HashKvReply {
                 revision,
                 hash,
                 compact_revision: self.compacted.unwrap_or(-1),

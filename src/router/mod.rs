@@ -27,6 +27,7 @@ use std::sync::Arc;
 use calls::Calls;
 use gather::{Gather, GatherRead};
 use plan::{Plan, RoundKind};
+use rustc_hash::FxHashMap;
 
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::line::Sequencer;
@@ -70,6 +71,8 @@ pub struct Router {
     request_timeout: u64,
     sequencer: Arc<Sequencer>,
     calls: Calls<Waits>,
+    /// For cancelling; never iterated.
+    by_ticket: FxHashMap<Ticket, u64>,
     /// Answers of rounds, until stable reaches them.
     held: BTreeMap<(Revision, u64), Answer>,
 }
@@ -100,6 +103,7 @@ impl Router {
             request_timeout,
             sequencer,
             calls: Calls::new(),
+            by_ticket: FxHashMap::default(),
             held: BTreeMap::new(),
         }
     }
@@ -181,8 +185,9 @@ impl Router {
                 return Some(Err(Refusal::FutureRevision));
             }
             Request::HashKv(request) => {
-                let at = if request.revision <= 0 { stable } else { Revision(request.revision) };
-                Gather::hash_kv(at, self.shards)
+                let latest = request.revision <= 0;
+                let at = if latest { stable } else { Revision(request.revision) };
+                Gather::hash_kv(at, latest, self.shards)
             }
             Request::Defragment => Gather::defragment(self.shards),
             Request::Compact(request) => {
@@ -220,6 +225,7 @@ impl Router {
         waits: Waits,
     ) -> Origin {
         let call = self.calls.open(ticket, deadline, now, waits);
+        self.by_ticket.insert(ticket, call);
         Origin { core: self.core, call, part: 0 }
     }
 
@@ -297,7 +303,7 @@ impl Router {
             }
             (waits, told) => unreachable!("{told:?} for a call that waits for {waits:?}"),
         };
-        let call = self.calls.close(origin.call).expect("it was there");
+        let call = self.close(origin.call).expect("it was there");
         effects.answers.push((call.ticket, answer));
     }
 
@@ -314,7 +320,7 @@ impl Router {
 
     /// The control group has decided.
     pub fn decided(&mut self, origin: Origin, answer: Answer, effects: &mut RouterEffects) {
-        if let Some(call) = self.calls.close(origin.call) {
+        if let Some(call) = self.close(origin.call) {
             effects.answers.push((call.ticket, answer));
         }
     }
@@ -327,7 +333,7 @@ impl Router {
                 break;
             }
             let ((_, call), answer) = entry.remove_entry();
-            if let Some(call) = self.calls.close(call) {
+            if let Some(call) = self.close(call) {
                 effects.answers.push((call.ticket, answer));
             }
         }
@@ -336,7 +342,7 @@ impl Router {
     /// The epoch is over and the next inherits up to `cut`: what is held above it is unknown.
     pub fn fail_above(&mut self, cut: Revision, effects: &mut RouterEffects) {
         for ((_, call), _) in self.held.split_off(&(cut.next(), 0)) {
-            if let Some(call) = self.calls.close(call) {
+            if let Some(call) = self.close(call) {
                 effects.answers.push((call.ticket, Err(Refusal::LeaderChanged)));
             }
         }
@@ -344,7 +350,7 @@ impl Router {
 
     /// The client left: what is not yet evaluated is dropped.
     pub fn cancel(&mut self, ticket: Ticket, effects: &mut RouterEffects) {
-        for number in self.calls.find(|call| call.ticket == ticket) {
+        if let Some(&number) = self.by_ticket.get(&ticket) {
             self.drop_call(number, effects);
         }
     }
@@ -364,8 +370,14 @@ impl Router {
         }
     }
 
-    fn drop_call(&mut self, number: u64, effects: &mut RouterEffects) -> Option<Ticket> {
+    fn close(&mut self, number: u64) -> Option<calls::Call<Waits>> {
         let call = self.calls.close(number)?;
+        self.by_ticket.remove(&call.ticket);
+        Some(call)
+    }
+
+    fn drop_call(&mut self, number: u64, effects: &mut RouterEffects) -> Option<Ticket> {
+        let call = self.close(number)?;
         let origin = Origin { core: self.core, call: number, part: 0 };
         match call.state {
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),

@@ -19,6 +19,8 @@
 //! | `doorbell` | wake-up from any thread, or from any eventfd |
 //! | `inbox` | a bounded queue into an executor |
 //! | `tcp` | a stream that reads without owning a buffer while it is idle |
+//! | `disk`, `disk_thread`, `disk_buffers`, `disk_probe` | log batches on an io_uring, longer work on threads |
+//! | `disk_read` | files read for recovery |
 //! | `accept` | listeners, the thread that accepts, and the limit on open files |
 //! | `probe` | can this process run here at all, and if not, what has to change |
 //!
@@ -32,6 +34,11 @@
 //!   start few.
 
 mod accept;
+mod disk;
+mod disk_buffers;
+mod disk_probe;
+mod disk_read;
+mod disk_thread;
 mod doorbell;
 mod executor;
 mod inbox;
@@ -45,6 +52,8 @@ mod tests;
 pub use accept::{
     AcceptSettings, Accepted, Acceptor, ListenError, Listener, ListenerOptions, OpenConnection,
 };
+pub use disk::{DiskCounters, DiskRing, DiskSettings, DiskTag};
+pub use disk_read::DiskReader;
 pub use doorbell::{Doorbell, Ringer};
 pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};

@@ -25,7 +25,12 @@ pub(super) fn spawn(front: &Rc<Front>, delivery: Delivery) {
     rt::spawn(async move {
         let _open = front.connection_opened();
         // An error of the socket: the peer is gone, there is nobody to tell.
-        if let Err(error) = serve(&front, delivery).await {
+        let serving = serve(&front, delivery);
+        let dropped = async {
+            front.dropping().wait().await;
+            Ok(())
+        };
+        if let Err(error) = futures_lite::future::or(serving, dropped).await {
             tracing::debug!(%error, "connection lost");
         }
     })

@@ -6,10 +6,12 @@
 //!
 //! - The first frame must be a hello. If it asks for another core, nothing is answered here: the
 //!   socket and every byte read so far go to that core, which answers the hello itself.
+//! - Answers are encoded only while the output is below its bound; further ones wait as they are.
 //! - A frame that breaks the protocol is answered with CLOSE, what was asked before it is
 //!   cancelled, and the connection ends.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -36,11 +38,13 @@ use crate::protocol::pb::braidpb;
 use crate::protocol::status::Status;
 use crate::protocol::{convert, status};
 use crate::rt::{self, Notify, Task, TcpStream, WaitList};
-use crate::types::{CoreId, Nanos, Refusal, Request};
+use crate::types::{CoreId, Nanos, Refusal, Reply, Request};
 
 /// How long a client may take for its hello, and for what it is told before a close.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client that was refused may take to close.
+pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Payload bytes of a hello at most.
 const HELLO_BYTES_MAX: usize = 16 << 10;
@@ -67,6 +71,7 @@ pub(super) async fn serve(
         decoder: Decoder::new(payload_bytes_max(front)),
         output: RefCell::default(),
         under_way: RefCell::default(),
+        owed: RefCell::default(),
         written: Notify::new(),
         room: Notify::new(),
         drained: WaitList::new(),
@@ -87,15 +92,19 @@ pub(super) async fn serve(
             tracing::debug!(peer = %stream.peer(), %fault, "a connection broke the frame protocol");
             encode_close(&mut session.output.borrow_mut(), &fault);
             session.written.notify();
-            End::Closed
+            End::Refused
         }
         Err(Broken::Io(error)) => {
             session.broken.set(true);
             return Err(error);
         }
     };
-    if matches!(end, End::Closed) {
-        rt::within(CLOSE_TIMEOUT, session.part(&stream)).await;
+    if !matches!(end, End::Left) {
+        rt::within(CLOSE_TIMEOUT, session.flush()).await;
+        stream.shut_down(Shutdown::Write);
+    }
+    if matches!(end, End::Refused) {
+        rt::within(LINGER_TIMEOUT, linger(&stream)).await;
     }
     Ok(None)
 }
@@ -110,6 +119,8 @@ enum End {
     Left,
     /// Nothing more is read; what is in the output is still to be sent.
     Closed,
+    /// The same, because of what the client sent.
+    Refused,
     HandOver(CoreId),
 }
 
@@ -137,6 +148,9 @@ pub(super) struct Session {
     output: RefCell<BytesMut>,
     /// By stream.
     under_way: RefCell<FxHashMap<u32, UnderWay>>,
+    /// Answers for which there is no room in the output yet. They share keys and values with the
+    /// store, so they are small however much they will be as bytes.
+    owed: RefCell<VecDeque<(u32, Method, Reply)>>,
     /// There is output.
     written: Notify,
     /// There may be room for more requests or more output.
@@ -151,6 +165,8 @@ pub(super) struct Session {
 
 enum UnderWay {
     Ticket(Ticket),
+    /// Answered, but there is no room in the output yet.
+    Owed,
     /// A method that answers with more than one frame.
     Stream(Task<()>),
 }
@@ -177,6 +193,9 @@ impl Session {
             }
             if input.is_empty() && input.capacity() > rt::READ_BYTES_MAX {
                 *input = BytesMut::new();
+            }
+            if self.broken.get() {
+                return Ok(End::Left);
             }
             if closing.is_raised() {
                 return self.finish().await;
@@ -340,18 +359,37 @@ impl Session {
 
     /// The answer to a request; called once for each ticket that was not cancelled.
     pub(super) fn answer(&self, stream: u32, method: Method, answer: Answer) {
-        self.under_way.borrow_mut().remove(&stream);
         match answer {
-            Ok(reply) => {
-                let header = self.front.header();
-                self.send(stream, method, Flags::END, |out| {
-                    convert::encode(&header, &reply, out);
-                });
-                self.front.meters().handled(method, status::code::OK);
+            Ok(reply) if self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX => {
+                self.send_reply(stream, method, &reply);
             }
-            Err(refusal) => self.refuse(stream, method, &refusal),
+            Ok(reply) => {
+                self.under_way.borrow_mut().insert(stream, UnderWay::Owed);
+                self.owed.borrow_mut().push_back((stream, method, reply));
+            }
+            Err(refusal) => {
+                self.under_way.borrow_mut().remove(&stream);
+                self.refuse(stream, method, &refusal);
+            }
         }
         self.room.notify();
+    }
+
+    fn send_reply(&self, stream: u32, method: Method, reply: &Reply) {
+        self.under_way.borrow_mut().remove(&stream);
+        let header = self.front.header();
+        self.send(stream, method, Flags::END, |out| convert::encode(&header, reply, out));
+        self.front.meters().handled(method, status::code::OK);
+    }
+
+    /// Encodes what is owed while there is room for it.
+    fn send_owed(&self) {
+        while self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX {
+            let Some((stream, method, reply)) = self.owed.borrow_mut().pop_front() else {
+                return;
+            };
+            self.send_reply(stream, method, &reply);
+        }
     }
 
     fn send(&self, stream: u32, method: Method, flags: Flags, payload: impl FnOnce(&mut BytesMut)) {
@@ -441,6 +479,9 @@ impl Session {
         match under_way {
             Some(UnderWay::Ticket(ticket)) => self.front.cancel(ticket),
             Some(UnderWay::Stream(task)) => drop(task),
+            Some(UnderWay::Owed) => {
+                self.owed.borrow_mut().retain(|(owed, _, _)| *owed != stream);
+            }
             // Its answer and the cancellation crossed.
             None => return,
         }
@@ -459,21 +500,24 @@ impl Session {
 
     /// At shutdown: what is under way is answered, nothing more is read.
     async fn finish(&self) -> Result<End, Broken> {
-        while !self.under_way.borrow().is_empty() {
+        while !self.under_way.borrow().is_empty() && !self.broken.get() {
             self.room.wait().await;
         }
         Ok(End::Closed)
     }
 
-    /// Sends what is left, then the end; and waits for the client's, because closing a socket that
-    /// has unread bytes would destroy what is still on its way to the client.
-    async fn part(&self, stream: &TcpStream) {
+    /// Until everything has been sent.
+    async fn flush(&self) {
         self.drained.until(|| !self.sending.get() && self.output.borrow().is_empty()).await;
-        stream.shut_down(Shutdown::Write);
-        let mut ignored = BytesMut::new();
-        while matches!(stream.read(&mut ignored).await, Ok(1..)) {
-            ignored.clear();
-        }
+    }
+}
+
+/// Reads until the client's end: closing a socket with unread bytes would destroy what is still on
+/// its way to the client.
+pub(super) async fn linger(stream: &TcpStream) {
+    let mut ignored = BytesMut::new();
+    while matches!(stream.read(&mut ignored).await, Ok(1..)) {
+        ignored.clear();
     }
 }
 
@@ -484,15 +528,18 @@ async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
         session.written.wait().await;
         while !session.output.borrow().is_empty() {
             std::mem::swap(&mut sending, &mut *session.output.borrow_mut());
+            session.send_owed();
             session.sending.set(true);
             let sent = stream.write_all(&sending).await;
             session.sending.set(false);
             if sent.is_err() {
                 session.broken.set(true);
                 session.output.borrow_mut().clear();
+                session.owed.borrow_mut().clear();
                 // Wakes the reader, which then sees the end.
                 stream.shut_down(Shutdown::Both);
                 session.drained.wake_all();
+                session.room.notify();
                 return;
             }
             sending.clear();

@@ -17,7 +17,7 @@ use crate::limits::CORE_REQUESTS_MAX;
 use crate::member::{Answer, Service, Ticket};
 use crate::protocol::convert::HeaderFields;
 use crate::rt::{self, InboxSender, Notify, OpenInbox};
-use crate::types::{CoreId, Nanos, Refusal, Request};
+use crate::types::{CoreId, Nanos, Refusal, Request, Term};
 
 /// The connections of one core.
 ///
@@ -33,6 +33,8 @@ pub struct Front {
     header: Cell<HeaderFields>,
     meters: Meters,
     closing: Signal,
+    /// Raised when the time for `closing` is over.
+    dropping: Signal,
     connections: Cell<usize>,
     /// Rung when the last connection closes.
     empty: Notify,
@@ -62,6 +64,7 @@ impl Front {
             header,
             meters: Meters::default(),
             closing: Signal::default(),
+            dropping: Signal::default(),
             connections: Cell::new(0),
             empty: Notify::new(),
             cores,
@@ -92,9 +95,9 @@ impl Front {
         }
     }
 
-    /// What answers say about the member from now on.
-    pub fn set_header(&self, header: HeaderFields) {
-        self.header.set(header);
+    /// The control group's term, as answers show it from now on.
+    pub fn set_term(&self, raft_term: Term) {
+        self.header.set(HeaderFields { raft_term, ..self.header.get() });
     }
 
     pub(super) fn header(&self) -> HeaderFields {
@@ -121,14 +124,21 @@ impl Front {
     /// meanwhile. New connections are closed at once from now on.
     pub async fn shut_down(&self, limit: Duration) {
         self.closing.raise();
-        let gone = async {
-            while self.connections.get() > 0 {
-                self.empty.wait().await;
-            }
-        };
-        if rt::within(limit, gone).await.is_none() {
+        if rt::within(limit, self.gone()).await.is_none() {
             tracing::warn!(open = self.connections.get(), "connections dropped at shutdown");
+            self.dropping.raise();
+            self.gone().await;
         }
+    }
+
+    async fn gone(&self) {
+        while self.connections.get() > 0 {
+            self.empty.wait().await;
+        }
+    }
+
+    pub(super) fn dropping(&self) -> &Signal {
+        &self.dropping
     }
 
     pub(super) fn closing(&self) -> &Signal {

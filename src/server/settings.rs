@@ -23,7 +23,7 @@ pub enum ListenerKind {
 #[derive(Clone)]
 pub struct Settings {
     pub listeners: Vec<ListenerKind>,
-    /// Cluster, member and term as answers show them; [`super::Front::set_header`] changes them.
+    /// Cluster, member and term as answers show them; [`super::Front::set_term`] changes that.
     pub header: HeaderFields,
     pub limits: RequestLimits,
     /// `--max-request-bytes`.

@@ -84,6 +84,8 @@ pub struct Shard {
     /// Held while the epoch is open and led from here.
     lane: Option<Lane>,
     frozen: Option<RoundId>,
+    /// A freeze that waits until the log has room for what the round will log.
+    stalled: Option<Order>,
     /// Asked to lead and report it.
     gathering: bool,
     leading: bool,
@@ -222,10 +224,17 @@ impl Shard {
             Order::Halt => {
                 self.lane = None;
                 self.frozen = None;
+                self.stalled = None;
             }
             Order::Freeze { epoch, round, compares, check, current } => {
-                if self.serves(epoch) {
+                if !self.serves(epoch) {
+                    return;
+                }
+                if self.room_to_propose() {
                     self.freeze(epoch, round, compares, check, current, effects);
+                } else {
+                    let order = Order::Freeze { epoch, round, compares, check, current };
+                    self.stalled = Some(order);
                 }
             }
             Order::Check { epoch, round, shares, current } => {
@@ -258,6 +267,9 @@ impl Shard {
     /// what is stable. Returns whether there is background work left that wants another turn.
     pub fn turn(&mut self, now: Nanos, effects: &mut ShardEffects) -> bool {
         self.pump(effects);
+        if let Some(stalled) = self.stalled.take() {
+            self.order(stalled, effects);
+        }
         self.evaluate_waiting(now, effects);
         self.pump(effects);
         let more = self.work(effects);
@@ -312,8 +324,10 @@ impl Shard {
         if self.lane.is_some() { self.sequencer.stable() } else { self.held.known }
     }
 
+    /// Half of what Raft would take: the other half is for the shares of a round, which nothing
+    /// may refuse once the shard is frozen.
     fn room_to_propose(&self) -> bool {
-        self.proposed_bytes < UNCOMMITTED_BYTES_MAX && self.replica.can_propose()
+        self.proposed_bytes < UNCOMMITTED_BYTES_MAX / 2 && self.replica.can_propose()
     }
 
     /// Forgets what is stable: it is whole everywhere.
@@ -337,6 +351,7 @@ impl Shard {
     fn lose(&mut self, effects: &mut ShardEffects) {
         self.lane = None;
         self.frozen = None;
+        self.stalled = None;
         self.leading = false;
         if let Some(first) = self.proposals.front().map(|proposal| proposal.index) {
             // Entries that others commit after all come back through the log.

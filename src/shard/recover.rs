@@ -30,9 +30,11 @@ impl Shard {
         config: &Recovery,
         sequencer: &Arc<Sequencer>,
         disk: &dyn ReadDisk,
+        warnings: &mut Vec<String>,
     ) -> Result<Shard, RecoverError> {
         let mut held = Held::new(config.shard);
         let recovered = recover(&config.replica, disk, &mut held)?;
+        warnings.extend(recovered.warnings);
         let jobs = Jobs::of(&held.store);
         let checkpointed = recovered.checkpoint.map_or(LogIndex(0), |header| header.index);
         Ok(Shard {
@@ -43,6 +45,7 @@ impl Shard {
             switches: Switches::default(),
             lane: None,
             frozen: None,
+            stalled: None,
             gathering: false,
             leading: false,
             inbox: VecDeque::new(),

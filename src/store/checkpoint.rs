@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  chunk   = group*
-//!  group   = key length u32 · versions u32 · key · version*          (at least one version)
+//!  group   = key length u32 · versions u31, forget u1 · key · version*   (one or more, or forget)
 //!  version = modified i64 · create i64 · version i64 · lease i64 · sub u32 · value length u32 · value
 //! ```
 //!
@@ -16,6 +16,9 @@
 //! an earlier one may have kept what has been dropped since. So a checkpoint holds at least what
 //! the *last* compact revision keeps, and it is that one that must be recorded with it and given
 //! to [`Store::finish_load`]; what is there beyond, the first compaction after the load removes.
+//! One case needs care: a key is cut between two chunks, and a tombstone behind the cut is dropped
+//! before it is written; what was written before it would come to life. So if a later compaction
+//! has dropped the last version before the cut, the next group says to forget those.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -30,6 +33,8 @@ const GROUP_HEAD: usize = 8;
 const VERSION_HEAD: usize = 40;
 /// What looking at a version costs a slice, in bytes, even when it is left out.
 const VISIT_BYTES: usize = 16;
+/// In a group's count: what earlier chunks hold of the key has been compacted since.
+const FORGET: u32 = 1 << 31;
 
 /// A checkpoint under way: behind which key and version it goes on.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct CheckpointCursor {
     key: Blob,
     modified: i64,
     sub: u32,
+    /// Whether something of that key is in the chunks.
+    wrote: bool,
     compacted: i64,
 }
 
@@ -48,7 +55,8 @@ impl Default for CheckpointCursor {
 
 impl CheckpointCursor {
     pub fn new() -> CheckpointCursor {
-        CheckpointCursor { key: Blob::empty(), modified: -1, sub: 0, compacted: -1 }
+        let key = Blob::empty();
+        CheckpointCursor { key, modified: -1, sub: 0, wrote: false, compacted: -1 }
     }
 
     /// What to give to [`Store::finish_load`] after a load of these chunks: the compact revision
@@ -101,12 +109,18 @@ impl Store {
             out,
         };
         let start = cursor.key.clone();
+        if cursor.wrote && !self.keeps(cursor, slice.compacted) {
+            slice.begin_group(&start, FORGET);
+            cursor.wrote = false;
+        }
         let mut is_done = true;
         self.tree.walk_from(&start, &mut |records, _| {
             for record in records {
                 let same = record.key == start;
                 let behind = if same { (cursor.modified, cursor.sub) } else { (-1, 0) };
-                if let Some((modified, sub)) = slice.put_group(record, behind) {
+                let (count, full) = slice.put_group(record, behind);
+                if let Some((modified, sub)) = full {
+                    cursor.wrote = count > 0 || same && cursor.wrote;
                     (cursor.key, cursor.modified, cursor.sub) = (record.key.clone(), modified, sub);
                     is_done = false;
                     return ControlFlow::Break(());
@@ -115,6 +129,20 @@ impl Store {
             ControlFlow::Continue(())
         });
         is_done
+    }
+
+    /// Whether compaction at `compacted` keeps the version that the cursor is at.
+    fn keeps(&self, cursor: &CheckpointCursor, compacted: i64) -> bool {
+        let Some(record) = self.tree.get(&cursor.key) else { return false };
+        let mut versions = record.versions_above(cursor.modified - 1, u32::MAX);
+        versions
+            .find(|(version, _)| {
+                let stamp = version.stamp();
+                (stamp.modified, stamp.sub) == (cursor.modified, cursor.sub)
+            })
+            .is_some_and(|(version, next)| {
+                is_kept(version.stamp(), next.map(Version::modified), compacted)
+            })
     }
 
     /// Takes in one chunk; they must come in order, into a new store. After an error the store is
@@ -137,7 +165,8 @@ impl Store {
         let begin = input.offset;
         let bad = |what| Err(BadChunk { offset: begin, what });
         let key_length = input.u32()? as usize;
-        let count = input.u32()? as usize;
+        let count = input.u32()?;
+        let (forget, count) = (count & FORGET != 0, (count & !FORGET) as usize);
         let key = input.take(key_length)?;
         let loading = self.loading.as_mut().expect("begun with the first chunk");
         if key.is_empty() {
@@ -146,8 +175,16 @@ impl Store {
         if key < loading.key.as_slice() {
             return bad("a key out of order");
         }
-        if count == 0 {
+        if forget != (count == 0) {
             return bad("a key without versions");
+        }
+        if forget {
+            if key != loading.key.as_slice() || loading.modified == 0 {
+                return bad("nothing to forget");
+            }
+            loading.modified = 0;
+            self.forget(key);
+            return Ok(());
         }
         if key > loading.key.as_slice() {
             *loading = Loading { key: Blob::from(key), modified: 0, sub: 0 };
@@ -178,6 +215,19 @@ impl Store {
             leases.move_key(&record.key, old_lease, lease);
         });
         Ok(())
+    }
+
+    /// Takes out all versions of a key that were loaded.
+    fn forget(&mut self, key: &[u8]) {
+        let Store { tree, sizes, leases, .. } = self;
+        tree.modify(key, |record| {
+            let lease = record.live_top().map_or(LeaseId::NONE, Version::lease);
+            leases.move_key(&record.key, lease, LeaseId::NONE);
+            while !record.is_empty() {
+                sizes.remove_version(&record.pop());
+            }
+            sizes.remove_key_if_empty(record);
+        });
     }
 
     /// Ends a load: the store is as it was when the last slice was taken, up to its `upto`.
@@ -221,8 +271,9 @@ struct Slice<'a> {
 }
 
 impl Slice<'_> {
-    /// Writes the versions of a key behind the given one; `Some` says at which the slice was full.
-    fn put_group(&mut self, record: &Record, behind: (i64, u32)) -> Option<(i64, u32)> {
+    /// Writes the versions of a key behind the given one; says how many, and at which the slice
+    /// was full.
+    fn put_group(&mut self, record: &Record, behind: (i64, u32)) -> (u32, Option<(i64, u32)>) {
         let place = self.out.len();
         let mut count: u32 = 0;
         let mut full = None;
@@ -234,9 +285,7 @@ impl Slice<'_> {
             self.visits += 1;
             if is_kept(stamp, next.map(Version::modified), self.compacted) {
                 if count == 0 {
-                    self.put_u32(record.key.len());
-                    self.put_u32(0);
-                    self.out.extend_from_slice(&record.key);
+                    self.begin_group(&record.key, 0);
                 }
                 count += 1;
                 self.put_version(stamp, version.value());
@@ -249,7 +298,13 @@ impl Slice<'_> {
         if count > 0 {
             self.out[place + 4..place + GROUP_HEAD].copy_from_slice(&count.to_le_bytes());
         }
-        full
+        (count, full)
+    }
+
+    fn begin_group(&mut self, key: &[u8], count: u32) {
+        self.put_u32(key.len());
+        self.out.extend_from_slice(&count.to_le_bytes());
+        self.out.extend_from_slice(key);
     }
 
     fn put_version(&mut self, stamp: &Stamp, value: &[u8]) {

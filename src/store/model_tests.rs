@@ -667,15 +667,15 @@ fn live(seeds: std::ops::Range<u64>, keys: usize, steps: usize) {
 
 #[test]
 fn deep_histories_of_few_keys() {
-    live(100..200, 12, 4000);
+    live(100..250, 12, 4000);
 }
 
 #[test]
 fn some_keys() {
-    live(200..260, 120, 5000);
+    live(300..420, 120, 5000);
 }
 
 #[test]
 fn many_keys() {
-    live(300..304, 3000, 20_000);
+    live(500..510, 3000, 20_000);
 }

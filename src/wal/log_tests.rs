@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::types::EntryKind;
 use crate::wal::fake::{FakeDisk, OWNER};
-use crate::wal::{Damage, Item, OpenError, Recovered, Recovery, recover};
+use crate::wal::{Damage, Item, OpenError, Owner, Reader, Recovered, Recovery, recover};
 
 const SEGMENT: u64 = 64 << 10;
 const BATCH: usize = 8 << 10;
@@ -115,11 +115,11 @@ fn a_full_disk_shows_when_a_segment_is_prepared_and_goes_away_again() {
     let mut log = filled(&mut disk, 1, 100);
     disk.full = true;
     for index in 2..=20 {
-        log.append(index, &[entry(index, 1, 4000)], None);
+        log.append(index, &[entry(index, 1, 5000)], None);
         settle(&mut log, &mut disk);
     }
     assert!(log.is_full());
-    assert_eq!(log.persisted(), 14, "what was left of the segment is used");
+    assert_eq!(log.persisted(), 8, "what was left of the segment is used");
     log.retry();
     settle(&mut log, &mut disk);
     assert!(log.is_full());
@@ -139,7 +139,8 @@ fn a_large_append_is_split_with_the_vote_before_and_the_commit_after_its_entries
     log.append(2, &entries, Some(state(2, 6)));
     let mut batches = Vec::new();
     while let Some((id, op)) = log.poll() {
-        assert_eq!(log.persisted(), 1);
+        let writes = matches!(op, DiskOp::WriteBatch { .. });
+        assert!(log.persisted() == 1 || !writes);
         let outcome = disk.apply(op);
         log.done(id, outcome).unwrap();
         let (items, recovered) = open(&disk).unwrap();
@@ -167,31 +168,29 @@ fn an_entry_larger_than_a_batch_goes_alone() {
 #[test]
 fn truncated_segments_are_recycled_and_a_restart_reads_what_is_left() {
     let mut disk = FakeDisk::default();
-    let mut log = filled(&mut disk, 200, 4000);
-    let files = disk.files.len();
-    assert_eq!(files, 16, "{:?}", disk.files.keys());
+    let mut log = filled(&mut disk, 200, 5000);
+    let prepared = disk.files.len() as u64;
+    assert_eq!(log.counters().segments_prepared, prepared);
     for index in 201..=1000 {
-        log.append(index, &[entry(index, 1, 4000)], Some(state(1, index - 1)));
+        log.append(index, &[entry(index, 1, 5000)], Some(state(1, index - 1)));
         settle(&mut log, &mut disk);
         log.truncate(LogIndex(index - 20));
         settle(&mut log, &mut disk);
     }
-    assert!(disk.files.len() <= 5, "{:?}", disk.files.keys());
+    assert!(disk.files.len() <= 6, "{:?}", disk.files.keys());
     assert!(log.counters().segments_recycled > 50);
-    assert_eq!(log.counters().segments_prepared, 16 - 1, "the first was before this opening");
+    assert_eq!(log.counters().segments_prepared, prepared, "no new file is made any more");
     assert!(log.log_bytes() < 5 * SEGMENT);
     assert!(log.first_index() <= LogIndex(980));
     // There is no checkpoint: the log alone does not reach back far enough.
     let damage = damage(&disk);
     assert!(damage.what.starts_with("the log begins at index 9"), "{damage}");
-    let mut reader = Reader::open(&disk, config(), LogIndex(979)).unwrap();
+    let mut reader = Reader::open(&disk, config(), (LogIndex(979), Term(1))).unwrap();
     let mut items = Vec::new();
     while reader.next_batch(&mut items).unwrap() {}
     assert_eq!(items[0], Item::HardState(state(1, indexes(&items)[0] - 2)), "carried over");
     assert!(indexes(&items)[0] <= 980 && indexes(&items).last() == Some(&1000));
 }
-
-use crate::wal::Reader;
 
 #[test]
 fn a_restart_voids_what_was_there_and_needs_its_checkpoint() {
@@ -201,7 +200,7 @@ fn a_restart_voids_what_was_there_and_needs_its_checkpoint() {
     log.append(5, &[entry(51, 2, 100)], None);
     settle(&mut log, &mut disk);
     assert!(damage(&disk).what.contains("begins again after index 50"));
-    let mut reader = Reader::open(&disk, config(), LogIndex(50)).unwrap();
+    let mut reader = Reader::open(&disk, config(), (LogIndex(50), Term(2))).unwrap();
     let mut items = Vec::new();
     while reader.next_batch(&mut items).unwrap() {}
     assert!(items.contains(&Item::Restart { index: LogIndex(50), term: Term(2) }));
@@ -270,7 +269,7 @@ fn the_last_batch_is_cut_when_it_is_bad_but_not_once_it_is_sealed() {
         let (items, recovered) = open(&disk).unwrap();
         assert_eq!(indexes(&items), [1, 2, 3]);
         assert_eq!(recovered.tail.offset, 16384);
-        assert!(bit < 256 || recovered.tail.torn);
+        assert!(bit < 448 || recovered.tail.torn);
     }
     log.seal();
     settle(&mut log, &mut disk);
@@ -284,7 +283,7 @@ fn the_last_batch_is_cut_when_it_is_bad_but_not_once_it_is_sealed() {
 #[test]
 fn a_lost_write_that_a_later_one_follows_is_noticed() {
     let mut disk = FakeDisk::default();
-    filled(&mut disk, 30, 4000);
+    filled(&mut disk, 30, 5000);
     let zeros = vec![0; 8192];
     // In the middle, at a segment's end (batches 1 to 7 take two blocks each after the header),
     // and at a segment's beginning with its header.
@@ -305,7 +304,7 @@ fn a_lost_write_that_a_later_one_follows_is_noticed() {
 #[test]
 fn a_lost_first_write_of_the_last_segment_is_noticed() {
     let mut disk = FakeDisk::default();
-    filled(&mut disk, 9, 4000);
+    filled(&mut disk, 9, 5000);
     assert!(disk.files.contains_key(SECOND));
     let zeros = [0; 4096];
     for number in 0..3 {
@@ -348,8 +347,6 @@ fn a_batch_of_another_group_is_noticed() {
     assert_eq!(damage(&disk).what, "a batch of group 2 is here");
 }
 
-use crate::wal::Owner;
-
 #[test]
 fn a_chain_of_another_past_is_refused() {
     // The same places and numbers, but another history: as if a write of an earlier attempt were
@@ -391,7 +388,7 @@ fn a_torn_batch_that_was_cut_does_not_come_back() {
 #[test]
 fn header_and_first_batch_of_a_segment_stand_or_fall_together() {
     let mut disk = FakeDisk::default();
-    filled(&mut disk, 8, 4000);
+    filled(&mut disk, 8, 5000);
     let (before, after) = (1..=7u64, 1..=8u64);
     assert_eq!(indexes(&open(&disk).unwrap().0), after.collect::<Vec<_>>());
     for missing in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![0, 1, 2]] {
@@ -412,7 +409,7 @@ fn header_and_first_batch_of_a_segment_stand_or_fall_together() {
 #[test]
 fn files_that_are_missing_or_renamed_are_noticed() {
     let mut disk = FakeDisk::default();
-    filled(&mut disk, 30, 4000);
+    filled(&mut disk, 30, 5000);
     let third = "group-001/wal/00000003.seg";
     let mut hole = disk.clone();
     hole.files.remove(SECOND);
@@ -456,14 +453,14 @@ fn what_is_foreign_or_newer_is_refused_by_name() {
 #[test]
 fn what_a_crash_left_behind_is_cleared_away() {
     let mut disk = FakeDisk::default();
-    filled(&mut disk, 3, 100);
+    filled(&mut disk, 1, 100);
     disk.files.insert("group-001/wal/00000002.seg.tmp".into(), vec![0; 10]);
     disk.files.insert("group-001/wal/00000002.seg".into(), vec![0; 8192]);
     let mut log = open(&disk).unwrap().1.log;
     settle(&mut log, &mut disk);
     assert_eq!(disk.files.keys().collect::<Vec<_>>(), [FIRST]);
-    for index in 4..=30 {
-        log.append(index, &[entry(index, 1, 4000)], None);
+    for index in 2..=30 {
+        log.append(index, &[entry(index, 1, 5000)], None);
         settle(&mut log, &mut disk);
     }
     assert_eq!(indexes(&open(&disk).unwrap().0).len(), 30);

@@ -82,4 +82,6 @@ pub use reader::{Item, Reader, Tail};
 pub use recover::{Recovered, Recovery, recover};
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod fake;

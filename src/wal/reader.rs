@@ -75,8 +75,13 @@ pub struct Reader<'d> {
     pub(super) sealed: bool,
     pub(super) tail: Option<Tail>,
     pub(super) covered: LogIndex,
-    /// The term of `covered`.
+    /// The term of `covered` as the checkpoint has it, and as the log does.
     pub(super) covered_term: Term,
+    logged_term: Option<Term>,
+    /// The log is to begin again behind the checkpoint; what it says itself is in the two below.
+    pub(super) restarts: bool,
+    pub(super) logged_state: HardState,
+    pub(super) logged_last: LogIndex,
     window: Window,
     batches: u64,
 }
@@ -111,12 +116,12 @@ enum Place {
 }
 
 impl<'d> Reader<'d> {
-    /// Opens the log for reading from the segment on that holds the entry after `covered`, the
-    /// index of the checkpoint at hand.
+    /// Opens the log for reading from the segment on that holds the entry after `covered`: index
+    /// and term of the checkpoint at hand, 0 and 0 without one.
     pub fn open(
         disk: &'d dyn ReadDisk,
         config: Config,
-        covered: LogIndex,
+        (covered, covered_term): (LogIndex, Term),
     ) -> Result<Reader<'d>, OpenError> {
         let files = files(disk, &config)?;
         let mut reader = Reader {
@@ -131,7 +136,11 @@ impl<'d> Reader<'d> {
             sealed: true,
             tail: None,
             covered,
-            covered_term: Term(0),
+            covered_term,
+            logged_term: None,
+            restarts: false,
+            logged_state: HardState::default(),
+            logged_last: LogIndex(0),
             window: Window::default(),
             batches: 0,
         };
@@ -150,9 +159,13 @@ impl<'d> Reader<'d> {
             return Err(damage(hole, 0, "the segment's header is bad, and segments follow"));
         }
         let Some(newest) = newest else { return self.begin_empty() };
+        // Best with the entry at `covered` itself, to see whether it is the checkpoint's.
         let next = LogIndex(self.covered.0.saturating_add(1));
-        let reaches = |file: &File| begun(file).is_some_and(|header| header.first_index <= next);
-        let Some(at) = self.files[..=newest].iter().rposition(reaches) else {
+        let reaching = |index: LogIndex| {
+            let reaches = |file: &File| begun(file).is_some_and(|head| head.first_index <= index);
+            self.files[..=newest].iter().rposition(reaches)
+        };
+        let Some(at) = reaching(self.covered).or_else(|| reaching(next)) else {
             let first = begun(&self.files[0]).expect("checked above").first_index;
             let what = format!("the log begins at index {first}, but {next} is needed");
             return Err(damage(&self.files[0], 0, &what));
@@ -194,9 +207,28 @@ impl<'d> Reader<'d> {
                 self.check_end()?;
                 let file = self.files.get(self.at).map_or(String::new(), |f| f.path.clone());
                 self.tail = Some(Tail { file, offset: self.offset, torn });
+                return Ok(self.reach_checkpoint(out));
             }
         }
         Ok(false)
+    }
+
+    /// A checkpoint that came from elsewhere may be ahead of the log, or differ from it: a crash
+    /// came before its restart was logged. Then the restart happens now.
+    fn reach_checkpoint(&mut self, out: &mut Vec<Item>) -> bool {
+        let (index, term) = (self.covered, self.covered_term);
+        (self.logged_state, self.logged_last) = (self.hard_state, self.last);
+        self.restarts = index > self.last || self.logged_term.is_some_and(|logged| logged != term);
+        self.hard_state.commit = self.hard_state.commit.max(index);
+        if self.hard_state.term < term {
+            self.hard_state.vote = 0;
+            self.hard_state.term = term;
+        }
+        if self.restarts {
+            self.last = index;
+            out.extend([Item::Restart { index, term }, Item::HardState(self.hard_state)]);
+        }
+        self.restarts
     }
 
     /// What is at the place where the next batch should be?
@@ -285,6 +317,9 @@ impl<'d> Reader<'d> {
                 if entry.index.0 < next {
                     out.push(Item::Superseded { from: entry.index });
                 }
+                if entry.index <= self.covered {
+                    self.logged_term = (entry.index == self.covered).then_some(entry.term);
+                }
                 self.last = entry.index;
                 out.push(Item::Entry(entry));
             }
@@ -302,6 +337,7 @@ impl<'d> Reader<'d> {
                     return Err(self.damage_here(&what));
                 }
                 self.last = index;
+                self.logged_term = (index == self.covered).then_some(term);
                 out.push(Item::Restart { index, term });
             }
         }
@@ -441,6 +477,10 @@ fn files(disk: &dyn ReadDisk, config: &Config) -> Result<Vec<File>, OpenError> {
             return Err(Damage { file: path, offset: 0, what }.into());
         }
         let len = len(disk, &path)?;
+        if !len.is_multiple_of(BLOCK_BYTES as u64) {
+            let what = format!("the file has {len} bytes, not whole blocks");
+            return Err(Damage { file: path, offset: len, what }.into());
+        }
         let head = head(disk, config, &path, number)?;
         files.push(File { number, path, len, used: len, head });
     }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use crate::types::{HardState, LogIndex, Term};
+use crate::types::{HardState, LogIndex};
 
 use super::checkpoint::Checkpoints;
 use super::checkpoint_reader::{CheckpointReader, newest_good};
@@ -48,9 +48,9 @@ pub struct Recovered {
 pub fn recover<'d>(disk: &'d dyn ReadDisk, config: Config) -> Result<Recovery<'d>, OpenError> {
     let mut damaged = Vec::new();
     let (checkpoint, checkpoints) = newest_good(disk, config.owner, &mut damaged)?;
-    let covered = checkpoint.as_ref().map_or(LogIndex(0), |found| found.header().index);
-    let mut log = Reader::open(disk, config, covered)?;
-    log.covered_term = checkpoint.as_ref().map_or(Term(0), |found| found.header().term);
+    let covered = checkpoint.as_ref().map(CheckpointReader::header);
+    let covered = covered.map_or_else(Default::default, |header| (header.index, header.term));
+    let log = Reader::open(disk, config, covered)?;
     Ok(Recovery { checkpoint, checkpoints, log, damaged })
 }
 
@@ -66,23 +66,17 @@ impl Reader<'_> {
         let resume = Resume {
             segments,
             chain: self.chain,
-            hard_state: self.hard_state,
-            last: self.last,
+            hard_state: self.logged_state,
+            last: self.logged_last,
             sealed: self.sealed,
         };
         let mut log = Log::resume(self.config, resume);
-        let (covered, term) = (self.covered, self.covered_term);
-        let mut hard_state = self.hard_state;
-        hard_state.commit = hard_state.commit.max(covered);
-        if hard_state.term < term {
-            hard_state = HardState { term, vote: 0, ..hard_state };
-        }
-        if covered > self.last {
-            log.restart_at_open(covered, term, hard_state);
+        if self.restarts {
+            log.restart_at_open(self.covered, self.covered_term, self.hard_state);
         } else {
-            log.note_commit(hard_state.commit);
+            log.note_commit(self.hard_state.commit);
         }
-        Ok(Recovered { log, hard_state, last: self.last.max(covered), tail })
+        Ok(Recovered { log, hard_state: self.hard_state, last: self.last, tail })
     }
 
     fn segments(&self) -> Result<Segments, OpenError> {
@@ -100,7 +94,7 @@ impl Reader<'_> {
             }
             let first_index = match file.head {
                 Head::Begun(header) if !again => header.first_index,
-                Head::Begun(_) | Head::Older | Head::Bad => LogIndex(self.last.0 + 1),
+                Head::Begun(_) | Head::Older | Head::Bad => LogIndex(self.logged_last.0 + 1),
             };
             begun.push_back(Segment {
                 number: file.number,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use braid::client::{Client, Error, Method, Options, Transport, error::code};
+use braid::client::{Client, Error, Method, Options, Transport};
 use braid::protocol::pb::etcdserverpb as pb;
 use futures_lite::future::block_on;
 
@@ -173,7 +173,7 @@ impl Target {
 /// `Code: text`, as the server sent both.
 fn status(error: &Error) -> String {
     match error {
-        Error::Status { code, message } => format!("{}: {message}", code::name(*code)),
+        Error::Status { code, message } => format!("{}: {message}", braid::protocol::status::code_name(*code)),
         other => format!("no answer: {other}"),
     }
 }

@@ -4,7 +4,6 @@
 //! A [`Call`] is one HTTP/2 stream: messages up, headers, messages down, trailers. Dropping it
 //! before the end resets the stream, which is gRPC's way to cancel.
 
-mod framing;
 mod status;
 
 use std::future::poll_fn;
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use async_executor::Task;
 use async_io::Timer;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_lite::FutureExt;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
@@ -23,6 +22,8 @@ use http::{HeaderValue, Request, Uri};
 use super::endpoint::Endpoint;
 use super::socket::{Socket, TokioSocket};
 use super::{Error, executor};
+use crate::protocol::grpc::{MessageReader, encode_message};
+use crate::protocol::status::Status;
 
 /// Bytes that the server may send ahead on one stream, and on all of them together.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -102,7 +103,7 @@ impl Connection {
             upstream,
             response: Some(response),
             downstream: None,
-            assembly: framing::Assembly::new(self.message_bytes_max),
+            reader: MessageReader::new(self.message_bytes_max),
             ended: false,
         })
     }
@@ -168,7 +169,7 @@ pub(super) struct Call {
     upstream: SendStream<Bytes>,
     response: Option<ResponseFuture>,
     downstream: Option<RecvStream>,
-    assembly: framing::Assembly,
+    reader: MessageReader,
     ended: bool,
 }
 
@@ -179,7 +180,12 @@ impl Call {
         message: &impl prost::Message,
         end: bool,
     ) -> Result<(), Error> {
-        let mut rest = framing::encode(message);
+        let mut rest = BytesMut::new();
+        let written = encode_message(&mut rest, |out| {
+            message.encode(out).expect("a BytesMut grows");
+        });
+        written.map_err(refused)?;
+        let mut rest = rest.freeze();
         while !rest.is_empty() {
             self.upstream.reserve_capacity(rest.len());
             if self.upstream.capacity() == 0 {
@@ -236,22 +242,25 @@ impl Call {
             return Err(connection.broken("reading of the answer was broken off before"));
         };
         loop {
-            let message = self.assembly.next().map_err(|reason| connection.broken(reason))?;
+            let message = self.reader.next_message(None).map_err(refused)?;
             if message.is_some() {
                 return Ok(message);
             }
             let Some(piece) = downstream.data().await else { break };
             let piece = piece.map_err(lost)?;
-            self.assembly.push(&piece);
             downstream.flow_control().release_capacity(piece.len()).map_err(lost)?;
+            self.reader.push(piece);
         }
         let trailers = downstream.trailers().await.map_err(lost)?;
         match trailers.as_ref().and_then(status::outcome) {
-            Some(Ok(())) if !self.assembly.is_empty() => {
-                Err(connection.broken("the answer ended inside a message"))
-            }
-            Some(outcome) => outcome.map(|()| None),
+            Some(Ok(())) => self.reader.finish().map(|()| None).map_err(refused),
+            Some(Err(error)) => Err(error),
             None => Err(connection.broken("the answer ended without a grpc-status")),
         }
     }
+}
+
+/// What is wrong with a message itself.
+fn refused(status: Status) -> Error {
+    Error::Status { code: status.code, message: status.message.into_owned() }
 }

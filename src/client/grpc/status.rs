@@ -6,17 +6,18 @@ use http::HeaderMap;
 
 use crate::client::Error;
 use crate::client::error::code;
+use crate::protocol::grpc::percent_decode;
 
 /// What headers or trailers say: `None` without a status.
 pub(super) fn outcome(headers: &HeaderMap) -> Option<Result<(), Error>> {
     let number = headers.get("grpc-status")?;
     let number = number.to_str().ok().and_then(|text| text.parse().ok());
-    let message = headers.get("grpc-message").map_or(&b""[..], |value| value.as_bytes());
+    let message = headers.get("grpc-message").and_then(|value| value.to_str().ok());
     Some(match number {
         Some(code::OK) => Ok(()),
         code => Err(Error::Status {
             code: code.unwrap_or(code::UNKNOWN),
-            message: percent_decode(message),
+            message: percent_decode(message.unwrap_or_default()),
         }),
     })
 }
@@ -35,32 +36,6 @@ pub(super) fn of_http(status: http::StatusCode, endpoint: &str) -> Error {
     Error::Status { code, message: format!("{message} ({endpoint})") }
 }
 
-fn percent_decode(bytes: &[u8]) -> String {
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let [first, tail @ ..] = rest {
-        let escape = match tail {
-            [high, low, ..] if *first == b'%' => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        match escape {
-            Some((high, low)) => {
-                decoded.push(high << 4 | low);
-                rest = &tail[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
-}
-
 /// The value of `grpc-timeout`: at most eight digits and a unit, rounded up.
 pub(super) fn timeout(left: Duration) -> String {
     const DIGITS: u128 = 100_000_000;
@@ -77,12 +52,6 @@ pub(super) fn timeout(left: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_are_percent_decoded_and_broken_escapes_kept() {
-        assert_eq!(percent_decode(b"a%20b%C3%A9%2"), "a bé%2");
-        assert_eq!(percent_decode(b"%zz%"), "%zz%");
-    }
 
     #[test]
     fn outcomes() {

@@ -146,6 +146,35 @@ fn a_round_is_covered_only_when_every_participant_has_committed_it() {
 }
 
 #[test]
+fn a_frozen_participant_holds_the_line_below_its_round() {
+    model(|| {
+        let (sequencer, mut lanes) = open_line(2);
+        let truth = truth();
+        let mut other = lanes.pop().unwrap();
+        let mut participant = lanes.pop().unwrap();
+        // The write under way is what holds stable back; when it commits, its lane looks around.
+        let below = other.take(1);
+        participant.freeze();
+        let round = sequencer.take_for_round(1);
+        let logging = thread::spawn({
+            let truth = Arc::clone(&truth);
+            move || {
+                participant.pending_round(round);
+                let _ = participant.thaw();
+                commit(&mut participant, &truth, round);
+            }
+        });
+        commit(&mut other, &truth, below);
+        check(&sequencer, &truth);
+        let above = other.take(1);
+        commit(&mut other, &truth, above);
+        check(&sequencer, &truth);
+        logging.join().unwrap();
+        assert_eq!(check(&sequencer, &truth), above);
+    });
+}
+
+#[test]
 fn no_wake_up_for_a_revision_is_lost() {
     model(|| {
         let (sequencer, mut lanes) = open_line(1);

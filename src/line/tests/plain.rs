@@ -189,10 +189,10 @@ mod teeth {
     fn without_the_freeze_floor_stable_covers_a_round_that_is_logged_nowhere() {
         let (sequencer, mut lanes) = open_line(2, 1);
         sequencer.leave_out(Rule::FreezeFloor);
+        let below = lanes[1].take(1);
         lanes[0].freeze();
         let round = sequencer.take_for_round(1);
-        let other = lanes[1].take(1);
-        let _ = lanes[1].committed(other);
+        let _ = lanes[1].committed(below);
         assert!(sequencer.stable() >= round, "the rule is not left out");
         lanes[0].pending_round(round);
         assert_eq!(lanes[0].thaw(), None);

@@ -4,9 +4,7 @@
 //! nested as deep as its bytes go. So before prost builds anything, this walk reads the outline of
 //! the message: keys and lengths, nothing else.
 
-/// Levels of nested txns, the outermost counted. etcd has no such limit of its own; its budget of
-/// operations allows as many levels as `--max-txn-ops`. prost refuses around 50.
-pub(super) const TXN_DEPTH_MAX: usize = 40;
+use crate::limits::{TXN_DEPTH_MAX, TXN_OPS_TOTAL_MAX};
 
 /// Why a txn is not even looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,33 +20,42 @@ const TXN_FAILURE: u64 = 3;
 const OP_TXN: u64 = 4;
 
 /// Checks the outline of a marshalled `TxnRequest`.
-pub(super) fn check(payload: &[u8], ops_max: usize) -> Result<(), Excess> {
-    txn(payload, ops_max, TXN_DEPTH_MAX)
+pub(super) fn check(payload: &[u8], max_txn_ops: usize) -> Result<(), Excess> {
+    let total_max = max_txn_ops.saturating_mul(4).max(TXN_OPS_TOTAL_MAX);
+    Outline { total_left: total_max }.txn(payload, max_txn_ops, TXN_DEPTH_MAX)
 }
 
-fn txn(message: &[u8], budget: usize, depth: usize) -> Result<(), Excess> {
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(Excess::TooDeep);
-    };
-    let mut counts = [0usize; 3];
-    for field in Fields(message) {
-        if let Field { number: number @ TXN_COMPARE..=TXN_FAILURE, bytes: Some(_) } = field? {
-            let count = &mut counts[number as usize - 1];
-            *count += 1;
-            if *count > budget {
-                return Err(Excess::TooManyOps);
+struct Outline {
+    /// Operations and compares that the whole tree may still have.
+    total_left: usize,
+}
+
+impl Outline {
+    fn txn(&mut self, message: &[u8], budget: usize, depth: usize) -> Result<(), Excess> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(Excess::TooDeep);
+        };
+        let mut counts = [0usize; 3];
+        for field in Fields(message) {
+            if let Field { number: number @ TXN_COMPARE..=TXN_FAILURE, bytes: Some(_) } = field? {
+                let count = &mut counts[number as usize - 1];
+                *count += 1;
+                if *count > budget || self.total_left == 0 {
+                    return Err(Excess::TooManyOps);
+                }
+                self.total_left -= 1;
             }
         }
-    }
-    let left = budget - counts.iter().max().expect("three counts");
-    for field in Fields(message) {
-        if let Field { number: TXN_SUCCESS | TXN_FAILURE, bytes: Some(op) } = field?
-            && let Some(nested) = nested_txn(op)?
-        {
-            txn(nested, left, depth)?;
+        let left = budget - counts.iter().max().expect("three counts");
+        for field in Fields(message) {
+            if let Field { number: TXN_SUCCESS | TXN_FAILURE, bytes: Some(op) } = field?
+                && let Some(nested) = nested_txn(op)?
+            {
+                self.txn(nested, left, depth)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The txn that an operation is. Protobuf would merge several into one, which could then hold more

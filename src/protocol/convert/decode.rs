@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{bounds, duplicate, txn};
+use crate::limits::TXN_DEPTH_MAX;
 use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::types::{
@@ -100,7 +101,7 @@ fn whole_txn(payload: Bytes, limits: &RequestLimits) -> Result<TxnRequest, Refus
         bounds::Excess::TooManyOps => Refusal::TooManyOps,
         bounds::Excess::TooDeep => Refusal::Invalid(format!(
             "braid: txn request is nested deeper than {} levels",
-            bounds::TXN_DEPTH_MAX
+            TXN_DEPTH_MAX
         )),
     })?;
     let txn = txn::txn(message(Method::Txn, payload)?, limits.max_txn_ops)?;

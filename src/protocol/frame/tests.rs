@@ -298,7 +298,10 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_frame_is_waited_for(payload in prop::collection::vec(any::<u8>(), 0..50), cut in 1usize..60) {
+    fn a_cut_frame_is_waited_for(
+        payload in prop::collection::vec(any::<u8>(), 0..50),
+        cut in 1usize..60,
+    ) {
         let sent = frame(1, 0x12, Flags::END, &payload);
         let kept = sent.len().saturating_sub(cut);
         let mut input = BytesMut::from(&sent[..kept]);

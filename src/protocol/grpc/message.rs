@@ -138,3 +138,103 @@ fn check_format(format: u8, encoding: Option<&str>) -> Result<(), Status> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(bytes: &[u8]) -> Bytes {
+        let mut out = BytesMut::new();
+        encode_message(&mut out, |out| out.extend_from_slice(bytes)).unwrap();
+        out.freeze()
+    }
+
+    #[test]
+    fn a_message_in_one_piece_is_not_copied() {
+        let piece = message(b"hello");
+        assert_eq!(piece, &b"\0\0\0\0\x05hello"[..]);
+        let mut reader = MessageReader::new(5);
+        reader.push(piece.clone());
+        let read = reader.next_message(None).unwrap().unwrap();
+        assert_eq!(read, "hello");
+        assert_eq!(read.as_ptr(), piece[PREFIX_BYTES..].as_ptr());
+        assert_eq!(reader.next_message(None), Ok(None));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_at_the_prefix() {
+        let mut reader = MessageReader::new(1000);
+        reader.push(Bytes::from_static(b"\0\xFF\xFF\xFF\xFF"));
+        let text = "grpc: received message larger than max (4294967295 vs. 1000)";
+        assert_eq!(reader.next_message(None), Err(Status::new(code::RESOURCE_EXHAUSTED, text)));
+    }
+
+    #[test]
+    fn compression_is_refused_as_by_go() {
+        let refused = |format: u8, encoding| {
+            let mut reader = MessageReader::new(10);
+            reader.push(Bytes::from(vec![format, 0, 0, 0, 0]));
+            reader.next_message(encoding).expect_err("refused")
+        };
+        let unset = "grpc: compressed flag set with identity or empty encoding";
+        for encoding in [None, Some(""), Some("identity")] {
+            assert_eq!(refused(1, encoding), Status::new(code::INTERNAL, unset));
+        }
+        let gzip = "grpc: Decompressor is not installed for grpc-encoding \"gzip\"";
+        assert_eq!(refused(1, Some("gzip")), Status::new(code::UNIMPLEMENTED, gzip));
+        let odd = "grpc: received unexpected payload format 2";
+        assert_eq!(refused(2, Some("gzip")), Status::new(code::INTERNAL, odd));
+        // An encoding that is named but not used harms nobody.
+        let mut reader = MessageReader::new(10);
+        reader.push(message(b"x"));
+        assert_eq!(reader.next_message(Some("gzip")), Ok(Some(Bytes::from_static(b"x"))));
+    }
+
+    #[test]
+    fn an_end_inside_a_message_is_noticed() {
+        for cut in 1..8 {
+            let mut reader = MessageReader::new(10);
+            reader.push(message(b"abc").slice(..cut));
+            let read = reader.next_message(None);
+            assert_eq!(read.is_ok_and(|message| message.is_some()), cut == 8);
+            assert_eq!(reader.finish(), Err(Status::new(code::INTERNAL, "unexpected EOF")));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_same_messages(
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8),
+            cuts in prop::collection::vec(1usize..30, 1..20),
+        ) {
+            let mut body = Bytes::from(
+                messages.iter().flat_map(|bytes| message(bytes)).collect::<Vec<u8>>(),
+            );
+            let mut reader = MessageReader::new(40);
+            let mut read = Vec::new();
+            let mut cuts = cuts.iter().cycle();
+            while !body.is_empty() {
+                reader.push(body.split_to(body.len().min(*cuts.next().unwrap())));
+                while let Some(message) = reader.next_message(None).unwrap() {
+                    read.push(message.to_vec());
+                }
+            }
+            prop_assert_eq!(read, messages);
+            prop_assert_eq!(reader.finish(), Ok(()));
+        }
+
+        #[test]
+        fn random_bodies_are_read_or_refused(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8),
+        ) {
+            let mut reader = MessageReader::new(100);
+            for piece in pieces {
+                reader.push(piece.into());
+                while let Ok(Some(_)) = reader.next_message(Some("gzip")) {}
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! One call: admission, its message, its answer.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,7 @@ use crate::server::front::Front;
 use crate::server::meters::add;
 use crate::server::range_stream;
 use crate::server::waiters::Waiter;
-use crate::types::{Nanos, Refusal, Request};
+use crate::types::{Nanos, Refusal, Reply, Request};
 
 /// Encoded answers are cut off buffers of this size.
 const ENCODE_CHUNK_BYTES: usize = 64 << 10;
@@ -43,6 +44,9 @@ pub(super) struct Link {
     under_way: RefCell<FxHashSet<Ticket>>,
     /// Bytes of answers that h2 holds.
     owed: Rc<Cell<usize>>,
+    /// Answers for which there is no room yet. They share keys and values with the store, so they
+    /// are small however much they will be as bytes.
+    postponed: RefCell<VecDeque<(Method, SendResponse<Payload>, Reply)>>,
     /// Bytes of messages that are not all there.
     partial: Cell<usize>,
     /// Something was sent: there may be room for more.
@@ -58,6 +62,7 @@ impl Link {
             wire,
             under_way: RefCell::default(),
             owed: Rc::default(),
+            postponed: RefCell::default(),
             partial: Cell::new(0),
             drained: WaitList::new(),
             resets: Arc::new(Resets::default()),
@@ -67,8 +72,21 @@ impl Link {
 
     /// Whether further calls are accepted.
     pub(super) fn has_room(&self) -> bool {
-        self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
-            && self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX
+        let requests = self.under_way.borrow().len() + self.postponed.borrow().len();
+        requests < CONNECTION_REQUESTS_MAX && self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX
+    }
+
+    /// Encodes postponed answers while there is room; `true` if there were any.
+    pub(super) fn send_postponed(&self) -> bool {
+        let mut sent = false;
+        while self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX {
+            let Some((method, respond, reply)) = self.postponed.borrow_mut().pop_front() else {
+                break;
+            };
+            send_reply(self, method, respond, &reply);
+            sent = true;
+        }
+        sent
     }
 
     /// The newest stream that was accepted.
@@ -119,6 +137,7 @@ impl Link {
         for ticket in under_way {
             self.cancel(ticket);
         }
+        self.postponed.borrow_mut().clear();
         self.resets.lock().driver = None;
         self.drained.wake_all();
     }
@@ -170,13 +189,18 @@ impl Call {
         self.link.under_way.borrow_mut().remove(&ticket);
         let Call { link, method, respond } = self;
         match answer {
-            Ok(reply) => {
-                let header = link.front.header();
-                send_unary(&link, method, respond, |out| convert::encode(&header, &reply, out));
+            Ok(reply) if link.owed.get() < CONNECTION_OUTPUT_BYTES_MAX => {
+                send_reply(&link, method, respond, &reply);
             }
+            Ok(reply) => link.postponed.borrow_mut().push_back((method, respond, reply)),
             Err(refusal) => refuse(&link, Some(method), respond, &status::of(&refusal)),
         }
     }
+}
+
+fn send_reply(link: &Link, method: Method, respond: SendResponse<Payload>, reply: &Reply) {
+    let header = link.front.header();
+    send_unary(link, method, respond, |out| convert::encode(&header, reply, out));
 }
 
 /// Bytes that h2 is to send; they count as owed until it has sent or dropped them.

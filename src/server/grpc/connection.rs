@@ -16,6 +16,7 @@ use super::io::{Socket, Wire};
 use super::pings::Pings;
 use crate::limits::CONNECTION_REQUESTS_MAX;
 use crate::rt::{self, TcpStream};
+use crate::server::frames::{LINGER_TIMEOUT, linger};
 use crate::server::front::Front;
 use crate::server::meters::{Gauge, add};
 use crate::server::settings::Keepalive;
@@ -62,7 +63,9 @@ pub(in crate::server) async fn serve(
     drop(driver);
     if let Err(End::SentAway) = &result {
         add(&front.meters().connections_refused, 1);
-        rt::within(CLOSE_TIMEOUT, part(&wire)).await;
+        let _ = rt::within(CLOSE_TIMEOUT, poll_fn(|cx| wire.poll_send(cx))).await;
+        wire.stream().shut_down(Shutdown::Write);
+        rt::within(LINGER_TIMEOUT, linger(wire.stream())).await;
     }
     match result {
         Ok(()) | Err(End::SentAway) => Ok(()),
@@ -82,19 +85,6 @@ fn builder(front: &Front) -> h2::server::Builder {
         .max_concurrent_reset_streams(RESET_STREAMS_MAX)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX);
     builder
-}
-
-/// Sends the last frames, then waits for the client's end: closing a socket with unread bytes would
-/// destroy what is on its way.
-async fn part(wire: &Wire) {
-    if poll_fn(|cx| wire.poll_send(cx)).await.is_err() {
-        return;
-    }
-    wire.stream().shut_down(Shutdown::Write);
-    let mut ignored = BytesMut::new();
-    while matches!(wire.stream().read(&mut ignored).await, Ok(1..)) {
-        ignored.clear();
-    }
 }
 
 fn io_error(error: h2::Error) -> io::Error {
@@ -159,7 +149,8 @@ impl Driver {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             self.link.drained.wake_all();
-            if had_room || !self.link.has_room() {
+            let more = self.link.send_postponed();
+            if !more && (had_room || !self.link.has_room()) {
                 return Poll::Pending;
             }
         }

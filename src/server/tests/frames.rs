@@ -291,7 +291,7 @@ fn at_shutdown_what_is_under_way_is_answered_and_idle_connections_end() {
     assert!(idle.frame().is_none(), "ends at once");
     receiver.recv_timeout(Duration::from_secs(20)).expect("the limit holds");
     stopping.join().expect("no panic");
-    assert!(busy.stream.read(&mut [0; 16]).unwrap_or(0) == 0, "dropped at the limit");
+    assert_eq!(busy.stream.read(&mut [0; 16]).expect("an end"), 0, "dropped at the limit");
 }
 
 #[test]

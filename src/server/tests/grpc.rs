@@ -133,7 +133,7 @@ const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
 
 #[test]
-fn put_get_and_a_thousand_at_once_in_few_turns() {
+fn put_get_and_a_thousand_at_once() {
     let rig = Rig::start(1);
     with_client(&rig, async |client| {
         let reply: pb::PutResponse = call(&client, PUT, &put("a", b"1")).await.message();
@@ -161,6 +161,8 @@ fn put_get_and_a_thousand_at_once_in_few_turns() {
             let reply: pb::PutResponse = ended(response).await.message();
             revisions.push(reply.header.expect("a header").revision);
         }
+        // Streams of HTTP/2 are independent: each was carried out, in whatever order.
+        revisions.sort_unstable();
         assert_eq!(revisions, (4..1004).collect::<Vec<_>>());
     });
     rig.stop();
@@ -230,8 +232,8 @@ fn a_deadline_passes_and_a_reset_cancels() {
         let (gone, mut body) = start(request(RANGE));
         let (_waiting, _body) = start(request(RANGE));
         // Answered after both have arrived.
-        let health = call(&client, "/grpc.health.v1.Health/Check", &get("")).await;
-        assert_eq!(health.code, 5, "a range is no health check of ours, but it was answered");
+        let health = call(&client, "/grpc.health.v1.Health/Check", &get("x")).await;
+        assert_eq!(health.code, 5, "the bytes of a range ask for the health of x");
         body.send_reset(h2::Reason::CANCEL);
         assert!(gone.await.is_err());
         call(&client, PUT, &put("k", b"v")).await;

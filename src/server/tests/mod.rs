@@ -2,7 +2,7 @@
 
 mod frames;
 mod grpc;
-mod http;
+mod http1;
 mod speed;
 
 use std::cell::RefCell;

@@ -1,0 +1,311 @@
+//! The command line as a whole: commands, cobra's habits on top of clap, errors in etcdctl's words.
+//!
+//! Cobra's habits: a unique beginning of a command's name is enough, flags may follow positional
+//! arguments, the last of a repeated flag counts, a switch takes `=true` and `=false`, and the
+//! value of a flag may begin with a dash.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::alarm::Alarm;
+use super::compaction::Compaction;
+use super::completion::Completion;
+use super::defrag::Defrag;
+use super::del::Del;
+use super::endpoint::Endpoint;
+use super::exit::{self, Failure};
+use super::get::Get;
+use super::globals::{self, Globals};
+use super::go;
+use super::member::Member;
+use super::put::Put;
+use super::txn::Txn;
+
+/// A command line client for Braid and etcd.
+#[derive(Parser, Debug)]
+#[command(
+    name = "braidctl",
+    disable_version_flag = true,
+    after_help = "Use \"braidctl options\" for the flags that any command takes."
+)]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Gets the key or a range of keys
+    Get(Box<Get>),
+    /// Puts the given key into the store
+    Put(Put),
+    /// Removes the specified key or range of keys [key, range_end)
+    Del(Del),
+    /// Processes all the requests of standard input in one transaction
+    Txn(Txn),
+    /// Compacts the event history
+    Compaction(Compaction),
+    /// Alarm related commands
+    Alarm(Alarm),
+    /// Defragments the storage of the members with given endpoints
+    Defrag(Defrag),
+    /// Endpoint related commands
+    Endpoint(Endpoint),
+    /// Membership related commands
+    Member(Member),
+    /// Prints a completion script for the shell
+    Completion(Completion),
+    /// Shows the flags that any command takes
+    Options,
+    /// Prints the version of braidctl
+    Version,
+}
+
+/// A line of a txn.
+#[derive(Parser, Debug)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct OpLine {
+    #[command(subcommand)]
+    op: Op,
+}
+
+/// An operation in a txn: the command lines of `get`, `put` and `del`.
+#[derive(Subcommand, Debug)]
+pub enum Op {
+    Get(Box<Get>),
+    Put(Put),
+    Del(Del),
+}
+
+/// What a command line asks for.
+pub enum Parsed {
+    Run(Box<Globals>, Command),
+    /// Help, which is no failure.
+    Print(String),
+}
+
+/// The command line as clap knows it, for parsing and for completion scripts.
+pub fn command() -> clap::Command {
+    relaxed(Arguments::command())
+}
+
+/// Parses arguments (the program's name first) and takes from the environment what they leave out.
+pub fn parse(
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+) -> Result<Parsed, Failure> {
+    let mut matches = match command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() || is_help(&error) => {
+            return Ok(Parsed::Print(error.render().to_string()));
+        }
+        Err(error) => return Err(failure(&error)),
+    };
+    let from_environment = globals::from_environment(&matches, &environment)?;
+    if !from_environment.is_empty() {
+        let mut all = arguments;
+        all.splice(1..1, from_environment);
+        matches = command().try_get_matches_from(all).map_err(|error| {
+            let failure = failure(&error);
+            Failure { message: failure.message.map(|why| format!("environment: {why}")), ..failure }
+        })?;
+    }
+    let arguments =
+        Arguments::from_arg_matches_mut(&mut matches).map_err(|error| failure(&error))?;
+    Ok(Parsed::Run(Box::new(arguments.globals), arguments.command))
+}
+
+/// Parses one operation of a txn; what is wrong with it is not told, as etcdctl does not.
+pub fn op(words: impl IntoIterator<Item = OsString>) -> Option<Op> {
+    let mut matches = relaxed(OpLine::command()).try_get_matches_from(words).ok()?;
+    OpLine::from_arg_matches_mut(&mut matches).ok().map(|line| line.op)
+}
+
+fn relaxed(command: clap::Command) -> clap::Command {
+    command
+        .infer_subcommands(true)
+        .args_override_self(true)
+        .mut_args(|arg| match arg.get_action() {
+            ArgAction::SetTrue => arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_value("false")
+                .default_missing_value("true")
+                .hide_default_value(true)
+                .hide_possible_values(true)
+                .value_name("BOOL")
+                .value_parser(go::parse_bool),
+            ArgAction::Set | ArgAction::Append if !arg.is_positional() => {
+                arg.allow_hyphen_values(true)
+            }
+            _ => arg,
+        })
+        .mut_subcommands(|below| relaxed(below).disable_help_subcommand(true))
+}
+
+/// A group without its command shows what there is.
+fn is_help(error: &clap::Error) -> bool {
+    error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        || error.kind() == ErrorKind::MissingSubcommand
+}
+
+/// A parse error in etcdctl's words where it has some.
+fn failure(error: &clap::Error) -> Failure {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    // "--limit <LIMIT>" and "--write-out <FORMAT>" as clap shows them.
+    let flag = argument.split_whitespace().next().unwrap_or_default();
+    let message = match error.kind() {
+        ErrorKind::UnknownArgument => format!("unknown flag: {flag}"),
+        ErrorKind::InvalidSubcommand => {
+            let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            format!("unknown command {} for \"braidctl\"", go::quote(name.as_bytes()))
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            match text(ContextKind::InvalidValue).unwrap_or_default() {
+                "" if std::error::Error::source(error).is_none() => {
+                    format!("flag needs an argument: {flag}")
+                }
+                value => {
+                    let why = std::error::Error::source(error)
+                        .map_or_else(|| first_line(error), ToString::to_string);
+                    let value = go::quote(value.as_bytes());
+                    format!("invalid argument {value} for \"{flag}\" flag: {why}")
+                }
+            }
+        }
+        _ => first_line(error),
+    };
+    Failure::new(exit::ERROR, format!("{message}\nRun 'braidctl --help' for usage."))
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let rendered = error.render().to_string();
+    let line = rendered.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        std::iter::once("braidctl").chain(line.split_whitespace()).map(OsString::from).collect()
+    }
+
+    fn run(line: &str, environment: &[(&str, &str)]) -> Result<(Globals, Command), Failure> {
+        let environment =
+            environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        match parse(words(line), environment)? {
+            Parsed::Run(globals, command) => Ok((*globals, command)),
+            Parsed::Print(text) => panic!("{line}: {text}"),
+        }
+    }
+
+    fn globals(line: &str) -> Globals {
+        run(line, &[]).expect("a good line").0
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+        relaxed(OpLine::command()).debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_and_after_the_command() {
+        for line in ["-w json get a", "get a -w json", "get -w=json a", "get a --write-out json"] {
+            assert_eq!(globals(line).write_out, "json", "{line}");
+        }
+        assert_eq!(globals("-w json get a -w table").write_out, "table");
+        assert_eq!(globals("endpoint health --endpoints a,b").endpoints, ["a", "b"]);
+        assert_eq!(globals("--endpoints a get k --endpoints b,c").endpoints.last().unwrap(), "c");
+        assert_eq!(globals("get a").endpoints, ["127.0.0.1:2379"]);
+        assert!(globals("get a --hex").hex && !globals("get a --hex=false").hex);
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_is_enough() {
+        for (line, expected) in [
+            ("g a", "Get"),
+            ("e hea", "Endpoint"),
+            ("m l", "Member"),
+            ("compact 5", "Compaction"),
+            ("al l", "Alarm"),
+        ] {
+            let (_, command) = run(line, &[]).expect(line);
+            assert!(format!("{command:?}").starts_with(expected), "{line}: {command:?}");
+        }
+        assert!(run("de a", &[]).is_err(), "defrag or del");
+    }
+
+    #[test]
+    fn errors_have_etcdctls_words_and_code() {
+        for (line, text) in [
+            ("get --bogus", "unknown flag: --bogus"),
+            ("bogus", "unknown command \"bogus\" for \"braidctl\""),
+            ("watch a", "unknown command \"watch\" for \"braidctl\""),
+            (
+                "get --limit x a",
+                "invalid argument \"x\" for \"--limit\" flag: \
+                 strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+            ("get a --limit", "flag needs an argument: --limit"),
+            (
+                "--dial-timeout x get a",
+                "invalid argument \"x\" for \"--dial-timeout\" flag: \
+                 time: invalid duration \"x\"",
+            ),
+            ("get a --prefix=maybe", "invalid argument \"maybe\" for \"--prefix"),
+        ] {
+            let failure = run(line, &[]).expect_err(line);
+            let message = failure.message.expect("a message");
+            assert!(failure.code == 1 && message.starts_with(text), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_group_alone_and_help_are_printed() {
+        for line in ["", "endpoint", "alarm", "get --help", "help put"] {
+            let parsed = parse(words(line), vec![]).expect(line);
+            assert!(matches!(parsed, Parsed::Print(text) if text.contains("Usage")), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_environment_fills_what_the_line_leaves_out() {
+        let environment = [
+            ("ETCDCTL_ENDPOINTS", "a,b"),
+            ("ETCDCTL_DIAL_TIMEOUT", "7s"),
+            ("ETCDCTL_USER", ""),
+            ("BRAIDCTL_HEX", "true"),
+            ("ETCDCTL_WRITE_OUT", "table"),
+            ("BRAIDCTL_WRITE_OUT", "json"),
+            ("PATH", "/bin"),
+        ];
+        let (globals, _) = run("get a", &environment).expect("a good environment");
+        assert_eq!(globals.endpoints, ["a", "b"]);
+        assert_eq!(globals.dial_timeout.as_secs(), 7);
+        assert!(globals.hex);
+        assert_eq!(globals.write_out, "json", "our own name goes first");
+    }
+
+    #[test]
+    fn flag_and_environment_at_once_are_a_conflict() {
+        let failure = run("get a --endpoints c", &[("ETCDCTL_ENDPOINTS", "a")]).expect_err("both");
+        assert_eq!(failure.code, 1);
+        let message = failure.message.expect("a message");
+        assert!(message.contains("ETCDCTL_ENDPOINTS") && message.contains("conflicting"));
+        let failure = run("get a", &[("ETCDCTL_DIAL_TIMEOUT", "x")]).expect_err("no duration");
+        assert!(failure.message.expect("a message").contains("--dial-timeout"));
+    }
+}

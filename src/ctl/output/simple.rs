@@ -1,0 +1,101 @@
+//! `-w simple`: lines for people, and for scripts that cut them.
+
+use super::{Answer, alarm_name, table};
+use crate::ctl::go;
+use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
+use pb::response_op::Response;
+
+pub fn render(answer: &Answer, hex: bool, value_only: bool) -> Vec<u8> {
+    let mut lines = Lines { bytes: Vec::new(), hex, value_only };
+    match answer {
+        Answer::Get(answer) => lines.get(answer),
+        Answer::Put(answer) => lines.put(answer),
+        Answer::Del(answer) => lines.del(answer),
+        Answer::Txn(answer) => lines.txn(answer),
+        Answer::Alarm(answer) => {
+            for alarm in &answer.alarms {
+                let name = alarm_name(alarm.alarm);
+                lines.line(&format!("memberID:{}  alarm:{name}", alarm.member_id));
+            }
+        }
+        Answer::Health(healths) => {
+            for health in healths {
+                let endpoint = &health.endpoint;
+                if health.error.is_empty() {
+                    let took = &health.took;
+                    lines.line(&format!(
+                        "{endpoint} is healthy: successfully committed proposal: took = {took}"
+                    ));
+                } else {
+                    // Not part of the result: it goes where errors go.
+                    let error = &health.error;
+                    eprintln!("{endpoint} is unhealthy: failed to commit proposal: {error}");
+                }
+            }
+        }
+        Answer::MemberList(_) | Answer::Status(_) | Answer::HashKv(_) => {
+            let (_, rows) = table::cells(answer).expect("these have a table");
+            for row in rows {
+                lines.line(&row.join(", "));
+            }
+        }
+    }
+    lines.bytes
+}
+
+struct Lines {
+    bytes: Vec<u8>,
+    hex: bool,
+    value_only: bool,
+}
+
+impl Lines {
+    fn line(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push(b'\n');
+    }
+
+    /// Keys and values are printed as they are, whatever bytes they have.
+    fn raw(&mut self, bytes: &[u8]) {
+        if self.hex {
+            return self.line(&go::hex(bytes));
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.push(b'\n');
+    }
+
+    fn kv(&mut self, kv: &mvccpb::KeyValue) {
+        if !self.value_only {
+            self.raw(&kv.key);
+        }
+        self.raw(&kv.value);
+    }
+
+    fn get(&mut self, answer: &pb::RangeResponse) {
+        answer.kvs.iter().for_each(|kv| self.kv(kv));
+    }
+
+    fn put(&mut self, answer: &pb::PutResponse) {
+        self.line("OK");
+        answer.prev_kv.iter().for_each(|kv| self.kv(kv));
+    }
+
+    fn del(&mut self, answer: &pb::DeleteRangeResponse) {
+        self.line(&answer.deleted.to_string());
+        answer.prev_kvs.iter().for_each(|kv| self.kv(kv));
+    }
+
+    fn txn(&mut self, answer: &pb::TxnResponse) {
+        self.line(if answer.succeeded { "SUCCESS" } else { "FAILURE" });
+        for op in &answer.responses {
+            self.line("");
+            match &op.response {
+                Some(Response::ResponseRange(answer)) => self.get(answer),
+                Some(Response::ResponsePut(answer)) => self.put(answer),
+                Some(Response::ResponseDeleteRange(answer)) => self.del(answer),
+                Some(Response::ResponseTxn(answer)) => self.txn(answer),
+                None => self.line("unexpected response"),
+            }
+        }
+    }
+}

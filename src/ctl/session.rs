@@ -1,0 +1,123 @@
+//! What every command needs: a client and an output format.
+
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+
+use super::exit::{self, Failure};
+use super::globals::Globals;
+use super::output::{Answer, Format, Printer};
+use super::print;
+use crate::client::{Client, Error, Options, Transport};
+
+/// One run of the program.
+pub struct Session {
+    options: Options,
+    credentials: Option<(String, String)>,
+    pub printer: Printer,
+    pub command_timeout: Duration,
+}
+
+impl Session {
+    /// Checks the global flags; dials nothing.
+    pub fn new(globals: &Globals) -> Result<Session, Failure> {
+        globals.refuse_what_is_not_there()?;
+        let format = Format::parse(&globals.write_out)
+            .ok_or_else(|| Failure::new(exit::BAD_FEATURE, "unsupported output format"))?;
+        let positive = |count: i64| usize::try_from(count).ok().filter(|count| *count > 0);
+        let defaults = Options::default();
+        Ok(Session {
+            options: Options {
+                endpoints: globals.endpoints.clone(),
+                transport: if globals.grpc { Transport::Grpc } else { globals.transport.into() },
+                dial_timeout: globals.dial_timeout,
+                request_timeout: Some(globals.command_timeout),
+                token: globals.token(),
+                request_bytes_max: positive(globals.max_request_bytes)
+                    .unwrap_or(defaults.request_bytes_max),
+                answer_bytes_max: positive(globals.max_recv_bytes)
+                    .unwrap_or(defaults.answer_bytes_max),
+                // One command makes one connection.
+                core_connections: false,
+                ..defaults
+            },
+            credentials: globals.credentials()?,
+            printer: Printer { format, hex: globals.hex, value_only: false },
+            command_timeout: globals.command_timeout,
+        })
+    }
+
+    /// The endpoints as given.
+    pub fn endpoints(&self) -> &[String] {
+        &self.options.endpoints
+    }
+
+    /// A client of all endpoints, authenticated if a user is named.
+    pub async fn client(&self) -> Result<Client, Error> {
+        self.authenticated(Client::lazy(self.options.clone())?).await
+    }
+
+    /// A client of one endpoint.
+    pub async fn client_at(&self, endpoint: &str) -> Result<Client, Error> {
+        let options = Options { endpoints: vec![endpoint.to_owned()], ..self.options.clone() };
+        self.authenticated(Client::lazy(options)?).await
+    }
+
+    /// While authentication is off, a name and a password are not needed and do no harm.
+    async fn authenticated(&self, client: Client) -> Result<Client, Error> {
+        const OFF: &str = "etcdserver: authentication is not enabled";
+        let Some((name, password)) = &self.credentials else { return Ok(client) };
+        match client.authenticate(name, password).await {
+            Err(Error::Status { message, .. }) if message == OFF => Ok(client),
+            result => result,
+        }
+    }
+
+    /// Waits for a call; a timeout that had a cause tells it on standard error.
+    pub fn call<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        block_on(call).map_err(|error| {
+            explain(&error);
+            error.into()
+        })
+    }
+
+    pub fn show(&self, answer: &Answer) -> Result<(), Failure> {
+        show(&self.printer, answer)
+    }
+
+    /// `--endpoints`, or every client URL of the cluster's members.
+    pub fn endpoints_or_cluster(&self, cluster: bool) -> Result<Vec<String>, Failure> {
+        if !cluster {
+            return Ok(self.endpoints().to_vec());
+        }
+        let members = block_on(async { self.client().await?.member_list(true).await });
+        let members = members.map_err(|error| {
+            explain(&error);
+            let what = "failed to fetch endpoints from etcd cluster member list";
+            Failure::new(exit::ERROR, format!("{what}: {error}"))
+        })?;
+        Ok(members.members.into_iter().flat_map(|member| member.client_ur_ls).collect())
+    }
+}
+
+/// Writes an answer to standard output.
+pub fn show(printer: &Printer, answer: &Answer) -> Result<(), Failure> {
+    let bytes = printer.render(answer).map_err(|format| {
+        let message = format!("{} not supported as output format", format.name());
+        Failure::new(exit::BAD_FEATURE, message)
+    })?;
+    print(&bytes)
+}
+
+/// What was tried until the deadline, as one JSON line like etcdctl's.
+pub fn explain(error: &Error) {
+    if let Error::Timeout { last: Some(last), .. } = error {
+        let line = serde_json::json!({
+            "level": "warn",
+            "logger": "braid-client",
+            "msg": "retried until the deadline",
+            "error": last,
+        });
+        eprintln!("{line}");
+    }
+}

@@ -1,0 +1,247 @@
+//! Counters, gauges and histograms with one writer.
+//!
+//! A cell is written by one core only, with a plain load and store, and read by whoever scrapes.
+//! Nothing is locked and nothing is lost, because nobody else adds to it. Readers see each number
+//! whole, and each a little later than it was written; that two of them fit together to the last
+//! unit is promised by nobody.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that its core adds to, or sets.
+#[derive(Debug, Default)]
+pub struct Figure(AtomicU64);
+
+impl Figure {
+    /// Only for the core that owns it.
+    pub fn add(&self, more: u64) {
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(more);
+        self.0.store(sum, Ordering::Relaxed);
+    }
+
+    /// Only for the core that owns it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// For anybody.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The buckets of a histogram, and the unit in which it is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Scale {
+    /// `count` bounds, each twice the one before.
+    Doubling {
+        /// The first bound, in units observed.
+        start: u64,
+        /// The same as it is shown.
+        shown: f64,
+        count: usize,
+    },
+    /// Bounds one by one: as observed and as shown.
+    Listed(&'static [(u64, f64)]),
+}
+
+const MILLISECOND: u64 = 1_000_000;
+
+impl Scale {
+    /// Seconds from `start_micros` on, observed in nanoseconds.
+    pub const fn seconds(start_micros: u64, count: usize) -> Scale {
+        Scale::Doubling { start: start_micros * 1_000, shown: start_micros as f64 / 1e6, count }
+    }
+
+    /// Milliseconds from `start_micros` on, observed in nanoseconds.
+    pub const fn milliseconds(start_micros: u64, count: usize) -> Scale {
+        Scale::Doubling { start: start_micros * 1_000, shown: start_micros as f64 / 1e3, count }
+    }
+
+    /// Plain numbers from `start` on.
+    pub const fn numbers(start: u64, count: usize) -> Scale {
+        Scale::Doubling { start, shown: start as f64, count }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Scale::Doubling { count, .. } => *count,
+            Scale::Listed(bounds) => bounds.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The upper bound of a bucket, as shown.
+    pub fn bound(&self, bucket: usize) -> f64 {
+        match self {
+            Scale::Doubling { shown, .. } => shown * (1u64 << bucket) as f64,
+            Scale::Listed(bounds) => bounds[bucket].1,
+        }
+    }
+
+    /// A sum of what was observed, as shown.
+    pub fn shown(&self, observed: u64) -> f64 {
+        match self {
+            // Divided, because what a decimal unit is worth has no exact form.
+            Scale::Doubling { start, shown, .. } => {
+                observed as f64 / (*start as f64 / shown).round()
+            }
+            Scale::Listed([(one, shown), ..]) => observed as f64 / (*one as f64 / shown).round(),
+            Scale::Listed([]) => observed as f64,
+        }
+    }
+
+    /// The bucket of a value; as many as there are buckets for one above all bounds.
+    fn bucket(&self, value: u64) -> usize {
+        match self {
+            Scale::Doubling { start, count, .. } => {
+                let starts = value.div_ceil(*start);
+                let bucket = if starts <= 1 { 0 } else { (starts - 1).ilog2() as usize + 1 };
+                bucket.min(*count)
+            }
+            Scale::Listed(bounds) => {
+                bounds.iter().position(|(bound, _)| value <= *bound).unwrap_or(bounds.len())
+            }
+        }
+    }
+}
+
+/// The bounds that Prometheus's client libraries have by default.
+pub const PROMETHEUS_DEFAULT: Scale = Scale::Listed(&[
+    (5 * MILLISECOND, 0.005),
+    (10 * MILLISECOND, 0.01),
+    (25 * MILLISECOND, 0.025),
+    (50 * MILLISECOND, 0.05),
+    (100 * MILLISECOND, 0.1),
+    (250 * MILLISECOND, 0.25),
+    (500 * MILLISECOND, 0.5),
+    (1_000 * MILLISECOND, 1.0),
+    (2_500 * MILLISECOND, 2.5),
+    (5_000 * MILLISECOND, 5.0),
+    (10_000 * MILLISECOND, 10.0),
+]);
+
+/// How often what was observed, and its sum.
+#[derive(Debug)]
+pub struct Histogram {
+    scale: Scale,
+    /// One for each bound, and one above; not cumulated.
+    buckets: Box<[Figure]>,
+    sum: Figure,
+}
+
+impl Histogram {
+    pub fn new(scale: Scale) -> Histogram {
+        let buckets = (0..=scale.len()).map(|_| Figure::default()).collect();
+        Histogram { scale, buckets, sum: Figure::default() }
+    }
+
+    /// Only for the core that owns it. Durations are nanoseconds.
+    pub fn observe(&self, value: u64) {
+        self.buckets[self.scale.bucket(value)].add(1);
+        self.sum.add(value);
+    }
+
+    /// For anybody: what has been observed so far.
+    pub fn read(&self) -> Observed {
+        Observed {
+            scale: self.scale,
+            buckets: self.buckets.iter().map(Figure::get).collect(),
+            sum: self.sum.get(),
+        }
+    }
+}
+
+/// A histogram at one moment; those of several cores add up.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub scale: Scale,
+    pub buckets: Vec<u64>,
+    pub sum: u64,
+}
+
+impl Observed {
+    /// Nothing observed.
+    pub fn none(scale: Scale) -> Observed {
+        Observed { scale, buckets: vec![0; scale.len() + 1], sum: 0 }
+    }
+
+    pub fn add(&mut self, other: &Observed) {
+        assert_eq!(self.buckets.len(), other.buckets.len(), "histograms of one kind");
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine += theirs;
+        }
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The sum, as shown.
+    pub fn sum_shown(&self) -> f64 {
+        self.scale.shown(self.sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_a_bound_is_below_it() {
+        let scale = Scale::seconds(1_000, 14);
+        for (nanos, bucket) in [
+            (0, 0),
+            (1, 0),
+            (MILLISECOND, 0),
+            (MILLISECOND + 1, 1),
+            (2 * MILLISECOND, 1),
+            (2 * MILLISECOND + 1, 2),
+            (8_192 * MILLISECOND, 13),
+            (8_192 * MILLISECOND + 1, 14),
+            (u64::MAX, 14),
+        ] {
+            assert_eq!(scale.bucket(nanos), bucket, "{nanos}");
+        }
+        assert_eq!(PROMETHEUS_DEFAULT.bucket(5 * MILLISECOND), 0);
+        assert_eq!(PROMETHEUS_DEFAULT.bucket(5 * MILLISECOND + 1), 1);
+        assert_eq!(PROMETHEUS_DEFAULT.bucket(u64::MAX), 11);
+    }
+
+    #[test]
+    fn bounds_are_shown_as_prometheus_shows_them() {
+        let scale = Scale::seconds(100, 20);
+        assert_eq!(scale.bound(0).to_string(), "0.0001");
+        assert_eq!(scale.bound(19).to_string(), "52.4288");
+        assert_eq!(Scale::milliseconds(500, 14).bound(1), 1.0);
+        assert_eq!(Scale::numbers(1, 24).bound(23), 8_388_608.0);
+    }
+
+    #[test]
+    fn histograms_of_two_cores_add_up() {
+        let (one, other) =
+            (Histogram::new(Scale::seconds(1_000, 2)), Histogram::new(Scale::seconds(1_000, 2)));
+        one.observe(MILLISECOND);
+        one.observe(1_500_000);
+        other.observe(10 * MILLISECOND);
+        let mut sum = Observed::none(Scale::seconds(1_000, 2));
+        sum.add(&one.read());
+        sum.add(&other.read());
+        assert_eq!(sum.buckets, [1, 1, 1]);
+        assert_eq!(sum.count(), 3);
+        assert_eq!(sum.sum_shown(), 0.0125);
+    }
+
+    #[test]
+    fn a_figure_counts() {
+        let figure = Figure::default();
+        figure.add(2);
+        figure.add(3);
+        assert_eq!(figure.get(), 5);
+        figure.set(1);
+        assert_eq!(figure.get(), 1);
+    }
+}

@@ -1,0 +1,187 @@
+//! Prometheus's text form, as its Go library writes it: families by name, labels by name, numbers
+//! in Go's shortest form.
+//!
+//! Our own, because etcd's names are older than OpenMetrics' rules (gauges that end in `_total`,
+//! counters that do not), which a library would correct.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::cell::Observed;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Form {
+    fn as_str(self) -> &'static str {
+        match self {
+            Form::Counter => "counter",
+            Form::Gauge => "gauge",
+            Form::Histogram => "histogram",
+        }
+    }
+}
+
+pub type Labels<'a> = &'a [(&'a str, &'a str)];
+
+/// A scrape under way.
+#[derive(Default)]
+pub struct Exposition {
+    /// The lines of each family, by its name.
+    families: BTreeMap<&'static str, String>,
+}
+
+impl Exposition {
+    /// Opens a family; it is shown also if it gets no sample.
+    pub fn family(&mut self, name: &'static str, form: Form, help: &str) -> Family<'_> {
+        let text = self
+            .families
+            .entry(name)
+            .or_insert_with(|| format!("# HELP {name} {help}\n# TYPE {name} {}\n", form.as_str()));
+        Family { name, text }
+    }
+
+    /// A counter without labels.
+    pub fn counter(&mut self, name: &'static str, help: &str, value: u64) {
+        self.family(name, Form::Counter, help).sample(&[], value as f64);
+    }
+
+    /// A gauge without labels.
+    pub fn gauge(&mut self, name: &'static str, help: &str, value: f64) {
+        self.family(name, Form::Gauge, help).sample(&[], value);
+    }
+
+    /// A histogram without labels.
+    pub fn histogram(&mut self, name: &'static str, help: &str, observed: &Observed) {
+        self.family(name, Form::Histogram, help).observed(&[], observed);
+    }
+
+    /// The whole text.
+    pub fn finish(self) -> String {
+        self.families.into_values().collect()
+    }
+}
+
+/// One family, to add samples to.
+pub struct Family<'a> {
+    name: &'static str,
+    text: &'a mut String,
+}
+
+impl Family<'_> {
+    pub fn sample(&mut self, labels: Labels<'_>, value: f64) {
+        self.line("", labels, None, value);
+    }
+
+    pub fn observed(&mut self, labels: Labels<'_>, observed: &Observed) {
+        let mut below = 0;
+        for (bucket, count) in observed.buckets.iter().enumerate() {
+            below += count;
+            let bound = match bucket == observed.scale.len() {
+                true => "+Inf".to_string(),
+                false => go_float(observed.scale.bound(bucket)),
+            };
+            self.line("_bucket", labels, Some(&bound), below as f64);
+        }
+        self.line("_sum", labels, None, observed.sum_shown());
+        self.line("_count", labels, None, below as f64);
+    }
+
+    /// Labels stand by name, and a histogram's bound after them.
+    fn line(&mut self, suffix: &str, labels: Labels<'_>, bound: Option<&str>, value: f64) {
+        let mut sorted = labels.to_vec();
+        sorted.sort_unstable();
+        sorted.extend(bound.map(|bound| ("le", bound)));
+        let _ = write!(self.text, "{}{suffix}", self.name);
+        for (at, (name, value)) in sorted.iter().enumerate() {
+            let open = if at == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{open}{name}=\"{}\"", escaped(value));
+        }
+        let close = if sorted.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{close} {}", go_float(value));
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Go's `strconv.FormatFloat(value, 'g', -1, 64)`.
+pub fn go_float(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_string();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_string();
+    }
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').expect("the form has an exponent");
+    let exponent: i32 = exponent.parse().expect("an exponent is a number");
+    if value != 0.0 && !(-4..6).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
+    }
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cell::{Histogram, Scale};
+    use super::*;
+
+    #[test]
+    fn numbers_are_gos() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (-1.0, "-1"),
+            (999_999.0, "999999"),
+            (1_000_000.0, "1e+06"),
+            (1_234_567.0, "1.234567e+06"),
+            (2_147_483_648.0, "2.147483648e+09"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (4.6e-7, "4.6e-07"),
+            (52.4288, "52.4288"),
+            (123_456.789, "123456.789"),
+            (1e21, "1e+21"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(go_float(value), text);
+        }
+    }
+
+    #[test]
+    fn a_family_is_written_as_prometheus_wants_it() {
+        let histogram = Histogram::new(Scale::seconds(1_000, 2));
+        histogram.observe(500_000);
+        histogram.observe(3_000_000);
+        let mut text = Exposition::default();
+        text.gauge("z_gauge", "Last.", 2.0);
+        text.family("b_total", Form::Counter, "B.")
+            .sample(&[("type", "x\"y\\z\n"), ("code", "OK")], 7.0);
+        text.family("a_seconds", Form::Histogram, "A.")
+            .observed(&[("success", "true"), ("op", "Put")], &histogram.read());
+        assert_eq!(
+            text.finish(),
+            "# HELP a_seconds A.\n\
+             # TYPE a_seconds histogram\n\
+             a_seconds_bucket{op=\"Put\",success=\"true\",le=\"0.001\"} 1\n\
+             a_seconds_bucket{op=\"Put\",success=\"true\",le=\"0.002\"} 1\n\
+             a_seconds_bucket{op=\"Put\",success=\"true\",le=\"+Inf\"} 2\n\
+             a_seconds_sum{op=\"Put\",success=\"true\"} 0.0035\n\
+             a_seconds_count{op=\"Put\",success=\"true\"} 2\n\
+             # HELP b_total B.\n\
+             # TYPE b_total counter\n\
+             b_total{code=\"OK\",type=\"x\\\"y\\\\z\\n\"} 7\n\
+             # HELP z_gauge Last.\n\
+             # TYPE z_gauge gauge\n\
+             z_gauge 2\n"
+        );
+    }
+}

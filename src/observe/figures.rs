@@ -1,0 +1,332 @@
+//! What a core and a shard count, each written by one core.
+
+use super::cell::{Figure, Histogram, PROMETHEUS_DEFAULT, Scale};
+
+/// etcd's buckets for disks and requests: 1 ms to 8 s.
+pub const DISK_SECONDS: Scale = Scale::seconds(1_000, 14);
+/// etcd's buckets for applying and ranges: 0.1 ms to 52 s.
+pub const APPLY_SECONDS: Scale = Scale::seconds(100, 20);
+/// Operations in a batch: 1 to 2048, and more.
+pub const BATCH_OPERATIONS: Scale = Scale::numbers(1, 12);
+
+/// The names of gRPC's codes, by their numbers.
+pub const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// The form of a gRPC method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodKind {
+    Unary,
+    ServerStream,
+    ClientStream,
+    BidiStream,
+}
+
+impl MethodKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MethodKind::Unary => "unary",
+            MethodKind::ServerStream => "server_stream",
+            MethodKind::ClientStream => "client_stream",
+            MethodKind::BidiStream => "bidi_stream",
+        }
+    }
+}
+
+/// A method as metrics name it. Its place in the list is its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// `etcdserverpb.KV`
+    pub service: &'static str,
+    /// `Put`
+    pub method: &'static str,
+    pub kind: MethodKind,
+    /// Whether it is shown before it is called. etcd hides those of Election and Lock till then.
+    pub shown_unused: bool,
+}
+
+/// What was called of one method.
+#[derive(Debug)]
+pub struct MethodFigures {
+    pub started: Figure,
+    pub received: Figure,
+    pub sent: Figure,
+    /// By code.
+    pub handled: [Figure; CODES.len()],
+    /// Filled, and shown, with `--metrics=extensive` only.
+    pub handling: Histogram,
+}
+
+/// What etcd sets requests apart by in its times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    Range,
+    Put,
+    DeleteRange,
+    Txn,
+    ReadonlyTxn,
+    Compaction,
+    Alarm,
+    LeaseGrant,
+    LeaseRevoke,
+}
+
+impl RequestKind {
+    pub const ALL: [RequestKind; 9] = [
+        RequestKind::Range,
+        RequestKind::Put,
+        RequestKind::DeleteRange,
+        RequestKind::Txn,
+        RequestKind::ReadonlyTxn,
+        RequestKind::Compaction,
+        RequestKind::Alarm,
+        RequestKind::LeaseGrant,
+        RequestKind::LeaseRevoke,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RequestKind::Range => "Range",
+            RequestKind::Put => "Put",
+            RequestKind::DeleteRange => "DeleteRange",
+            RequestKind::Txn => "Txn",
+            RequestKind::ReadonlyTxn => "ReadonlyTxn",
+            RequestKind::Compaction => "Compaction",
+            RequestKind::Alarm => "Alarm",
+            RequestKind::LeaseGrant => "LeaseGrant",
+            RequestKind::LeaseRevoke => "LeaseRevoke",
+        }
+    }
+}
+
+/// Times of what succeeded and of what did not.
+#[derive(Debug)]
+pub struct Outcomes {
+    pub success: Histogram,
+    pub failure: Histogram,
+}
+
+impl Outcomes {
+    fn new(scale: Scale) -> Outcomes {
+        Outcomes { success: Histogram::new(scale), failure: Histogram::new(scale) }
+    }
+
+    /// Only for the core that owns it.
+    pub fn observe(&self, succeeded: bool, nanos: u64) {
+        if succeeded { self.success.observe(nanos) } else { self.failure.observe(nanos) }
+    }
+}
+
+/// The API versions that clients name; any other counts as the last.
+pub const API_VERSIONS: [&str; 10] =
+    ["unknown", "3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "other"];
+
+/// Everything that one core counts.
+///
+/// Cores share nothing: each has one of these to itself and hands a reference to whoever scrapes.
+#[derive(Debug)]
+pub struct CoreMetrics {
+    pub methods: Box<[MethodFigures]>,
+    /// Unary calls and streams, by [`API_VERSIONS`].
+    pub unary_requests: [Figure; API_VERSIONS.len()],
+    pub stream_requests: [Figure; API_VERSIONS.len()],
+    pub client_received_bytes: Figure,
+    pub client_sent_bytes: Figure,
+    /// By [`RequestKind`].
+    pub request_duration: Box<[Outcomes]>,
+    pub apply_duration: Box<[Outcomes]>,
+    pub range_duration: Outcomes,
+    pub slow_applies: Figure,
+    pub slow_read_indexes: Figure,
+    pub read_indexes_failed: Figure,
+    pub proposals_failed: Figure,
+    pub wal_fsync_duration: Histogram,
+    pub wal_write_duration: Histogram,
+    pub wal_write_bytes: Figure,
+    pub ranges: Figure,
+    pub puts: Figure,
+    pub put_bytes: Figure,
+    pub deletes: Figure,
+    pub txns: Figure,
+    pub compacted_versions: Figure,
+    pub health_successes: Figure,
+    pub health_failures: Figure,
+    // From here on our own.
+    pub loop_turns: Figure,
+    pub parks: Figure,
+    pub connections: Figure,
+    /// Of them, those that speak our frames.
+    pub frame_connections: Figure,
+    pub requests_under_way: Figure,
+    pub requests_refused: Figure,
+    pub mailbox_batches: Figure,
+    /// Batches that wait in the mailboxes to this core.
+    pub mailbox_depth: Figure,
+}
+
+impl CoreMetrics {
+    /// All at 0, for methods numbered as in the list that is later scraped with.
+    pub fn new(methods: usize) -> CoreMetrics {
+        let outcomes = |scale| RequestKind::ALL.iter().map(|_| Outcomes::new(scale)).collect();
+        CoreMetrics {
+            methods: (0..methods).map(|_| MethodFigures::new()).collect(),
+            unary_requests: Default::default(),
+            stream_requests: Default::default(),
+            client_received_bytes: Figure::default(),
+            client_sent_bytes: Figure::default(),
+            request_duration: outcomes(DISK_SECONDS),
+            apply_duration: outcomes(APPLY_SECONDS),
+            range_duration: Outcomes::new(APPLY_SECONDS),
+            slow_applies: Figure::default(),
+            slow_read_indexes: Figure::default(),
+            read_indexes_failed: Figure::default(),
+            proposals_failed: Figure::default(),
+            wal_fsync_duration: Histogram::new(DISK_SECONDS),
+            wal_write_duration: Histogram::new(DISK_SECONDS),
+            wal_write_bytes: Figure::default(),
+            ranges: Figure::default(),
+            puts: Figure::default(),
+            put_bytes: Figure::default(),
+            deletes: Figure::default(),
+            txns: Figure::default(),
+            compacted_versions: Figure::default(),
+            health_successes: Figure::default(),
+            health_failures: Figure::default(),
+            loop_turns: Figure::default(),
+            parks: Figure::default(),
+            connections: Figure::default(),
+            frame_connections: Figure::default(),
+            requests_under_way: Figure::default(),
+            requests_refused: Figure::default(),
+            mailbox_batches: Figure::default(),
+            mailbox_depth: Figure::default(),
+        }
+    }
+
+    /// A call has begun.
+    pub fn started(&self, method: usize) {
+        self.methods[method].started.add(1);
+    }
+
+    /// A call has ended with gRPC's `code`, after `nanos` if times are wanted.
+    pub fn handled(&self, method: usize, code: usize, nanos: Option<u64>) {
+        let figures = &self.methods[method];
+        // A code that gRPC does not have is Unknown.
+        figures.handled.get(code).unwrap_or(&figures.handled[2]).add(1);
+        if let Some(nanos) = nanos {
+            figures.handling.observe(nanos);
+        }
+    }
+
+    /// A client has called; `version` is what its `client-api-version` says, if anything.
+    pub fn client_request(&self, is_stream: bool, version: Option<&str>) {
+        let place = match version {
+            None => 0,
+            Some(version) => API_VERSIONS
+                .iter()
+                .position(|known| *known == version)
+                .unwrap_or(API_VERSIONS.len() - 1),
+        };
+        let requests = if is_stream { &self.stream_requests } else { &self.unary_requests };
+        requests[place].add(1);
+    }
+
+    /// A request was answered after `nanos`.
+    pub fn request_took(&self, kind: RequestKind, succeeded: bool, nanos: u64) {
+        self.request_duration[kind as usize].observe(succeeded, nanos);
+    }
+
+    /// A request was evaluated and applied in `nanos`.
+    pub fn apply_took(&self, kind: RequestKind, succeeded: bool, nanos: u64) {
+        self.apply_duration[kind as usize].observe(succeeded, nanos);
+    }
+}
+
+impl MethodFigures {
+    fn new() -> MethodFigures {
+        MethodFigures {
+            started: Figure::default(),
+            received: Figure::default(),
+            sent: Figure::default(),
+            handled: Default::default(),
+            handling: Histogram::new(PROMETHEUS_DEFAULT),
+        }
+    }
+}
+
+/// What one shard counts; its core writes it.
+#[derive(Debug)]
+pub struct ShardMetrics {
+    /// The core it runs on.
+    pub core: Figure,
+    pub revisions_pending: Figure,
+    pub log_bytes: Figure,
+    pub log_entries: Figure,
+    pub batches: Figure,
+    pub batch_operations: Histogram,
+    pub rounds: Figure,
+    pub checkpoints: Figure,
+    pub keys: Figure,
+    pub versions: Figure,
+    pub memory_bytes: Figure,
+}
+
+impl Default for ShardMetrics {
+    fn default() -> ShardMetrics {
+        ShardMetrics {
+            core: Figure::default(),
+            revisions_pending: Figure::default(),
+            log_bytes: Figure::default(),
+            log_entries: Figure::default(),
+            batches: Figure::default(),
+            batch_operations: Histogram::new(BATCH_OPERATIONS),
+            rounds: Figure::default(),
+            checkpoints: Figure::default(),
+            keys: Figure::default(),
+            versions: Figure::default(),
+            memory_bytes: Figure::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_numbered_by_their_place() {
+        for (place, kind) in RequestKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+    }
+
+    #[test]
+    fn what_clients_make_up_cannot_make_new_series() {
+        let core = CoreMetrics::new(1);
+        core.client_request(false, None);
+        core.client_request(false, Some("3.7"));
+        core.client_request(true, Some("\u{1F600}"));
+        assert_eq!(core.unary_requests[0].get(), 1);
+        assert_eq!(core.unary_requests[8].get(), 1);
+        assert_eq!(core.stream_requests[9].get(), 1);
+        core.handled(0, 99, None);
+        assert_eq!(core.methods[0].handled[2].get(), 1);
+    }
+}

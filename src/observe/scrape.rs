@@ -1,0 +1,701 @@
+//! All figures under their names: what GET /metrics answers.
+//!
+//! Whoever serves the scrape fills [`Scrape`]: the cores' and shards' own figures by reference, and
+//! what only the member knows as plain numbers. Figures of cores are added up.
+
+use std::sync::Arc;
+
+use super::cell::{Figure, Histogram, Observed, Scale};
+use super::exposition::{Exposition, Form};
+use super::figures::{
+    API_VERSIONS, APPLY_SECONDS, BATCH_OPERATIONS, CODES, CoreMetrics, DISK_SECONDS, Method,
+    MethodFigures, Outcomes, RequestKind, ShardMetrics,
+};
+use super::os::OsFigures;
+use crate::config::gates::{FeatureGates, Stage};
+use crate::config::help::{BRAID_VERSION, ETCD_VERSION};
+use crate::types::MemberId;
+
+/// What a scrape is made of.
+#[derive(Clone, Copy)]
+pub struct Scrape<'a> {
+    pub cores: &'a [Arc<CoreMetrics>],
+    /// By their numbers.
+    pub shards: &'a [Arc<ShardMetrics>],
+    /// The list by which the cores' methods are numbered.
+    pub methods: &'a [Method],
+    pub member: &'a MemberFigures,
+    pub gates: &'a FeatureGates,
+    pub os: &'a OsFigures,
+    /// `--metrics=extensive`: times by method, too.
+    pub extensive: bool,
+}
+
+/// What the member as a whole knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemberFigures {
+    pub id: MemberId,
+    pub has_leader: bool,
+    pub is_leader: bool,
+    pub is_learner: bool,
+    /// "3.7"; empty until it is decided.
+    pub cluster_version: String,
+    pub leader_changes: u64,
+    /// Sums over the groups.
+    pub committed_index: u64,
+    pub applied_index: u64,
+    pub proposals_pending: u64,
+    /// As Status shows it.
+    pub quota_bytes: i64,
+    pub db_bytes: u64,
+    pub db_bytes_in_use: u64,
+    pub keys: u64,
+    /// The newest stable revision, and the newest handed out.
+    pub stable_revision: i64,
+    pub newest_revision: i64,
+    /// -1 before the first compaction.
+    pub compact_revision: i64,
+    /// Seconds since 1970; 0 before the first.
+    pub compacted_at: u64,
+    pub log_lines_dropped: u64,
+    /// Scrapes being answered now.
+    pub scrapes_in_flight: u64,
+    /// (member, alarm's name) of what is raised.
+    pub alarms: Vec<(MemberId, &'static str)>,
+}
+
+/// Prometheus's text form of everything.
+pub fn render(scrape: &Scrape<'_>) -> String {
+    let mut text = Exposition::default();
+    server(&mut text, scrape);
+    requests(&mut text, scrape);
+    storage(&mut text, scrape);
+    without_counterpart(&mut text);
+    methods(&mut text, scrape);
+    process(&mut text, scrape);
+    own(&mut text, scrape);
+    shards(&mut text, scrape);
+    text.finish()
+}
+
+fn sum(scrape: &Scrape<'_>, figure: impl Fn(&CoreMetrics) -> &Figure) -> u64 {
+    scrape.cores.iter().map(|core| figure(core).get()).sum()
+}
+
+fn observed(
+    scrape: &Scrape<'_>,
+    scale: Scale,
+    histogram: impl Fn(&CoreMetrics) -> &Histogram,
+) -> Observed {
+    let mut sum = Observed::none(scale);
+    for core in scrape.cores {
+        sum.add(&histogram(core).read());
+    }
+    sum
+}
+
+/// Facts about the member and its group.
+fn server(text: &mut Exposition, scrape: &Scrape<'_>) {
+    let member = scrape.member;
+    let id = format!("{:x}", member.id.0);
+    for (name, help, label, value) in [
+        ("etcd_server_id", "The member's id, in hex.", "server_id", id.as_str()),
+        ("etcd_server_version", "The API's version.", "server_version", ETCD_VERSION),
+        ("etcd_server_go_version", "No Go is in here.", "server_go_version", "none"),
+        ("etcd_cluster_version", "The cluster's version.", "cluster_version", {
+            member.cluster_version.as_str()
+        }),
+        ("braid_version", "Braid's own version.", "version", BRAID_VERSION),
+    ] {
+        if !value.is_empty() {
+            text.family(name, Form::Gauge, help).sample(&[(label, value)], 1.0);
+        }
+    }
+    for (name, help, value) in [
+        ("etcd_server_has_leader", "Whether a leader is known.", member.has_leader),
+        ("etcd_server_is_leader", "Whether this member leads.", member.is_leader),
+        ("etcd_server_is_learner", "Whether this member is a learner.", member.is_learner),
+    ] {
+        text.gauge(name, help, f64::from(u8::from(value)));
+    }
+    for (name, help, value) in [
+        ("etcd_server_proposals_committed_total", "Committed entries.", member.committed_index),
+        ("etcd_server_proposals_applied_total", "Applied entries.", member.applied_index),
+        ("etcd_server_proposals_pending", "Proposals under way.", member.proposals_pending),
+    ] {
+        text.gauge(name, help, value as f64);
+    }
+    // etcd counts a member among those that it knows.
+    text.family("etcd_network_known_peers", Form::Gauge, "Members known.")
+        .sample(&[("Local", &id), ("Remote", &id)], 1.0);
+    text.counter(
+        "etcd_server_leader_changes_seen_total",
+        "Changes of the leader.",
+        member.leader_changes,
+    );
+    text.gauge("etcd_server_quota_backend_bytes", "The quota on data.", member.quota_bytes as f64);
+    let mut gates =
+        text.family("etcd_server_feature_enabled", Form::Gauge, "Whether a gate is on.");
+    for (name, stage, enabled) in scrape.gates.iter() {
+        let stage = if stage == Stage::Alpha { "ALPHA" } else { "BETA" };
+        gates.sample(&[("name", name), ("stage", stage)], f64::from(u8::from(enabled)));
+    }
+    let mut alarms =
+        text.family("etcd_debugging_server_alarms", Form::Gauge, "Alarms that are raised.");
+    for (raised_by, kind) in &member.alarms {
+        let id = format!("{:x}", raised_by.0);
+        alarms.sample(&[("alarm_type", kind), ("server_id", &id)], 1.0);
+    }
+}
+
+/// What clients asked for, and how long it took.
+fn requests(text: &mut Exposition, scrape: &Scrape<'_>) {
+    let mut calls =
+        text.family("etcd_server_client_requests_total", Form::Counter, "Calls of clients.");
+    for (place, version) in API_VERSIONS.iter().enumerate() {
+        for (kind, count) in [
+            ("unary", sum(scrape, |core| &core.unary_requests[place])),
+            ("stream", sum(scrape, |core| &core.stream_requests[place])),
+        ] {
+            if count > 0 {
+                calls.sample(&[("client_api_version", version), ("type", kind)], count as f64);
+            }
+        }
+    }
+    let mut family =
+        text.family("etcd_server_range_duration_seconds", Form::Histogram, "Time of ranges.");
+    outcomes(
+        scrape,
+        APPLY_SECONDS,
+        |core| &core.range_duration,
+        |success, observed| {
+            family.observed(&[("success", success)], observed);
+        },
+    );
+    let mut family =
+        text.family("etcd_server_request_duration_seconds", Form::Histogram, "Time of requests.");
+    for kind in RequestKind::ALL {
+        let place = kind as usize;
+        outcomes(
+            scrape,
+            DISK_SECONDS,
+            |core| &core.request_duration[place],
+            |success, observed| {
+                family.observed(&[("success", success), ("type", kind.as_str())], observed);
+            },
+        );
+    }
+    let mut family =
+        text.family("etcd_server_apply_duration_seconds", Form::Histogram, "Time of applying.");
+    for kind in RequestKind::ALL {
+        let place = kind as usize;
+        outcomes(
+            scrape,
+            APPLY_SECONDS,
+            |core| &core.apply_duration[place],
+            |success, observed| {
+                let labels = [("op", kind.as_str()), ("success", success), ("version", "v3")];
+                family.observed(&labels, observed);
+            },
+        );
+    }
+}
+
+/// Times by success; what never happened is not shown, as in etcd.
+fn outcomes(
+    scrape: &Scrape<'_>,
+    scale: Scale,
+    of: impl Fn(&CoreMetrics) -> &Outcomes,
+    mut show: impl FnMut(&str, &Observed),
+) {
+    for (success, times) in [
+        ("false", observed(scrape, scale, |core| &of(core).failure)),
+        ("true", observed(scrape, scale, |core| &of(core).success)),
+    ] {
+        if times.count() > 0 {
+            show(success, &times);
+        }
+    }
+}
+
+/// Counts of all cores, by etcd's names.
+type CoreCounter = (&'static str, &'static str, fn(&CoreMetrics) -> &Figure);
+
+const CORE_COUNTERS: &[CoreCounter] = &[
+    ("etcd_server_proposals_failed_total", "Proposals that failed.", |core| &core.proposals_failed),
+    ("etcd_server_slow_apply_total", "Slow applies.", |core| &core.slow_applies),
+    ("etcd_server_slow_read_indexes_total", "Slow read rounds.", |core| &core.slow_read_indexes),
+    ("etcd_server_read_indexes_failed_total", "Failed read rounds.", |core| {
+        &core.read_indexes_failed
+    }),
+    ("etcd_server_health_success", "Good answers of /health.", |core| &core.health_successes),
+    ("etcd_server_health_failures", "Bad answers of /health.", |core| &core.health_failures),
+    ("etcd_network_client_grpc_received_bytes_total", "Bytes from clients.", |core| {
+        &core.client_received_bytes
+    }),
+    ("etcd_network_client_grpc_sent_bytes_total", "Bytes to clients.", |core| {
+        &core.client_sent_bytes
+    }),
+    ("etcd_mvcc_range_total", "Ranges.", |core| &core.ranges),
+    ("etcd_mvcc_put_total", "Puts.", |core| &core.puts),
+    ("etcd_mvcc_delete_total", "Deletes.", |core| &core.deletes),
+    ("etcd_mvcc_txn_total", "Txns.", |core| &core.txns),
+    ("etcd_debugging_mvcc_db_compaction_keys_total", "Compacted versions.", |core| {
+        &core.compacted_versions
+    }),
+];
+
+/// Data, disks and revisions.
+fn storage(text: &mut Exposition, scrape: &Scrape<'_>) {
+    for (name, help, figure) in CORE_COUNTERS {
+        text.counter(name, help, sum(scrape, figure));
+    }
+    for (name, help, times) in [
+        (
+            "etcd_disk_wal_fsync_duration_seconds",
+            "Time of making log writes durable.",
+            observed(scrape, DISK_SECONDS, |core| &core.wal_fsync_duration),
+        ),
+        (
+            "etcd_disk_wal_write_duration_seconds",
+            "Time of log writes.",
+            observed(scrape, DISK_SECONDS, |core| &core.wal_write_duration),
+        ),
+    ] {
+        text.histogram(name, help, &times);
+    }
+    let member = scrape.member;
+    let written = sum(scrape, |core| &core.wal_write_bytes);
+    let put_bytes = sum(scrape, |core| &core.put_bytes);
+    for (name, help, value) in [
+        ("etcd_disk_wal_write_bytes_total", "Bytes written to logs.", written as f64),
+        ("etcd_mvcc_db_total_size_in_bytes", "Bytes held.", member.db_bytes as f64),
+        ("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", member.db_bytes_in_use as f64),
+        ("etcd_debugging_mvcc_keys_total", "Keys.", member.keys as f64),
+        ("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes put.", put_bytes as f64),
+        (
+            "etcd_debugging_mvcc_current_revision",
+            "The newest revision.",
+            member.stable_revision as f64,
+        ),
+        (
+            "etcd_debugging_mvcc_compact_revision",
+            "The compact revision.",
+            member.compact_revision as f64,
+        ),
+        (
+            "etcd_debugging_mvcc_db_compaction_last",
+            "When the last compaction was.",
+            member.compacted_at as f64,
+        ),
+    ] {
+        text.gauge(name, help, value);
+    }
+}
+
+/// Names that etcd always shows and that count nothing here: a dashboard that asks for one gets 0
+/// and no gap.
+fn without_counterpart(text: &mut Exposition) {
+    let help = "Always 0: nothing in Braid, or in a cluster of one, counts here.";
+    for name in ALWAYS_0_COUNTERS {
+        text.counter(name, help, 0);
+    }
+    for name in ALWAYS_0_GAUGES {
+        text.gauge(name, help, 0.0);
+    }
+    for (name, scale) in ALWAYS_0_HISTOGRAMS {
+        text.histogram(name, help, &Observed::none(*scale));
+    }
+}
+
+const ALWAYS_0_COUNTERS: &[&str] = &[
+    "etcd_debugging_lease_granted_total",
+    "etcd_debugging_lease_renewed_total",
+    "etcd_debugging_lease_revoked_total",
+    "etcd_debugging_mvcc_events_total",
+    "etcd_debugging_server_lease_expired_total",
+    "etcd_debugging_store_expires_total",
+    "etcd_debugging_store_watch_requests_total",
+    "etcd_server_heartbeat_send_failures_total",
+    "etcd_server_learner_promote_successes",
+];
+
+const ALWAYS_0_GAUGES: &[&str] = &[
+    "etcd_debugging_auth_revision",
+    "etcd_debugging_mvcc_pending_events_total",
+    "etcd_debugging_mvcc_slow_watcher_total",
+    "etcd_debugging_mvcc_watch_stream_total",
+    "etcd_debugging_mvcc_watcher_total",
+    "etcd_debugging_store_watchers",
+    "etcd_disk_defrag_inflight",
+    "etcd_mvcc_db_open_read_transactions",
+    "etcd_server_snapshot_apply_in_progress_total",
+];
+
+const ALWAYS_0_HISTOGRAMS: &[(&str, Scale)] = &[
+    ("etcd_debugging_disk_backend_commit_rebalance_duration_seconds", DISK_SECONDS),
+    ("etcd_debugging_disk_backend_commit_spill_duration_seconds", DISK_SECONDS),
+    ("etcd_debugging_disk_backend_commit_write_duration_seconds", DISK_SECONDS),
+    ("etcd_debugging_lease_ttl_total", Scale::numbers(1, 24)),
+    (
+        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+        Scale::milliseconds(1_000, 13),
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+        Scale::milliseconds(100_000, 14),
+    ),
+    (
+        "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
+        Scale::milliseconds(500, 14),
+    ),
+    ("etcd_debugging_server_watch_send_loop_control_stream_duration_seconds", DISK_SECONDS),
+    ("etcd_debugging_server_watch_send_loop_progress_duration_seconds", DISK_SECONDS),
+    ("etcd_debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds", DISK_SECONDS),
+    ("etcd_debugging_server_watch_send_loop_watch_stream_duration_seconds", DISK_SECONDS),
+    ("etcd_debugging_snap_save_marshalling_duration_seconds", DISK_SECONDS),
+    ("etcd_debugging_snap_save_total_duration_seconds", DISK_SECONDS),
+    ("etcd_disk_backend_commit_duration_seconds", DISK_SECONDS),
+    ("etcd_disk_backend_defrag_duration_seconds", Scale::seconds(100_000, 13)),
+    ("etcd_disk_backend_snapshot_duration_seconds", Scale::seconds(10_000, 17)),
+    ("etcd_mvcc_hash_duration_seconds", Scale::seconds(10_000, 15)),
+    ("etcd_mvcc_hash_rev_duration_seconds", Scale::seconds(10_000, 15)),
+    ("etcd_snap_db_fsync_duration_seconds", DISK_SECONDS),
+    ("etcd_snap_db_save_total_duration_seconds", Scale::seconds(100_000, 10)),
+    ("etcd_snap_fsync_duration_seconds", DISK_SECONDS),
+];
+
+/// Counts of one method, by gRPC's names.
+type MethodCounter = (&'static str, &'static str, fn(&MethodFigures) -> &Figure);
+
+const METHOD_COUNTERS: &[MethodCounter] = &[
+    ("grpc_server_started_total", "Calls begun.", |method| &method.started),
+    ("grpc_server_msg_received_total", "Messages received.", |method| &method.received),
+    ("grpc_server_msg_sent_total", "Messages sent.", |method| &method.sent),
+];
+
+/// What was called, by method; every series is there from the start.
+fn methods(text: &mut Exposition, scrape: &Scrape<'_>) {
+    let shown: Vec<(usize, &Method)> = scrape
+        .methods
+        .iter()
+        .enumerate()
+        .filter(|(place, method)| {
+            method.shown_unused || sum(scrape, |core| &core.methods[*place].started) > 0
+        })
+        .collect();
+    for (name, help, figure) in METHOD_COUNTERS {
+        let mut family = text.family(name, Form::Counter, help);
+        for (place, method) in &shown {
+            let count = sum(scrape, |core| figure(&core.methods[*place]));
+            family.sample(&method.labels(), count as f64);
+        }
+    }
+    let mut family = text.family("grpc_server_handled_total", Form::Counter, "Calls ended.");
+    for (place, method) in &shown {
+        let [grpc_method, service, kind] = method.labels();
+        for (number, code) in CODES.iter().enumerate() {
+            let count = sum(scrape, |core| &core.methods[*place].handled[number]);
+            let labels = [("grpc_code", *code), grpc_method, service, kind];
+            family.sample(&labels, count as f64);
+        }
+    }
+    if scrape.extensive {
+        let mut family =
+            text.family("grpc_server_handling_seconds", Form::Histogram, "Time of calls.");
+        for (place, method) in &shown {
+            let scale = super::cell::PROMETHEUS_DEFAULT;
+            let times = observed(scrape, scale, |core| &core.methods[*place].handling);
+            family.observed(&method.labels(), &times);
+        }
+    }
+}
+
+impl Method {
+    fn labels(&self) -> [(&'static str, &'static str); 3] {
+        [
+            ("grpc_method", self.method),
+            ("grpc_service", self.service),
+            ("grpc_type", self.kind.as_str()),
+        ]
+    }
+}
+
+fn process(text: &mut Exposition, scrape: &Scrape<'_>) {
+    let os = scrape.os;
+    for (name, help, value) in [
+        ("os_fd_limit", "File descriptors allowed.", os.max_fds as f64),
+        ("os_fd_used", "File descriptors in use.", os.open_fds as f64),
+        ("process_max_fds", "File descriptors allowed.", os.max_fds as f64),
+        ("process_open_fds", "File descriptors in use.", os.open_fds as f64),
+        ("process_resident_memory_bytes", "Resident memory.", os.resident_bytes as f64),
+        ("process_start_time_seconds", "When the process began.", os.start_time_seconds),
+        ("process_virtual_memory_bytes", "Virtual memory.", os.virtual_bytes as f64),
+        (
+            "process_virtual_memory_max_bytes",
+            "Virtual memory allowed.",
+            os.virtual_bytes_max as f64,
+        ),
+        (
+            "promhttp_metric_handler_requests_in_flight",
+            "Scrapes being answered.",
+            scrape.member.scrapes_in_flight as f64,
+        ),
+    ] {
+        text.gauge(name, help, value);
+    }
+    for (name, help, value) in [
+        ("process_cpu_seconds_total", "CPU time.", os.cpu_seconds),
+        (
+            "process_network_receive_bytes_total",
+            "Bytes received.",
+            os.network_received_bytes as f64,
+        ),
+        ("process_network_transmit_bytes_total", "Bytes sent.", os.network_sent_bytes as f64),
+    ] {
+        text.family(name, Form::Counter, help).sample(&[], value);
+    }
+}
+
+/// A figure of each core, ours.
+type CoreSeries = (&'static str, Form, &'static str, fn(&CoreMetrics) -> &Figure);
+
+const CORE_SERIES: &[CoreSeries] = &[
+    ("braid_core_loop_turns_total", Form::Counter, "Turns of the loop.", |core| &core.loop_turns),
+    ("braid_core_parks_total", Form::Counter, "Times it went to sleep.", |core| &core.parks),
+    ("braid_core_connections", Form::Gauge, "Open connections.", |core| &core.connections),
+    ("braid_core_frame_connections", Form::Gauge, "Of them, those with frames.", |core| {
+        &core.frame_connections
+    }),
+    ("braid_core_requests_under_way", Form::Gauge, "Requests not yet answered.", |core| {
+        &core.requests_under_way
+    }),
+    ("braid_core_requests_refused_total", Form::Counter, "Too many requests.", |core| {
+        &core.requests_refused
+    }),
+    ("braid_core_mailbox_batches_total", Form::Counter, "Batches from other cores.", |core| {
+        &core.mailbox_batches
+    }),
+    ("braid_core_mailbox_depth", Form::Gauge, "Batches waiting.", |core| &core.mailbox_depth),
+];
+
+/// The revision line, and each core.
+fn own(text: &mut Exposition, scrape: &Scrape<'_>) {
+    let member = scrape.member;
+    let pending = (member.newest_revision - member.stable_revision).max(0);
+    for (name, help, value) in [
+        ("braid_cores", "Cores that run.", scrape.cores.len() as f64),
+        ("braid_shards", "Shards of the cluster.", scrape.shards.len() as f64),
+        ("braid_line_stable_revision", "The stable revision.", member.stable_revision as f64),
+        ("braid_line_revisions_pending", "Revisions not yet stable.", pending as f64),
+    ] {
+        text.gauge(name, help, value);
+    }
+    text.counter("braid_log_lines_dropped_total", "Log lines lost.", member.log_lines_dropped);
+    for (name, form, help, figure) in CORE_SERIES {
+        let mut family = text.family(name, *form, help);
+        for (number, core) in scrape.cores.iter().enumerate() {
+            family.sample(&[("core", &number.to_string())], figure(core).get() as f64);
+        }
+    }
+}
+
+/// A figure of each shard.
+type ShardSeries = (&'static str, Form, &'static str, fn(&ShardMetrics) -> &Figure);
+
+const SHARD_SERIES: &[ShardSeries] = &[
+    ("braid_shard_core", Form::Gauge, "The core it runs on.", |shard| &shard.core),
+    ("braid_shard_revisions_pending", Form::Gauge, "Revisions not yet committed.", |shard| {
+        &shard.revisions_pending
+    }),
+    ("braid_shard_log_bytes", Form::Gauge, "Bytes of its log.", |shard| &shard.log_bytes),
+    ("braid_shard_log_entries", Form::Gauge, "Entries of its log.", |shard| &shard.log_entries),
+    ("braid_shard_batches_total", Form::Counter, "Log entries proposed.", |shard| &shard.batches),
+    ("braid_shard_rounds_total", Form::Counter, "Cross-shard rounds.", |shard| &shard.rounds),
+    ("braid_shard_checkpoints_total", Form::Counter, "Checkpoints.", |shard| &shard.checkpoints),
+    ("braid_shard_keys", Form::Gauge, "Keys.", |shard| &shard.keys),
+    ("braid_shard_versions", Form::Gauge, "Versions kept.", |shard| &shard.versions),
+    ("braid_shard_memory_bytes", Form::Gauge, "Bytes of its store.", |shard| &shard.memory_bytes),
+];
+
+fn shards(text: &mut Exposition, scrape: &Scrape<'_>) {
+    for (name, form, help, figure) in SHARD_SERIES {
+        let mut family = text.family(name, *form, help);
+        for (number, shard) in scrape.shards.iter().enumerate() {
+            family.sample(&[("shard", &number.to_string())], figure(shard).get() as f64);
+        }
+    }
+    let mut family = text.family(
+        "braid_shard_batch_operations",
+        Form::Histogram,
+        "Operations in a log entry, over all shards.",
+    );
+    let mut sum = Observed::none(BATCH_OPERATIONS);
+    for shard in scrape.shards {
+        sum.add(&shard.batch_operations.read());
+    }
+    family.observed(&[], &sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::super::figures::MethodKind;
+    use super::*;
+
+    const METHODS: &[Method] = &[
+        Method {
+            service: "etcdserverpb.KV",
+            method: "Put",
+            kind: MethodKind::Unary,
+            shown_unused: true,
+        },
+        Method {
+            service: "etcdserverpb.Watch",
+            method: "Watch",
+            kind: MethodKind::BidiStream,
+            shown_unused: true,
+        },
+        Method {
+            service: "v3lockpb.Lock",
+            method: "Lock",
+            kind: MethodKind::Unary,
+            shown_unused: false,
+        },
+    ];
+
+    fn cores(count: usize) -> Vec<Arc<CoreMetrics>> {
+        (0..count).map(|_| Arc::new(CoreMetrics::new(METHODS.len()))).collect()
+    }
+
+    fn text(cores: &[Arc<CoreMetrics>], member: &MemberFigures, extensive: bool) -> String {
+        let shards = [Arc::new(ShardMetrics::default()), Arc::new(ShardMetrics::default())];
+        shards[1].batch_operations.observe(3);
+        render(&Scrape {
+            cores,
+            shards: &shards,
+            methods: METHODS,
+            member,
+            gates: &FeatureGates::default(),
+            os: &OsFigures { max_fds: 1024, ..OsFigures::default() },
+            extensive,
+        })
+    }
+
+    fn has(text: &str, line: &str) {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
+
+    #[test]
+    fn lines_are_exactly_those_that_etcds_own_tests_look_for() {
+        let cores = cores(2);
+        cores[0].puts.add(1);
+        cores[1].puts.add(1);
+        cores[0].deletes.add(3);
+        for _ in 0..6 {
+            cores[1].handled(1, 1, None);
+        }
+        let member = MemberFigures {
+            id: MemberId(0x8e9e_05c5_2164_694d),
+            has_leader: true,
+            is_leader: true,
+            cluster_version: "3.7".into(),
+            quota_bytes: 2 << 30,
+            keys: 1,
+            stable_revision: 3,
+            newest_revision: 5,
+            compact_revision: -1,
+            ..MemberFigures::default()
+        };
+        let text = text(&cores, &member, false);
+        for line in [
+            "etcd_mvcc_put_total 2",
+            "etcd_debugging_mvcc_keys_total 1",
+            "etcd_mvcc_delete_total 3",
+            "etcd_server_version{server_version=\"3.7.1\"} 1",
+            "etcd_cluster_version{cluster_version=\"3.7\"} 1",
+            "etcd_server_is_learner 0",
+            "etcd_server_has_leader 1",
+            "etcd_server_id{server_id=\"8e9e05c52164694d\"} 1",
+            "etcd_server_quota_backend_bytes 2.147483648e+09",
+            "etcd_debugging_mvcc_compact_revision -1",
+            "etcd_server_feature_enabled{name=\"FastLeaseKeepAlive\",stage=\"BETA\"} 1",
+            "grpc_server_handled_total{grpc_code=\"Canceled\",grpc_method=\"Watch\",\
+             grpc_service=\"etcdserverpb.Watch\",grpc_type=\"bidi_stream\"} 6",
+            "grpc_server_started_total{grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",\
+             grpc_type=\"unary\"} 0",
+            "# TYPE etcd_server_proposals_committed_total gauge",
+            "# TYPE etcd_server_health_success counter",
+            "os_fd_limit 1024",
+            "braid_line_revisions_pending 2",
+            "braid_core_loop_turns_total{core=\"1\"} 0",
+            "braid_shard_keys{shard=\"1\"} 0",
+            "braid_shard_batch_operations_bucket{le=\"4\"} 1",
+            "braid_shard_batch_operations_sum 3",
+        ] {
+            has(&text, line);
+        }
+        assert!(!text.contains("v3lockpb"));
+        assert!(!text.contains("grpc_server_handling_seconds"));
+    }
+
+    #[test]
+    fn times_of_cores_add_up_and_unused_kinds_are_not_shown() {
+        let cores = cores(2);
+        cores[0].request_took(RequestKind::Put, true, 1_500_000);
+        cores[1].request_took(RequestKind::Put, true, 500_000);
+        cores[1].apply_took(RequestKind::Txn, false, 100_000);
+        cores[0].client_request(true, Some("3.7"));
+        cores[0].started(2);
+        cores[0].handled(2, 0, Some(1_000_000));
+        let text = text(&cores, &MemberFigures::default(), true);
+        for line in [
+            "etcd_server_request_duration_seconds_bucket{success=\"true\",type=\"Put\",\
+             le=\"0.001\"} 1",
+            "etcd_server_request_duration_seconds_bucket{success=\"true\",type=\"Put\",\
+             le=\"0.002\"} 2",
+            "etcd_server_request_duration_seconds_sum{success=\"true\",type=\"Put\"} 0.002",
+            "etcd_server_apply_duration_seconds_count{op=\"Txn\",success=\"false\",\
+             version=\"v3\"} 1",
+            "etcd_server_client_requests_total{client_api_version=\"3.7\",type=\"stream\"} 1",
+            "grpc_server_handling_seconds_bucket{grpc_method=\"Lock\",\
+             grpc_service=\"v3lockpb.Lock\",grpc_type=\"unary\",le=\"0.005\"} 1",
+        ] {
+            has(&text, line);
+        }
+        assert!(!text.contains("type=\"Alarm\""));
+    }
+
+    /// No family twice, every sample under its family, every series once, every number a number.
+    #[test]
+    fn the_text_is_well_formed() {
+        let text = text(&cores(1), &MemberFigures::default(), true);
+        let mut forms: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut series = BTreeSet::new();
+        let mut last = "";
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, form) = rest.split_once(' ').unwrap();
+                assert!(name > last, "{name} after {last}");
+                assert!(forms.insert(name, form).is_none(), "{name} twice");
+                last = name;
+            } else if !line.starts_with("# HELP ") {
+                let (name_and_labels, value) = line.rsplit_once(' ').unwrap();
+                assert!(series.insert(name_and_labels.to_string()), "{line} twice");
+                let name = name_and_labels.split('{').next().unwrap();
+                let family = match forms[last] {
+                    "histogram" => name
+                        .strip_suffix("_bucket")
+                        .or(name.strip_suffix("_sum"))
+                        .or(name.strip_suffix("_count"))
+                        .unwrap(),
+                    _ => name,
+                };
+                assert_eq!(family, last);
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        assert!(forms.len() > 90, "{} families", forms.len());
+    }
+}

@@ -1,0 +1,168 @@
+//! The loop of one core: what came in, one turn, what goes out; and when there is nothing, sleep.
+//!
+//! ```text
+//!  mailboxes ─┐                      ┌─▶ answers to connections
+//!  disk ──────┼─▶ Core ── turn ──────┼─▶ mailboxes, ringing who sleeps
+//!  requests ──┘   ▲                  └─▶ disk
+//!                 └── once more, or park until a doorbell rings
+//! ```
+//!
+//! Requests need no queue of their own: connections submit to the core directly and notify the
+//! loop. What arrived while a turn ran is one batch of the next: that is the group commit.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::line::{Receiver, Sender};
+use crate::member::{Core, CoreEffects, Mail, Shared};
+use crate::rt::{self, DiskRing, Doorbell, Notify, Ringer};
+use crate::server::Front;
+use crate::types::{CoreId, Term};
+
+/// Mail of one turn, from one core to another.
+pub(super) type Batch = Vec<Mail>;
+
+/// A core's ends of the mailboxes; its own place is empty.
+pub(super) struct Posts {
+    pub from: Vec<Option<Receiver<Batch>>>,
+    pub to: Vec<Option<Sender<Batch>>>,
+}
+
+/// One core and everything that its loop touches.
+pub(super) struct CoreLoop {
+    pub core: Rc<RefCell<Core>>,
+    pub front: Rc<Front>,
+    pub shared: Arc<Shared>,
+    pub work: Rc<Notify>,
+    pub posts: Posts,
+    pub ringers: Vec<Ringer>,
+    pub disk: DiskRing,
+    /// Rings for mail, for stable and for ended disk operations.
+    pub _bell: Doorbell,
+    pub stopping: Rc<Cell<bool>>,
+    /// Told about the first turn after which the member is ready.
+    pub on_ready: Option<Box<dyn FnOnce()>>,
+}
+
+impl CoreLoop {
+    /// Runs until it is told to stop and nothing is under way.
+    pub async fn run(mut self) {
+        let id = self.core.borrow().id();
+        let mut outboxes: Vec<VecDeque<Batch>> =
+            self.ringers.iter().map(|_| VecDeque::new()).collect();
+        let mut effects = CoreEffects::default();
+        let mut completions = Vec::new();
+        let mut under_way = 0;
+        let mut term = 0;
+        loop {
+            self.shared.waits.stay(id);
+            let more = {
+                let own = Rc::clone(&self.core);
+                let mut core = own.borrow_mut();
+                self.take_mail(&mut core);
+                self.disk.completions(&mut completions);
+                under_way -= completions.len();
+                for ((group, op), outcome) in completions.drain(..) {
+                    if let Err(fatal) = core.disk_done(group, op, outcome) {
+                        super::die(&format!("the disk failed: {fatal}"));
+                    }
+                }
+                let more = core.turn(rt::now());
+                std::mem::swap(core.effects(), &mut effects);
+                more
+            };
+            for (group, op, operation) in effects.disk.drain(..) {
+                self.disk.submit((group, op), operation);
+                under_way += 1;
+            }
+            self.post(&mut effects, &mut outboxes);
+            if self.shared.term() != term {
+                term = self.shared.term();
+                self.front.set_term(Term(term));
+            }
+            for (ticket, answer) in effects.answers.drain(..) {
+                self.front.answer(ticket, answer);
+            }
+            if let Some(on_ready) = self.on_ready.take_if(|_| self.shared.is_ready()) {
+                on_ready();
+            }
+            let park = self.core.borrow().park();
+            let posted = outboxes.iter().all(VecDeque::is_empty);
+            if more || park.polls || !posted {
+                rt::yield_now().await;
+                continue;
+            }
+            if self.stopping.get() && under_way == 0 && self.front.requests() == 0 {
+                return;
+            }
+            self.shared.waits.wait_for(id, park.lowest);
+            self.shared.waits.prepare(id);
+            let stable = self.shared.sequencer.stable();
+            if park.lowest.is_some_and(|lowest| lowest <= stable) || self.has_mail() {
+                continue;
+            }
+            self.work.wait().await;
+        }
+    }
+
+    fn take_mail(&mut self, core: &mut Core) {
+        for post in self.posts.from.iter_mut().flatten() {
+            while let Some(batch) = post.pop() {
+                batch.into_iter().for_each(|mail| core.receive(mail));
+            }
+        }
+    }
+
+    fn has_mail(&mut self) -> bool {
+        self.posts.from.iter_mut().flatten().any(|post| !post.is_empty())
+    }
+
+    /// One batch to each core that gets something; what a full mailbox does not take waits here.
+    fn post(&mut self, effects: &mut CoreEffects, outboxes: &mut [VecDeque<Batch>]) {
+        if !effects.mail.is_empty() {
+            let mut batches: Vec<Batch> = outboxes.iter().map(|_| Batch::new()).collect();
+            for (to, mail) in effects.mail.drain(..) {
+                batches[usize::from(to.0)].push(mail);
+            }
+            for (outbox, batch) in outboxes.iter_mut().zip(batches) {
+                if !batch.is_empty() {
+                    outbox.push_back(batch);
+                }
+            }
+        }
+        for (at, outbox) in outboxes.iter_mut().enumerate() {
+            let Some(post) = &mut self.posts.to[at] else { continue };
+            let mut pushed = false;
+            while let Some(batch) = outbox.pop_front() {
+                if let Err(full) = post.push(batch) {
+                    outbox.push_front(full.0);
+                    break;
+                }
+                pushed = true;
+            }
+            if pushed && self.shared.waits.pushed(CoreId(at as u16)) {
+                self.ringers[at].ring();
+            }
+        }
+        for core in effects.ring.drain(..) {
+            self.ringers[usize::from(core.0)].ring();
+        }
+    }
+}
+
+/// Ticks the core's clock as long as it lives.
+pub(super) async fn tick(core: Rc<RefCell<Core>>, work: Rc<Notify>, interval: Duration) {
+    let mut entropy = rt::now().0 | 1;
+    loop {
+        rt::sleep(interval).await;
+        // xorshift: election timeouts only have to differ between members.
+        entropy ^= entropy << 13;
+        entropy ^= entropy >> 7;
+        entropy ^= entropy << 17;
+        core.borrow_mut().tick(rt::now(), entropy);
+        work.notify();
+    }
+}
