@@ -146,6 +146,7 @@ fn config(shards: u16, quota: i64) -> MemberConfig {
         election_ticks: 10,
         request_timeout: 7_000_000_000,
         quota: u64::try_from(quota).unwrap_or(0),
+        quota_shown: quota,
         segment_bytes: 4 << 20,
         batch_bytes_max: 64 << 10,
         checkpoint_log_bytes: 8 << 20,
