@@ -39,7 +39,7 @@ fn the_table_holds_with_five_shards() {
 fn the_table_holds_inside_the_process() {
     let only = env::var("BRAID_CASES").unwrap_or_default();
     let mut failures = Vec::new();
-    for (cores, shards) in [(1, 1), (1, 3), (2, 2), (2, 5), (3, 4), (4, 16)] {
+    for (cores, shards) in [(1, 1), (1, 3), (3, 1), (2, 2), (2, 5), (3, 4), (4, 16)] {
         for file in files(&only).iter().filter(|file| !file.only_grpc) {
             let flags = file.server.clone().unwrap_or_default();
             let mut target = Target::inside(cores, shards, &flags);

@@ -40,6 +40,8 @@ impl Target {
             transport,
             request_timeout: Some(COMMAND_WAIT_MAX),
             attempts_max: 1,
+            // What is too large is the server's to say.
+            request_bytes_max: 1 << 30,
             ..Options::endpoints([endpoint])
         };
         let client = block_on(Client::connect(options)).expect("connect to the server");
