@@ -48,7 +48,7 @@ fn requests(c: &mut Criterion, name: &str, method: Method, message: &impl Messag
                     black_box(request.expect("our own request"));
                 }
             },
-            BatchSize::SmallInput,
+            BatchSize::PerIteration,
         );
     });
 }

@@ -29,6 +29,10 @@ const QUOTA_ADVISED_BYTES: i64 = 8 << 30;
 /// etcd warns above it.
 const REQUEST_ADVISED_BYTES: u64 = 10 << 20;
 
+/// The one refusal that etcd follows up with a second line.
+pub const ADVERTISE_MISSING: &str =
+    "--advertise-client-urls is required when --listen-client-urls is set explicitly";
+
 /// Where the settings come from: one rule differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -43,10 +47,6 @@ pub fn check(
     machine: &Machine,
     notes: &mut Vec<Note>,
 ) -> Result<Config, String> {
-    for (name, line) in DEPRECATED.iter().filter(|(name, _)| raw.is_set(name)) {
-        debug_assert!(table::flag(name).is_some());
-        notes.push(Note::warn(*line));
-    }
     if raw.text("discovery-fallback") == "proxy" {
         return Err("v2 proxy is deprecated, and --discovery-fallback can't be configured as \
                     \"proxy\""
@@ -101,6 +101,11 @@ pub fn check(
         layout: layout(raw, machine)?,
         metrics_extensive: raw.text("metrics") == "extensive",
     })
+}
+
+/// What etcd remarks about flags that it will not have for long.
+pub fn deprecations(raw: &Raw) -> impl Iterator<Item = Note> {
+    DEPRECATED.iter().filter(|(name, _)| raw.is_set(name)).map(|(_, line)| Note::warn(*line))
 }
 
 fn log_settings(raw: &Raw) -> Result<LogSettings, String> {
@@ -233,9 +238,7 @@ fn advertised(raw: &Raw, source: Source) -> Result<(Vec<Url>, Vec<Url>), String>
     bootstrap_choice(raw)?;
     heartbeats(raw)?;
     if unset {
-        return Err("--advertise-client-urls is required when --listen-client-urls is set \
-                    explicitly"
-            .to_string());
+        return Err(ADVERTISE_MISSING.to_string());
     }
     Ok((peers, clients))
 }

@@ -1,6 +1,6 @@
 //! What reading the configuration needs to know of the machine.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
 
 /// Facts that some settings default to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,4 +26,24 @@ fn default_host() -> Option<IpAddr> {
     socket.connect(("192.0.2.1", 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_unspecified() && !address.is_loopback()).then_some(address)
+}
+
+/// The first address of a host name, IPv4 before IPv6 as Go has it; for [`super::Resolve`].
+pub fn look_up(host: &str) -> Option<IpAddr> {
+    let found: Vec<IpAddr> =
+        (host, 0).to_socket_addrs().ok()?.map(|address| address.ip()).collect();
+    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_has_a_core_and_knows_itself() {
+        let machine = Machine::look();
+        assert!(machine.cores >= 1);
+        assert!(machine.default_host.is_none_or(|host| !host.is_loopback()));
+        assert_eq!(look_up("127.0.0.1"), Some("127.0.0.1".parse().unwrap()));
+    }
 }

@@ -57,7 +57,7 @@ pub use derived::{
 };
 pub use exit::Exit;
 pub use level::LogLevel;
-pub use machine::Machine;
+pub use machine::{Machine, look_up};
 pub use note::{FieldValue, Note};
 
 use std::ffi::OsString;
@@ -84,21 +84,51 @@ pub fn parse(
     read_file: impl FnOnce(&str) -> io::Result<Vec<u8>>,
     machine: &Machine,
 ) -> Result<Parsed, Exit> {
-    let arguments = arguments
+    let arguments = texts_of(arguments)?;
+    let running = Note::info("Running: ").with("args", FieldValue::Texts(arguments.clone()));
+    match read(&arguments, environment, read_file, machine) {
+        Ok(mut parsed) => {
+            parsed.notes.push(running);
+            Ok(parsed)
+        }
+        Err(mut exit) => {
+            // Before the line that says why; what cannot be read is not running.
+            if exit.error().is_some() {
+                exit.notes.insert(exit.notes.len() - 1, running);
+            }
+            if exit.error() == Some(check::ADVERTISE_MISSING) {
+                let line = Note::warn("advertise client URLs are not set");
+                exit.notes.push(line.with("error", check::ADVERTISE_MISSING));
+            }
+            Err(exit)
+        }
+    }
+}
+
+fn texts_of(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Exit> {
+    arguments
         .into_iter()
         .map(|argument| {
             argument.into_string().map_err(|argument| {
                 Exit::usage(format!("argument is not UTF-8: {}\n", argument.to_string_lossy()))
             })
         })
-        .collect::<Result<Vec<String>, Exit>>()?;
+        .collect()
+}
+
+fn read(
+    arguments: &[String],
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    read_file: impl FnOnce(&str) -> io::Result<Vec<u8>>,
+    machine: &Machine,
+) -> Result<Parsed, Exit> {
     // A variable that is not UTF-8 is none of ours: neither our names nor our values can be.
     let environment: Vec<(String, String)> = environment
         .into_iter()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let mut raw = Raw::default();
-    command_line::read(&arguments, &mut raw)?;
+    command_line::read(arguments, &mut raw)?;
     if raw.flag("version") {
         return Err(Exit::print(String::new(), help::version()));
     }
@@ -128,7 +158,9 @@ pub fn parse(
             Source::Flags
         }
     };
-    match check::check(&raw, source, machine, &mut notes) {
+    let checked = check::check(&raw, source, machine, &mut notes);
+    notes.extend(check::deprecations(&raw));
+    match checked {
         Ok(config) => Ok(Parsed { config, notes }),
         Err(why) => Err(Exit::refused(notes, why)),
     }

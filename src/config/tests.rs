@@ -77,6 +77,7 @@ fn without_any_setting_it_is_etcds_default_member() {
     let found = identity(&config).unwrap();
     assert_eq!(format!("{:x}", found.member.0), "8e9e05c52164694d");
     assert_eq!(format!("{:x}", found.cluster.0), "cdf818194e3a8c32");
+    assert_eq!(messages(&notes).last(), Some(&"Running: "));
     assert_eq!(
         messages(&notes)[..1],
         ["Running http and grpc server on single port. This is not recommended for production."]
@@ -140,6 +141,10 @@ fn what_is_no_flag_is_a_usage_error() {
         assert!(exit.stdout.is_empty() && exit.notes.is_empty());
     }
     assert_eq!(error(&["--name=a", "x", "--nope"]), "\"x\" is not a valid flag");
+    let exit = read(&["--name=a", "x"], &[], None).unwrap_err();
+    let args = FieldValue::Texts(vec!["--name=a".into(), "x".into()]);
+    assert_eq!(messages(&exit.notes), ["Running: ", "failed to verify flags"]);
+    assert_eq!(exit.notes[0].fields, [("args", args)]);
     assert_eq!(error(&["--", "--name=a"]), "\"--name=a\" is not a valid flag");
     assert_eq!(error(&["-"]), "\"-\" is not a valid flag");
 }

@@ -259,6 +259,9 @@ impl Core {
                 };
                 self.out_of_space &= self.switches.no_space;
                 self.shards.iter_mut().for_each(|shard| shard.switch(self.switches));
+                if self.lead.is_some() {
+                    self.shared.set_alarms(&alarms);
+                }
                 self.alarms = alarms;
             }
             Notice::Members(members) => self.members = members,

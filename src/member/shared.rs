@@ -1,10 +1,10 @@
 //! What the cores of a member share: the line, who sleeps, and gauges that anybody may read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::line::{Sequencer, Waits};
-use crate::types::{CoreId, GroupId, MemberId, ShardId};
+use crate::types::{Alarm, CoreId, GroupId, MemberId, ShardId};
 
 /// One per member. Each gauge is written by the core that owns what it tells of.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Shared {
     /// The control group's compaction target.
     compacted: AtomicI64,
     ready: AtomicBool,
+    alarms: Mutex<Arc<[Alarm]>>,
 }
 
 /// Where a group stands.
@@ -63,6 +64,7 @@ impl Shared {
             leader: AtomicU64::new(0),
             compacted: AtomicI64::new(-1),
             ready: AtomicBool::new(false),
+            alarms: Mutex::new(Arc::from([])),
         }
     }
 
@@ -100,6 +102,15 @@ impl Shared {
 
     pub(super) fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    pub(super) fn set_alarms(&self, alarms: &Arc<[Alarm]>) {
+        *self.alarms.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(alarms);
+    }
+
+    /// The alarms that stand. Not for the path of a request: each core has its own copy.
+    pub fn alarms(&self) -> Arc<[Alarm]> {
+        Arc::clone(&self.alarms.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether an epoch has been open and the member has published itself.

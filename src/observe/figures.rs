@@ -138,6 +138,15 @@ impl Outcomes {
 pub const API_VERSIONS: [&str; 10] =
     ["unknown", "3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "other"];
 
+/// etcd's checks by their endpoints: (type, name).
+pub const HEALTH_CHECKS: [(&str, &str); 5] = [
+    ("livez", "serializable_read"),
+    ("readyz", "data_corruption"),
+    ("readyz", "linearizable_read"),
+    ("readyz", "non_learner"),
+    ("readyz", "serializable_read"),
+];
+
 /// Everything that one core counts.
 ///
 /// Cores share nothing: each has one of these to itself and hands a reference to whoever scrapes.
@@ -168,6 +177,11 @@ pub struct CoreMetrics {
     pub compacted_versions: Figure,
     pub health_successes: Figure,
     pub health_failures: Figure,
+    /// By [`HEALTH_CHECKS`]: those that held, those that did not.
+    pub checks_held: [Figure; HEALTH_CHECKS.len()],
+    pub checks_failed: [Figure; HEALTH_CHECKS.len()],
+    /// Answers to GET /metrics.
+    pub scrapes: Figure,
     // From here on our own.
     pub loop_turns: Figure,
     pub parks: Figure,
@@ -209,6 +223,9 @@ impl CoreMetrics {
             compacted_versions: Figure::default(),
             health_successes: Figure::default(),
             health_failures: Figure::default(),
+            checks_held: Default::default(),
+            checks_failed: Default::default(),
+            scrapes: Figure::default(),
             loop_turns: Figure::default(),
             parks: Figure::default(),
             connections: Figure::default(),
@@ -246,6 +263,15 @@ impl CoreMetrics {
         };
         let requests = if is_stream { &self.stream_requests } else { &self.unary_requests };
         requests[place].add(1);
+    }
+
+    /// A check of /livez or /readyz was made; a name that is none of etcd's is not counted.
+    pub fn health_check(&self, endpoint: &str, name: &str, held: bool) {
+        let place = HEALTH_CHECKS.iter().position(|check| *check == (endpoint, name));
+        if let Some(place) = place {
+            let checks = if held { &self.checks_held } else { &self.checks_failed };
+            checks[place].add(1);
+        }
     }
 
     /// A request was answered after `nanos`.
@@ -326,6 +352,9 @@ mod tests {
         assert_eq!(core.unary_requests[0].get(), 1);
         assert_eq!(core.unary_requests[8].get(), 1);
         assert_eq!(core.stream_requests[9].get(), 1);
+        core.health_check("readyz", "non_learner", true);
+        core.health_check("readyz", "made_up", true);
+        assert_eq!(core.checks_held.iter().map(Figure::get).sum::<u64>(), 1);
         core.handled(0, 99, None);
         assert_eq!(core.methods[0].handled[2].get(), 1);
     }

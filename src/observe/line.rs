@@ -184,7 +184,7 @@ impl Visit for Message {
 }
 
 /// Go's `2006-01-02T15:04:05.000000Z0700`.
-fn stamp(now: OffsetDateTime) -> String {
+pub fn stamp(now: OffsetDateTime) -> String {
     let offset = now.offset();
     let zone = if offset == UtcOffset::UTC {
         "Z".to_string()

@@ -273,6 +273,57 @@ mod tests {
     }
 
     #[test]
+    fn slow_requests_have_etcds_fields() {
+        use std::time::Duration;
+
+        use super::super::slow::{RequestStats, slow_apply, slow_request};
+
+        let lines = written(LogLevel::Warn, |_| {
+            slow_request(&RequestStats {
+                took: Duration::from_millis(350),
+                remote: "127.0.0.1:1",
+                method: "/etcdserverpb.KV/Range",
+                request_count: 0,
+                request_bytes: 3,
+                response_count: 1,
+                response_bytes: 9,
+                request: "key:\"a\" ",
+            });
+            let steps = [("evaluate", Duration::from_millis(150))];
+            let (took, expected) = (Duration::from_millis(150), Duration::from_millis(100));
+            slow_apply(took, expected, "key:\"a\"", Some(7), None, &steps);
+            slow_apply(took, expected, "key:\"a\"", None, Some("why"), &[]);
+        });
+        let keys = |line: &serde_json::Value| -> Vec<String> {
+            line.as_object().unwrap().keys().skip(4).cloned().collect()
+        };
+        assert_eq!(lines[0]["msg"], "request stats");
+        assert_eq!(lines[0]["time spent"], "350ms");
+        assert_eq!(
+            keys(&lines[0]),
+            [
+                "start time",
+                "time spent",
+                "remote",
+                "response type",
+                "request count",
+                "request size",
+                "response count",
+                "response size",
+                "request content",
+            ]
+        );
+        assert_eq!(lines[1]["msg"], "apply request took too long");
+        assert_eq!(lines[1]["response"], "size:7");
+        assert_eq!(
+            keys(&lines[1]),
+            ["took", "expected-duration", "prefix", "request", "response", "steps"]
+        );
+        assert_eq!(lines[2]["error"], "why");
+        assert_eq!(lines[2]["steps"], serde_json::Value::Null);
+    }
+
+    #[test]
     fn a_file_is_appended_to_and_a_folder_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.log");

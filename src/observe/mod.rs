@@ -5,9 +5,9 @@
 //!  core ──relaxed store──▶ CoreMetrics ◀──load── scrape ──▶ /metrics
 //! ```
 //!
-//! Neither ever makes a core wait. A line that finds the queue full is dropped and counted. A metric
-//! has one writer, its core, so that adding to it is a load and a store on a cache line that nobody
-//! else writes; a scrape reads them all and adds them up.
+//! Neither ever makes a core wait. A line that finds the queue full is dropped and counted. A
+//! figure has one writer, its core, so that adding to it is a load and a store on a cache line that
+//! nobody else writes; a scrape reads them all and adds them up.
 //!
 //! Names, labels, buckets and the form of lines are etcd's; `braid_*` is ours.
 //!

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::cell::{Figure, Histogram, Observed, Scale};
 use super::exposition::{Exposition, Form};
 use super::figures::{
-    API_VERSIONS, APPLY_SECONDS, BATCH_OPERATIONS, CODES, CoreMetrics, DISK_SECONDS, Method,
-    MethodFigures, Outcomes, RequestKind, ShardMetrics,
+    API_VERSIONS, APPLY_SECONDS, BATCH_OPERATIONS, CODES, CoreMetrics, DISK_SECONDS, HEALTH_CHECKS,
+    Method, MethodFigures, Outcomes, RequestKind, ShardMetrics,
 };
 use super::os::OsFigures;
 use crate::config::gates::{FeatureGates, Stage};
@@ -72,6 +72,7 @@ pub fn render(scrape: &Scrape<'_>) -> String {
     storage(&mut text, scrape);
     without_counterpart(&mut text);
     methods(&mut text, scrape);
+    health(&mut text, scrape);
     process(&mut text, scrape);
     own(&mut text, scrape);
     shards(&mut text, scrape);
@@ -457,6 +458,25 @@ fn process(text: &mut Exposition, scrape: &Scrape<'_>) {
     }
 }
 
+/// Checks that were made; what was never asked for is not shown, as in etcd.
+fn health(text: &mut Exposition, scrape: &Scrape<'_>) {
+    let mut family =
+        text.family("etcd_server_healthchecks_total", Form::Counter, "Checks that were made.");
+    for (place, (endpoint, name)) in HEALTH_CHECKS.iter().enumerate() {
+        for (status, count) in [
+            ("error", sum(scrape, |core| &core.checks_failed[place])),
+            ("success", sum(scrape, |core| &core.checks_held[place])),
+        ] {
+            if count > 0 {
+                let labels = [("name", *name), ("status", status), ("type", *endpoint)];
+                family.sample(&labels, count as f64);
+            }
+        }
+    }
+    text.family("promhttp_metric_handler_requests_total", Form::Counter, "Scrapes answered.")
+        .sample(&[("code", "200")], sum(scrape, |core| &core.scrapes) as f64);
+}
+
 /// A figure of each core, ours.
 type CoreSeries = (&'static str, Form, &'static str, fn(&CoreMetrics) -> &Figure);
 
@@ -647,6 +667,8 @@ mod tests {
         cores[1].request_took(RequestKind::Put, true, 500_000);
         cores[1].apply_took(RequestKind::Txn, false, 100_000);
         cores[0].client_request(true, Some("3.7"));
+        cores[0].health_check("livez", "serializable_read", false);
+        cores[1].scrapes.add(4);
         cores[0].started(2);
         cores[0].handled(2, 0, Some(1_000_000));
         let text = text(&cores, &MemberFigures::default(), true);
@@ -658,6 +680,9 @@ mod tests {
             "etcd_server_request_duration_seconds_sum{success=\"true\",type=\"Put\"} 0.002",
             "etcd_server_apply_duration_seconds_count{op=\"Txn\",success=\"false\",\
              version=\"v3\"} 1",
+            "etcd_server_healthchecks_total{name=\"serializable_read\",status=\"error\",\
+             type=\"livez\"} 1",
+            "promhttp_metric_handler_requests_total{code=\"200\"} 4",
             "etcd_server_client_requests_total{client_api_version=\"3.7\",type=\"stream\"} 1",
             "grpc_server_handling_seconds_bucket{grpc_method=\"Lock\",\
              grpc_service=\"v3lockpb.Lock\",grpc_type=\"unary\",le=\"0.005\"} 1",

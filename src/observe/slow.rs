@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::config::gotext::GoDuration;
 
@@ -28,7 +27,7 @@ pub struct RequestStats<'a> {
 pub fn slow_request(stats: &RequestStats<'_>) {
     let start = OffsetDateTime::now_utc() - stats.took;
     tracing::warn!(
-        "start time" = start.format(&Rfc3339).unwrap_or_default(),
+        "start time" = super::line::stamp(start),
         "time spent" = shown(stats.took),
         remote = stats.remote,
         "response type" = stats.method,
@@ -43,13 +42,13 @@ pub fn slow_request(stats: &RequestStats<'_>) {
 
 /// Logs applying that took longer than `--warning-apply-duration`, with what it did when.
 ///
-/// `steps` are names and how long each took, in order; `error` is empty if there was none.
+/// `steps` are names and how long each took, in order.
 pub fn slow_apply(
     took: Duration,
     expected: Duration,
     request: &str,
     response_bytes: Option<usize>,
-    error: &str,
+    error: Option<&str>,
     steps: &[(&str, Duration)],
 ) {
     let response = response_bytes.map(|bytes| format!("size:{bytes}")).unwrap_or_default();
@@ -60,7 +59,7 @@ pub fn slow_apply(
         request,
         response,
         error,
-        steps = shown_steps(steps),
+        steps = (!steps.is_empty()).then(|| shown_steps(steps)),
         "apply request took too long"
     );
 }

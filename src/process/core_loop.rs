@@ -16,11 +16,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::metrics::Figures;
 use crate::line::{Receiver, Sender};
 use crate::member::{Core, CoreEffects, Mail, Shared};
-use crate::rt::{self, DiskRing, Doorbell, Notify, Ringer};
+use crate::rt::{self, DiskRing, DiskTag, Doorbell, Notify, Ringer};
 use crate::server::Front;
-use crate::types::{CoreId, Term};
+use crate::types::{CoreId, Nanos, Term};
+use crate::wal::DiskOp;
 
 /// Mail of one turn, from one core to another.
 pub(super) type Batch = Vec<Mail>;
@@ -45,6 +47,7 @@ pub(super) struct CoreLoop {
     pub stopping: Rc<Cell<bool>>,
     /// Told about the first turn after which the member is ready.
     pub on_ready: Option<Box<dyn FnOnce()>>,
+    pub figures: Arc<Figures>,
 }
 
 impl CoreLoop {
@@ -56,9 +59,13 @@ impl CoreLoop {
         let mut effects = CoreEffects::default();
         let mut completions = Vec::new();
         let mut under_way = 0;
+        let mut flights: Vec<(DiskTag, Nanos)> = Vec::new();
+        let figures = Arc::clone(&self.figures);
+        let figures = figures.core(usize::from(id.0));
         let mut term = 0;
         loop {
             self.shared.waits.stay(id);
+            figures.loop_turns.add(1);
             let more = {
                 let own = Rc::clone(&self.core);
                 let mut core = own.borrow_mut();
@@ -66,6 +73,12 @@ impl CoreLoop {
                 self.disk.completions(&mut completions);
                 under_way -= completions.len();
                 for ((group, op), outcome) in completions.drain(..) {
+                    if let Some(at) = flights.iter().position(|(tag, _)| *tag == (group, op)) {
+                        let (_, begun) = flights.swap_remove(at);
+                        let took = rt::now().0.saturating_sub(begun.0);
+                        figures.wal_fsync_duration.observe(took);
+                        figures.wal_write_duration.observe(took);
+                    }
                     if let Err(fatal) = core.disk_done(group, op, outcome) {
                         super::die(&format!("the disk failed: {fatal}"));
                     }
@@ -75,6 +88,9 @@ impl CoreLoop {
                 more
             };
             for (group, op, operation) in effects.disk.drain(..) {
+                if matches!(operation, DiskOp::WriteBatch { .. }) {
+                    flights.push(((group, op), rt::now()));
+                }
                 self.disk.submit((group, op), operation);
                 under_way += 1;
             }
@@ -104,6 +120,7 @@ impl CoreLoop {
             if park.lowest.is_some_and(|lowest| lowest <= stable) || self.has_mail() {
                 continue;
             }
+            figures.parks.add(1);
             self.work.wait().await;
         }
     }
@@ -153,16 +170,33 @@ impl CoreLoop {
     }
 }
 
-/// Ticks the core's clock as long as it lives.
-pub(super) async fn tick(core: Rc<RefCell<Core>>, work: Rc<Notify>, interval: Duration) {
-    let mut entropy = rt::now().0 | 1;
-    loop {
-        rt::sleep(interval).await;
-        // xorshift: election timeouts only have to differ between members.
-        entropy ^= entropy << 13;
-        entropy ^= entropy >> 7;
-        entropy ^= entropy << 17;
-        core.borrow_mut().tick(rt::now(), entropy);
-        work.notify();
+/// What a core does by the clock.
+pub(super) struct Beat {
+    pub core: Rc<RefCell<Core>>,
+    pub front: Rc<Front>,
+    pub work: Rc<Notify>,
+    pub figures: Arc<Figures>,
+}
+
+impl Beat {
+    /// Ticks the core's clock as long as it lives.
+    pub async fn run(self, interval: Duration) {
+        let mut entropy = rt::now().0 | 1;
+        let mut compacted = -1;
+        loop {
+            rt::sleep(interval).await;
+            // xorshift: election timeouts only have to differ between members.
+            entropy ^= entropy << 13;
+            entropy ^= entropy >> 7;
+            entropy ^= entropy << 17;
+            let mut core = self.core.borrow_mut();
+            core.tick(rt::now(), entropy);
+            self.figures.publish(&core, &self.front);
+            if core.id() == CoreId(0) {
+                self.figures.note_compaction(&mut compacted);
+            }
+            drop(core);
+            self.work.notify();
+        }
     }
 }

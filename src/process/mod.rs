@@ -11,6 +11,7 @@
 
 mod core_loop;
 mod directory;
+mod metrics;
 mod signals;
 mod start;
 

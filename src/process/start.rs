@@ -6,8 +6,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::core_loop::{Batch, CoreLoop, Posts, tick};
+use super::core_loop::{Batch, Beat, CoreLoop, Posts};
 use super::directory::{Directory, draw_salt};
+use super::metrics::Figures;
 use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Event};
 use crate::config::{Allowed, Config};
 use crate::limits::{
@@ -70,6 +71,7 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
     let member = Arc::new(member_config(config, identity));
     let cores = config.layout.cores.min(identity.shards);
     let shared = Arc::new(Shared::new(cores, identity.shards));
+    let figures = Arc::new(Figures::new(config, &member, &shared));
     let mut posts = posts(cores);
     let ringers: Arc<Mutex<Vec<Option<Ringer>>>> =
         Arc::new(Mutex::new((0..cores).map(|_| None).collect()));
@@ -82,6 +84,7 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
             config: config.clone(),
             member: Arc::clone(&member),
             shared: Arc::clone(&shared),
+            figures: Arc::clone(&figures),
             path: directory.member.clone(),
             posts: posts.pop().expect("one for each core"),
             ringers: Arc::clone(&ringers),
@@ -207,6 +210,7 @@ struct CoreStart {
     config: Config,
     member: Arc<MemberConfig>,
     shared: Arc<Shared>,
+    figures: Arc<Figures>,
     path: std::path::PathBuf,
     posts: Posts,
     ringers: Arc<Mutex<Vec<Option<Ringer>>>>,
@@ -241,13 +245,21 @@ impl CoreStart {
         let core = Rc::new(RefCell::new(core));
         core.borrow_mut().start();
         let service: Rc<RefCell<dyn Service>> = core.clone();
-        let settings = settings(&self.config, &self.member, &self.shared);
+        let figures = Arc::clone(&self.figures);
+        let scrape = Rc::new(move || figures.render());
+        let settings = settings(&self.config, &self.member, &self.shared, scrape);
         let front =
             Front::new(self.core, settings, service, Rc::clone(&work), self.deliveries.clone());
         let inbox = self.inbox.open().expect("the eventfd is there");
         let receiving = rt::spawn(Rc::clone(&front).receive(inbox));
         let heartbeat = self.config.timing.heartbeat;
-        let ticking = rt::spawn(tick(Rc::clone(&core), Rc::clone(&work), heartbeat));
+        let beat = Beat {
+            core: Rc::clone(&core),
+            front: Rc::clone(&front),
+            work: Rc::clone(&work),
+            figures: Arc::clone(&self.figures),
+        };
+        let ticking = rt::spawn(beat.run(heartbeat));
         let stopping = Rc::new(Cell::new(false));
         let events = self.events.clone();
         let on_ready: Option<Box<dyn FnOnce()>> = (self.core == self.shared.lead_core())
@@ -264,6 +276,7 @@ impl CoreStart {
                 _bell: bell,
                 stopping: Rc::clone(&stopping),
                 on_ready,
+                figures: self.figures,
             }
             .run(),
         );
@@ -298,12 +311,17 @@ impl CoreStart {
     }
 }
 
-fn settings(config: &Config, member: &MemberConfig, shared: &Shared) -> Settings {
+fn settings(
+    config: &Config,
+    member: &MemberConfig,
+    shared: &Shared,
+    metrics: Rc<dyn Fn() -> String>,
+) -> Settings {
     let kinds = config.listen.clients.iter().map(|_| ListenerKind::Client);
-    let metrics = config.listen.metrics.iter().map(|_| ListenerKind::Metrics);
+    let scraped = config.listen.metrics.iter().map(|_| ListenerKind::Metrics);
     let never = Duration::ZERO;
     Settings {
-        listeners: kinds.chain(metrics).collect(),
+        listeners: kinds.chain(scraped).collect(),
         header: HeaderFields {
             cluster_id: member.identity.cluster,
             member_id: member.identity.member,
@@ -333,6 +351,6 @@ fn settings(config: &Config, member: &MemberConfig, shared: &Shared) -> Settings
             Allowed::Any => Vec::new(),
             Allowed::Only(hosts) => hosts.iter().cloned().collect(),
         },
-        metrics: Rc::new(String::new),
+        metrics,
     }
 }

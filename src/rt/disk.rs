@@ -52,8 +52,12 @@ pub struct DiskRing {
     buffers: RegisteredBuffers,
     segments: DiskThread,
     checkpoints: DiskThread,
-    /// Ended without having reached the ring.
+    /// Ended, to be taken.
     ended: Vec<(DiskTag, DiskOutcome)>,
+    /// Operations submitted and not taken.
+    under_way: usize,
+    /// Entries that the kernel has not been told of.
+    unflushed: usize,
     wake: OwnedFd,
     counters: DiskCounters,
 }
@@ -126,6 +130,8 @@ impl DiskRing {
             segments,
             checkpoints,
             ended: Vec::new(),
+            under_way: 0,
+            unflushed: 0,
             wake,
             counters: DiskCounters::default(),
         })
@@ -136,8 +142,10 @@ impl DiskRing {
         self.warning.as_deref()
     }
 
-    /// Begins an operation. Its outcome comes out of [`DiskRing::completions`].
+    /// Takes an operation; batches begin with the next [`DiskRing::flush`]. The outcome comes out
+    /// of [`DiskRing::completions`].
     pub fn submit(&mut self, tag: DiskTag, op: DiskOp) {
+        self.under_way += 1;
         match op {
             DiskOp::WriteBatch { path, offset, buffer } => {
                 if let Err(what) = self.write(tag, path, offset, buffer) {
@@ -165,8 +173,22 @@ impl DiskRing {
         }
     }
 
+    /// Begins what was submitted: one system call for all of it.
+    pub fn flush(&mut self) {
+        if self.unflushed > 0 {
+            self.enter();
+            self.unflushed = 0;
+        }
+    }
+
+    /// Nothing is under way, and every outcome has been taken.
+    pub fn is_idle(&self) -> bool {
+        self.under_way == 0
+    }
+
     /// Adds to `out` whatever has ended.
     pub fn completions(&mut self, out: &mut Vec<(DiskTag, DiskOutcome)>) {
+        let before = out.len();
         while let Some(entry) = { self.ring.completion().next() } {
             self.advance(entry.user_data() as usize, entry.result());
         }
@@ -178,6 +200,8 @@ impl DiskRing {
         }
         out.extend(self.checkpoints.ended().map(|ended| (ended.tag, ended.outcome)));
         out.append(&mut self.ended);
+        self.under_way -= out.len() - before;
+        self.flush();
     }
 
     /// What this ring has done.
@@ -224,7 +248,7 @@ impl DiskRing {
         // The file is kept open by the flight as well.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.expect("there are more entries than logs");
-        self.enter();
+        self.unflushed += 1;
     }
 
     fn enter(&mut self) {
@@ -317,6 +341,7 @@ impl DiskRing {
 impl Drop for DiskRing {
     /// The kernel may still read the buffers of what is in flight.
     fn drop(&mut self) {
+        self.flush();
         while !self.flights.is_empty() {
             if self.ring.submit_and_wait(1).is_err_and(|e| e.kind() != io::ErrorKind::Interrupted) {
                 // Leaked rather than freed under the kernel's hands.

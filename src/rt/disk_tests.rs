@@ -38,6 +38,7 @@ impl Bench {
 
     /// Waits until something has ended.
     fn wait(&mut self) -> Vec<(DiskTag, DiskOutcome)> {
+        self.disk.flush();
         loop {
             self.disk.completions(&mut self.done);
             if !self.done.is_empty() {
@@ -55,6 +56,7 @@ impl Bench {
                 flying += 1;
             }
             if flying == 0 {
+                assert!(self.disk.is_idle());
                 return;
             }
             for ((_, id), outcome) in self.wait() {

@@ -38,6 +38,8 @@ impl Default for Slots {
 #[derive(Default)]
 struct MethodMeter {
     started: u64,
+    received: u64,
+    sent: u64,
     handled: [u64; CODES],
 }
 
@@ -47,18 +49,29 @@ pub struct MethodCount {
     pub method: Method,
     /// `grpc_server_started_total`
     pub started: u64,
+    /// `grpc_server_msg_received_total`
+    pub received: u64,
+    /// `grpc_server_msg_sent_total`
+    pub sent: u64,
     /// `grpc_server_handled_total`, by gRPC code.
     pub handled: [u64; CODES],
 }
 
 impl Meters {
     pub(super) fn started(&self, method: Method) {
-        self.count(method, |meter| meter.started += 1);
+        // Every call that is counted here comes with one message.
+        self.count(method, |meter| {
+            meter.started += 1;
+            meter.received += 1;
+        });
     }
 
     pub(super) fn handled(&self, method: Method, code: u32) {
         let code = if (code as usize) < CODES { code as usize } else { 2 };
-        self.count(method, |meter| meter.handled[code] += 1);
+        self.count(method, |meter| {
+            meter.handled[code] += 1;
+            meter.sent += u64::from(code == 0);
+        });
     }
 
     fn count(&self, method: Method, add: impl FnOnce(&mut MethodMeter)) {
@@ -80,6 +93,8 @@ impl Meters {
             .map(|(method, meter)| MethodCount {
                 method: *method,
                 started: meter.started,
+                received: meter.received,
+                sent: meter.sent,
                 handled: meter.handled,
             })
             .collect();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{KeyRange, LeaseId, MemberId};
 
-/// One request of a client, already checked for form (`protocol::validate`).
+/// One request of a client, already checked for form (`protocol::convert`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     Range(RangeRequest),

@@ -104,7 +104,7 @@ fn whole_txn(payload: Bytes, limits: &RequestLimits) -> Result<TxnRequest, Refus
             TXN_DEPTH_MAX
         )),
     })?;
-    let txn = txn::txn(message(Method::Txn, payload)?, limits.max_txn_ops)?;
+    let txn = txn::txn(message(Method::Txn, payload)?)?;
     duplicate::check(&txn)?;
     Ok(txn)
 }

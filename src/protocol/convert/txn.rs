@@ -6,30 +6,23 @@ use super::decode::{delete_range, put, range};
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::types::{Compare, CompareOperand, CompareOperator, KeyRange, Op, Refusal, TxnRequest};
 
-/// Depth-first, own counts first, as etcd goes: `budget` is what its level may hold, and a nested
-/// txn gets what the longest list of the level above left over.
-pub(super) fn txn(request: pb::TxnRequest, budget: usize) -> Result<TxnRequest, Refusal> {
-    let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
-    let Some(budget) = budget.checked_sub(longest) else {
-        return Err(Refusal::TooManyOps);
-    };
-    let ops = |ops: Vec<pb::RequestOp>| -> Result<Vec<Op>, Refusal> {
-        ops.into_iter().map(|op| self::op(op, budget)).collect()
-    };
+/// Depth-first, compares before branches, as etcd goes. How many operations there are has been
+/// judged from the bytes, by `bounds`.
+pub(super) fn txn(request: pb::TxnRequest) -> Result<TxnRequest, Refusal> {
     Ok(TxnRequest {
         compare: request.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
-        success: ops(request.success)?,
-        failure: ops(request.failure)?,
+        success: request.success.into_iter().map(op).collect::<Result<_, _>>()?,
+        failure: request.failure.into_iter().map(op).collect::<Result<_, _>>()?,
     })
 }
 
-fn op(op: pb::RequestOp, budget: usize) -> Result<Op, Refusal> {
+fn op(op: pb::RequestOp) -> Result<Op, Refusal> {
     use pb::request_op::Request as Api;
     match op.request {
         Some(Api::RequestRange(request)) => range(request).map(Op::Range),
         Some(Api::RequestPut(request)) => put(request).map(Op::Put),
         Some(Api::RequestDeleteRange(request)) => delete_range(request).map(Op::DeleteRange),
-        Some(Api::RequestTxn(request)) => txn(request, budget).map(Op::Txn),
+        Some(Api::RequestTxn(request)) => txn(request).map(Op::Txn),
         None => Err(Refusal::KeyNotFound),
     }
 }

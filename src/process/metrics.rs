@@ -1,0 +1,177 @@
+//! From what the cores count to what GET /metrics answers.
+//!
+//! Each core copies its counters into figures of its own a few times a second and whenever it
+//! answers a scrape itself; whoever scrapes adds the cores' figures up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::Config;
+use crate::member::{Core, MemberConfig, Shared};
+use crate::observe::{
+    CoreMetrics, MemberFigures, Method as Named, MethodKind, OsFigures, Scrape, ShardMetrics,
+    render,
+};
+use crate::protocol::Method;
+use crate::protocol::method::Kind;
+use crate::server::Front;
+use crate::types::{AlarmKind, MemberId};
+
+/// The figures of a member: shared by its cores, each part written by one of them.
+pub(super) struct Figures {
+    cores: Vec<Arc<CoreMetrics>>,
+    shards: Vec<Arc<ShardMetrics>>,
+    methods: Vec<Named>,
+    shared: Arc<Shared>,
+    id: MemberId,
+    quota_shown: i64,
+    config: Config,
+    /// The compaction target last seen, and when it was first seen.
+    compacted_at: AtomicU64,
+}
+
+impl Figures {
+    pub fn new(config: &Config, member: &MemberConfig, shared: &Arc<Shared>) -> Figures {
+        let methods: Vec<Named> = Method::ALL.iter().copied().map(named).collect();
+        let cores = (0..shared.cores).map(|_| Arc::new(CoreMetrics::new(methods.len()))).collect();
+        Figures {
+            cores,
+            shards: (0..shared.shards).map(|_| Arc::default()).collect(),
+            methods,
+            shared: Arc::clone(shared),
+            id: member.identity.member,
+            quota_shown: member.quota_shown,
+            config: config.clone(),
+            compacted_at: AtomicU64::new(0),
+        }
+    }
+
+    /// The figures of one core, which alone writes them.
+    pub fn core(&self, core: usize) -> &CoreMetrics {
+        &self.cores[core]
+    }
+
+    /// Copies what a core has counted into its figures.
+    pub fn publish(&self, core: &Core, front: &Front) {
+        let figures = self.core(usize::from(core.id().0));
+        let meters = front.meters();
+        for count in meters.methods() {
+            let place = Method::ALL.iter().position(|method| *method == count.method);
+            let method = &figures.methods[place.expect("a method of the table")];
+            method.started.set(count.started);
+            method.received.set(count.received);
+            method.sent.set(count.sent);
+            for (figure, handled) in method.handled.iter().zip(count.handled) {
+                figure.set(handled);
+            }
+        }
+        figures.client_received_bytes.set(meters.received_bytes.get());
+        figures.client_sent_bytes.set(meters.sent_bytes.get());
+        figures.frame_connections.set(meters.connections_frames.get());
+        figures.connections.set(front.connections() as u64);
+        figures.requests_under_way.set(front.requests() as u64);
+        let mut sums = [0; 5];
+        for shard in core.shards() {
+            let counters = shard.counters();
+            let log = shard.replica().counters();
+            for (sum, count) in sums.iter_mut().zip([
+                counters.ranges,
+                counters.puts,
+                counters.deletes,
+                counters.txns,
+                log.bytes,
+            ]) {
+                *sum += count;
+            }
+            let figures = &self.shards[usize::from(shard.id().0)];
+            let size = shard.store().size();
+            figures.core.set(u64::from(core.id().0));
+            figures.revisions_pending.set(shard.unstable() as u64);
+            figures.log_bytes.set(shard.replica().log_bytes());
+            figures.log_entries.set(counters.entries);
+            figures.batches.set(log.batches);
+            figures.checkpoints.set(counters.checkpoints);
+            figures.keys.set(size.keys);
+            figures.versions.set(size.versions);
+            figures.memory_bytes.set(size.held);
+        }
+        let [ranges, puts, deletes, txns, log_bytes] = sums;
+        figures.ranges.set(ranges);
+        figures.puts.set(puts);
+        figures.deletes.set(deletes);
+        figures.txns.set(txns);
+        figures.wal_write_bytes.set(log_bytes);
+    }
+
+    /// What a scrape is answered.
+    pub fn render(&self) -> String {
+        let shared = &self.shared;
+        let (committed_index, applied_index) = shared.indexes();
+        let sizes = shared.sizes();
+        let (stable, newest) = (shared.sequencer.stable(), shared.sequencer.newest());
+        let alarms = shared.alarms();
+        let alarms = alarms.iter().map(|alarm| {
+            let name = match alarm.kind {
+                AlarmKind::NoSpace => "NOSPACE",
+                AlarmKind::Corrupt => "CORRUPT",
+            };
+            (alarm.member, name)
+        });
+        let member = MemberFigures {
+            id: self.id,
+            has_leader: shared.leader() != MemberId(0),
+            is_leader: shared.leader() == self.id,
+            is_learner: false,
+            cluster_version: "3.7".to_owned(),
+            leader_changes: shared.term(),
+            committed_index,
+            applied_index,
+            proposals_pending: newest.0.saturating_sub(stable.0).max(0) as u64,
+            quota_bytes: self.quota_shown,
+            db_bytes: sizes.held,
+            db_bytes_in_use: sizes.in_use,
+            keys: sizes.keys,
+            stable_revision: stable.0,
+            newest_revision: newest.0,
+            compact_revision: shared.compacted(),
+            compacted_at: self.compacted_at.load(Ordering::Relaxed),
+            log_lines_dropped: 0,
+            scrapes_in_flight: 1,
+            alarms: alarms.collect(),
+        };
+        render(&Scrape {
+            cores: &self.cores,
+            shards: &self.shards,
+            methods: &self.methods,
+            member: &member,
+            gates: &self.config.gates,
+            os: &OsFigures::look(),
+            extensive: self.config.metrics_extensive,
+        })
+    }
+
+    /// Notes when a compaction was first seen; called by the lead's core.
+    pub fn note_compaction(&self, last: &mut i64) {
+        let compacted = self.shared.compacted();
+        if compacted > *last {
+            *last = compacted;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.compacted_at.store(now.as_secs(), Ordering::Relaxed);
+        }
+    }
+}
+
+fn named(method: Method) -> Named {
+    let service = method.service();
+    Named {
+        service,
+        method: method.name(),
+        kind: match method.kind() {
+            Kind::Unary => MethodKind::Unary,
+            Kind::Stream => MethodKind::ServerStream,
+            Kind::Bidi => MethodKind::BidiStream,
+        },
+        shown_unused: !service.starts_with("v3"),
+    }
+}
