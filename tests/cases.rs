@@ -34,10 +34,36 @@ fn the_table_holds_with_five_shards() {
     table(5);
 }
 
+/// The same table on members in this process, with more shapes than processes are started for.
+#[test]
+fn the_table_holds_inside_the_process() {
+    let only = env::var("BRAID_CASES").unwrap_or_default();
+    let mut failures = Vec::new();
+    for (cores, shards) in [(1, 1), (1, 3), (3, 1), (2, 2), (2, 5), (3, 4), (4, 16)] {
+        for file in files(&only).iter().filter(|file| !file.only_grpc) {
+            let flags = file.server.clone().unwrap_or_default();
+            let mut target = Target::inside(cores, shards, &flags);
+            if file.server.is_none() {
+                target.clear();
+            }
+            let shape = format!("{cores} cores, {shards} shards");
+            failures.extend(difference(file, &target.run(file), "inside", &[&shape]));
+        }
+    }
+    report(&failures);
+}
+
+fn files(only: &str) -> Vec<CaseFile> {
+    CaseFile::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"), only)
+}
+
+fn report(failures: &[String]) {
+    assert!(failures.is_empty(), "{} cases differ:\n\n{}", failures.len(), failures.join("\n"));
+}
+
 fn table(shards: u32) {
     let only = env::var("BRAID_CASES").unwrap_or_default();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-    let files = CaseFile::all(&folder, &only);
+    let files = files(&only);
     let regenerate = env::var_os("BRAID_CASES_REGENERATE").is_some();
     let mut failures = Vec::new();
     match env::var_os("BRAID_CASES_ETCD") {
@@ -55,7 +81,7 @@ fn table(shards: u32) {
             }
         }
     }
-    assert!(failures.is_empty(), "{} cases differ:\n\n{}", failures.len(), failures.join("\n"));
+    report(&failures);
 }
 
 /// Runs every file and returns how the answers differ.
@@ -87,7 +113,7 @@ fn run(
             assert!(!lost, "{}: {printed:?}", file.path.display());
             file.write(&printed);
         } else {
-            failures.extend(difference(file, &printed, transport, flags));
+            failures.extend(difference(file, &printed, &format!("{transport:?}"), flags));
         }
     }
     failures
@@ -96,7 +122,7 @@ fn run(
 fn difference(
     file: &CaseFile,
     printed: &[Vec<String>],
-    transport: Transport,
+    reach: &str,
     flags: &[&str],
 ) -> Option<String> {
     let mut report = String::new();
@@ -113,6 +139,6 @@ fn difference(
         report.push_str(&list("answered", printed));
     }
     let path = file.path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file.path);
-    let title = format!("{} ({transport:?} {}):", path.display(), flags.join(" "));
+    let title = format!("{} ({reach} {}):", path.display(), flags.join(" "));
     if report.is_empty() { None } else { Some(format!("{title}\n{report}")) }
 }

@@ -19,12 +19,28 @@ const COMMANDS: usize = 60;
 
 #[test]
 fn every_server_gives_the_same_answers() {
-    let mut chance = Chance::new(common::seed());
     let servers = servers();
-    let mut targets: Vec<Target> = servers
+    let targets = servers
         .iter()
         .map(|(server, transport)| Target::connect(&server.endpoint(), *transport))
         .collect();
+    tell_stories(targets);
+}
+
+/// The same inside the process, where more shapes of cores and shards cost next to nothing.
+#[test]
+fn every_shape_of_a_member_gives_the_same_answers() {
+    let etcd = std::env::var_os("BRAID_COMPARE_ETCD")
+        .map(|path| Server::start(&Program::Etcd(path.into()), &[]));
+    let shapes = [(1, 1), (1, 3), (2, 5), (3, 4), (4, 16)];
+    let mut targets: Vec<Target> =
+        etcd.iter().map(|etcd| Target::connect(&etcd.endpoint(), Transport::Grpc)).collect();
+    targets.extend(shapes.map(|(cores, shards)| Target::inside(cores, shards, &[])));
+    tell_stories(targets);
+}
+
+fn tell_stories(mut targets: Vec<Target>) {
+    let mut chance = Chance::new(common::seed());
     for _ in 0..ROUNDS {
         targets.iter_mut().for_each(Target::clear);
         let mut author = Author { chance: Chance::new(chance.next()), revision: 1, values: 0 };
@@ -36,12 +52,8 @@ fn every_server_gives_the_same_answers() {
             let first = answers.next().expect("a first server");
             story.push_str(&format!("{command}\n---\n{}\n\n", first.join("\n")));
             for (number, other) in answers.enumerate() {
-                assert_eq!(
-                    other,
-                    first,
-                    "server {} answers otherwise than server 0:\n{story}",
-                    number + 1
-                );
+                let otherwise = format!("{} of the servers answers otherwise", number + 1);
+                assert_eq!(other, first, "{otherwise}:\n{story}");
             }
             author.learn(&first);
         }

@@ -2,6 +2,7 @@
 
 use super::{ReadPart, ReadPartReply, Shard};
 use crate::line::message::CompareShare;
+use crate::store::holds_for_missing;
 use crate::types::txn::{self, PathOp};
 use crate::types::{Answer, OpReply, RangeRequest, Refusal, Reply, Revision, TxnRequest};
 
@@ -62,6 +63,7 @@ impl Shard {
         at: Revision,
     ) -> CompareShare {
         let share = self.held.store.holds_share(compare, at);
-        CompareShare { matched: share.matched, holds: share.all_hold }
+        let holds = if share.matched { share.all_hold } else { holds_for_missing(compare) };
+        CompareShare { matched: share.matched, holds }
     }
 }

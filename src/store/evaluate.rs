@@ -40,7 +40,8 @@ pub fn combine(compare: &Compare, shares: impl IntoIterator<Item = Share>) -> bo
     matched || holds_for_missing(compare)
 }
 
-fn holds_for_missing(compare: &Compare) -> bool {
+/// Whether a key that is not there satisfies the compare.
+pub fn holds_for_missing(compare: &Compare) -> bool {
     match compare.operand {
         CompareOperand::Value(_) => false,
         _ => satisfies(compare, &Stamp::default(), &[]),

@@ -72,7 +72,7 @@ mod model_tests;
 mod tests;
 
 pub use checkpoint::{BadChunk, CheckpointCursor};
-pub use evaluate::{Share, combine};
+pub use evaluate::{Share, combine, holds_for_missing};
 pub use hash::HashCursor;
 pub use read::{Change, Changes};
 pub use size::Size;

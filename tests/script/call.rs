@@ -1,5 +1,6 @@
 //! Commands carried out: one server, one transport.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use braid::client::{Client, Error, Method, Options, Transport};
@@ -7,6 +8,7 @@ use braid::protocol::pb::etcdserverpb as pb;
 use futures_lite::future::block_on;
 
 use super::file::CaseFile;
+use super::inside::Inside;
 use super::parse::{self, Command};
 use super::show::Shown;
 
@@ -15,21 +17,35 @@ const COMMAND_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A server as the cases reach it.
 pub struct Target {
-    client: Client,
+    reach: Reach,
     /// What is subtracted from revisions so that they read as on a fresh store.
     base: i64,
 }
 
+/// How it is reached.
+enum Reach {
+    Client(Client),
+    /// A member in this process.
+    Inside(RefCell<Inside>),
+}
+
 impl Target {
+    /// A member in this process, on a disk in memory, with these flags.
+    pub fn inside(cores: u16, shards: u16, flags: &[String]) -> Target {
+        Target { reach: Reach::Inside(RefCell::new(Inside::start(cores, shards, flags))), base: 0 }
+    }
+
     pub fn connect(endpoint: &str, transport: Transport) -> Target {
         let options = Options {
             transport,
             request_timeout: Some(COMMAND_WAIT_MAX),
             attempts_max: 1,
+            // What is too large is the server's to say.
+            request_bytes_max: 1 << 30,
             ..Options::endpoints([endpoint])
         };
         let client = block_on(Client::connect(options)).expect("connect to the server");
-        Target { client, base: 0 }
+        Target { reach: Reach::Client(client), base: 0 }
     }
 
     /// Leaves nothing of what was there but a higher revision: no key, no history, no alarm.
@@ -79,7 +95,10 @@ impl Target {
         Req: prost::Message,
         Resp: prost::Message + Default,
     {
-        block_on(self.client.unary(method, request))
+        match &self.reach {
+            Reach::Client(client) => block_on(client.unary(method, request)),
+            Reach::Inside(member) => member.borrow_mut().unary(method, request),
+        }
     }
 
     fn answer(&self, command: &Command) -> Result<Vec<String>, Error> {
@@ -138,8 +157,12 @@ impl Target {
     }
 
     fn chunks(&self, request: &pb::RangeRequest) -> Result<Vec<pb::RangeStreamResponse>, Error> {
+        let client = match &self.reach {
+            Reach::Client(client) => client,
+            Reach::Inside(member) => return member.borrow_mut().range_stream(request),
+        };
         block_on(async {
-            let mut stream = self.client.range_stream(request.clone()).await?;
+            let mut stream = client.range_stream(request.clone()).await?;
             let mut chunks = Vec::new();
             while let Some(chunk) = stream.next().await? {
                 chunks.push(chunk);

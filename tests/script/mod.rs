@@ -25,6 +25,7 @@
 
 mod call;
 mod file;
+mod inside;
 mod parse;
 mod show;
 mod words;
