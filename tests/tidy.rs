@@ -48,7 +48,8 @@ const ROOMS: &[(&str, Purity, &[&str])] = &[
     ("config", Purity::Impure, &["types", "limits"]),
     ("observe", Purity::Impure, &["types", "limits", "config"]),
     ("client", Purity::Impure, &["protocol", "types", "limits"]),
-    ("ctl", Purity::Impure, &["client", "protocol", "types", "limits", "wal", "config"]),
+    ("ctl", Purity::Impure,
+        &["client", "protocol", "types", "limits", "wal", "config", "member", "rt"]),
     ("load", Purity::Impure, &["client", "protocol", "types", "limits", "rt"]),
     ("sim", Purity::Impure, PURE),
 ];

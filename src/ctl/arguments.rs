@@ -19,6 +19,7 @@ use super::exit::{self, Failure};
 use super::get::Get;
 use super::globals::{self, Globals};
 use super::go;
+use super::inspect::Inspect;
 use super::member::Member;
 use super::put::Put;
 use super::txn::Txn;
@@ -57,6 +58,8 @@ pub enum Command {
     Endpoint(Endpoint),
     /// Membership related commands
     Member(Member),
+    /// Describes a data directory offline: groups, segments, checkpoints, damage
+    Inspect(Inspect),
     /// Prints a completion script for the shell
     Completion(Completion),
     /// Shows the flags that any command takes

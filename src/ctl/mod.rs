@@ -27,6 +27,7 @@ mod exit;
 mod get;
 mod globals;
 mod go;
+mod inspect;
 mod member;
 mod output;
 mod put;
@@ -71,6 +72,7 @@ fn run(arguments: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> Resu
         Command::Defrag(defrag) => defrag.run(&session()?),
         Command::Endpoint(endpoint) => endpoint.run(&session()?),
         Command::Member(member) => member.run(&session()?),
+        Command::Inspect(inspect) => inspect.run(&session()?.printer),
         Command::Completion(completion) => completion.run(),
         Command::Options => print(globals::listing().as_bytes()),
         Command::Version => print(version::text().as_bytes()),

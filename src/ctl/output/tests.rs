@@ -357,7 +357,8 @@ fn endpoint_status() {
         shown(Format::Json, &status()),
         concat!(
             r#"[{"Endpoint":"127.0.0.1:23791","Status":{"#,
-            r#""header":{"cluster_id":7801232528081817440,"member_id":13458989633860879742,"revision":10,"raft_term":2},"version":"3.7.1","#,
+            r#""header":{"cluster_id":7801232528081817440,"member_id":13458989633860879742,"#,
+            r#""revision":10,"raft_term":2},"version":"3.7.1","#,
             r#""dbSize":20480,"leader":13458989633860879742,"raftIndex":29,"raftTerm":2,"#,
             r#""raftAppliedIndex":29,"dbSizeInUse":16384,"storageVersion":"3.7.0","#,
             r#""dbSizeQuota":2147483648,"downgradeInfo":{}}}]"#,
