@@ -44,7 +44,7 @@ const ROOMS: &[(&str, Purity, &[&str])] = &[
     ("server", Purity::Impure,
         &["rt", "protocol", "member", "types", "limits", "observe", "config", "router"]),
     ("process", Purity::Impure,
-        &["types", "limits", "line", "member", "rt", "server", "protocol", "config", "observe"]),
+        &["types", "limits", "line", "member", "rt", "server", "protocol", "config", "observe", "wal"]),
     ("config", Purity::Impure, &["types", "limits"]),
     ("observe", Purity::Impure, &["types", "limits", "config"]),
     ("client", Purity::Impure, &["protocol", "types", "limits"]),

@@ -1,9 +1,9 @@
 //! How a reign begins: gather every group, find the cut, open.
 //!
 //! ```text
-//! Idle ──control won──▶ Gathering ──all led──▶ Numbering ──Epoch committed──▶ Opening ──all opened──▶ Open
-//!  ▲                                                                                                  │
-//!  └───────────────────────────── a group is lost, or control is ◀───────────────────────────────────┘
+//! Idle ─control won─▶ Gathering ─all led─▶ Numbering ─Epoch committed─▶ Opening ─all opened─▶ Open
+//!  ▲                                                                                          │
+//!  └──────────────────────── a group is lost, or control is ◀─────────────────────────────────┘
 //! ```
 //!
 //! - The *cut* is the last revision such that everything up to it is in the log of every shard it

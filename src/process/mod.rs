@@ -1,9 +1,9 @@
 //! One server process: from a configuration to a member that serves, and down again.
 //!
 //! ```text
-//!  main thread   directory, listeners ──▶ executors ──▶ recovered? ──▶ ready: accept ──▶ signal ──▶ stop
-//!  core 0..n                              recover its groups, then the core's loop
-//!  signal thread                                                        SIGTERM, SIGINT ─┘
+//!  main thread    directory, listeners ─▶ executors ─▶ recovered? ─▶ ready: accept ─▶ stop
+//!  core 0..n                                recover their groups, then loop         ▲
+//!  signal thread                                           SIGTERM, SIGINT ─────────┘
 //! ```
 //!
 //! A member that cannot start says why in one line and exits with 1. After SIGTERM or SIGINT what

@@ -59,7 +59,7 @@ pub(super) fn end_by(signal: i32) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let set = set();
-    // SAFETY: plain calls; the default action ends the process as soon as the signal is let through.
+    // SAFETY: plain calls; the default action ends the process once the signal is let through.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::kill(libc::getpid(), signal);

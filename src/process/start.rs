@@ -220,11 +220,17 @@ struct CoreStart {
     events: Sender<Event>,
 }
 
+/// A core that has recovered.
+struct Opened {
+    core: Core,
+    disk: DiskRing,
+    bell: Doorbell,
+}
+
 impl CoreStart {
     async fn run(self) {
         let work = Rc::new(Notify::new());
-        let opened = self.open(&work);
-        let (core, disk, bell) = match opened {
+        let opened = match self.open(&work) {
             Ok(opened) => opened,
             Err(error) => {
                 // The main thread ends the process; if it has gone, there is nothing left to do.
@@ -233,8 +239,13 @@ impl CoreStart {
             }
         };
         self.ringers.lock().expect("no core panics here")[usize::from(self.core.0)] =
-            Some(bell.ringer());
+            Some(opened.bell.ringer());
         let _ = self.events.send(Event::Recovered(Ok(())));
+        self.serve(opened, work).await;
+    }
+
+    async fn serve(self, opened: Opened, work: Rc<Notify>) {
+        let Opened { core, disk, bell } = opened;
         let commands = self.commands.open().expect("the eventfd is there");
         if let Command::Stop(_) = commands.receive().await {
             return;
@@ -294,7 +305,7 @@ impl CoreStart {
         ticking.cancel().await;
     }
 
-    fn open(&self, work: &Rc<Notify>) -> Result<(Core, DiskRing, Doorbell), String> {
+    fn open(&self, work: &Rc<Notify>) -> Result<Opened, String> {
         let reading = DiskReader::new(&self.path);
         let core = Core::recover(&self.member, self.core, &self.shared, &reading)
             .map_err(|error| error.to_string())?;
@@ -307,7 +318,7 @@ impl CoreStart {
         if let Some(warning) = disk.warning().filter(|_| self.core == CoreId(0)) {
             tracing::warn!("{warning}");
         }
-        Ok((core, disk, bell))
+        Ok(Opened { core, disk, bell })
     }
 }
 

@@ -1,3 +1,5 @@
+//! The line on one thread, and on a few.
+
 use std::sync::Arc;
 
 use crate::line::{Full, Lane, Sequencer, Waits, mailbox};

@@ -2,9 +2,9 @@
 //!
 //! An operation can be two bytes on the wire and a hundred times that in memory, and a txn can be
 //! nested as deep as its bytes go. So before prost builds anything, this walk reads the outline of
-//! the message: keys and lengths, nothing else. Each level may hold what its longest list above left
-//! of `--max-txn-ops`, as in etcd. (etcd counts a nested txn only when it gets there, so a request
-//! that has another fault before it is refused for that one there, and for its size here.)
+//! the message: keys and lengths, nothing else. Each level may hold what its longest list above
+//! left of `--max-txn-ops`, as in etcd. (etcd counts a nested txn only when it gets there, so a
+//! request that has another fault before it is refused for that one there, and for its size here.)
 
 use crate::limits::{TXN_DEPTH_MAX, TXN_OPS_TOTAL_MAX};
 

@@ -6,8 +6,8 @@
 //!
 //! 1. collect the deletes of this level;
 //! 2. for each nested txn in order: judge both its branches; its puts must not collide with puts or
-//!    deletes collected so far, but its two branches may share keys; then collect its puts, and only
-//!    now its deletes;
+//!    deletes collected so far, but its two branches may share keys; then collect its puts, and
+//!    only now its deletes;
 //! 3. the puts of this level must not collide with anything collected.
 //!
 //! So a put in one nested txn and a delete of its key in a later one pass, and the other way round

@@ -28,4 +28,4 @@ mod tests;
 
 pub use decode::{RequestLimits, decode};
 pub use encode::{HeaderFields, encode};
-pub use stream::{RangeStreamParts, encode_range_part};
+pub use stream::encode_range_part;

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use ::http::{HeaderMap, Request as HttpRequest};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_lite::future::block_on;
 use futures_lite::{AsyncRead as _, AsyncWrite as _};
 use h2::client::SendRequest;
-use http::{HeaderMap, Request as HttpRequest};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -82,7 +82,7 @@ pub(super) fn frame(message: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-pub(super) fn request(path: &str) -> http::request::Builder {
+pub(super) fn request(path: &str) -> ::http::request::Builder {
     HttpRequest::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -191,7 +191,7 @@ fn errors_are_trailers_only_and_say_what_grpc_go_says() {
         assert_eq!(told("/etcdserverpb.Lease/LeaseGrant").await.0, 12);
 
         let mut client = client.clone().ready().await.expect("room");
-        let mut refused = async |request: http::request::Builder, body: Bytes| {
+        let mut refused = async |request: ::http::request::Builder, body: Bytes| {
             let request = request.body(()).expect("a request");
             let (response, mut sending) = client.send_request(request, false).expect("sent");
             // It may be reset before all of it is sent; that is told by the answer.
@@ -224,7 +224,7 @@ fn a_deadline_passes_and_a_reset_cancels() {
     let rig = Rig::start(1);
     with_client(&rig, async |client| {
         let mut client = client.ready().await.expect("room");
-        let mut start = |request: http::request::Builder| {
+        let mut start = |request: ::http::request::Builder| {
             let request = request.body(()).expect("a request");
             let (response, mut body) = client.send_request(request, false).expect("sent");
             body.send_data(frame(&get("stall")), true).expect("sent");

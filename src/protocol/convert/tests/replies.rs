@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::{HeaderFields, RangeStreamParts, encode};
+use super::super::{HeaderFields, encode, encode_range_part};
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::protocol::pb::mvccpb;
 use crate::types::{
@@ -188,11 +188,11 @@ proptest! {
     fn the_parts_of_a_stream_merge_to_the_range(
         kvs in prop::collection::vec(key_value(), 0..60),
         more: bool,
-        part_bytes in prop_oneof![Just(0usize), 1usize..5000, Just(usize::MAX)],
+        part_keys in 1usize..30,
     ) {
         let reply = RangeReply { revision: Revision(9), kvs, more, count: 77 };
         let expected = range(full(&HEADER, 9), &reply);
-        let parts = parts(reply, part_bytes);
+        let parts = parts(&reply, part_keys);
         let (last, others) = parts.split_last().unwrap();
         for part in others {
             let part = part.range_response.as_ref().unwrap();
@@ -208,44 +208,21 @@ proptest! {
     }
 }
 
-fn parts(reply: RangeReply, part_bytes: usize) -> Vec<pb::RangeStreamResponse> {
-    let mut stream = RangeStreamParts::new(reply, part_bytes);
-    let mut parts = Vec::new();
-    loop {
-        let mut out = BytesMut::new();
-        let is_last = stream.encode_next(&HEADER, &mut out);
-        let part = pb::RangeStreamResponse::decode(&out[..]).unwrap();
-        assert_eq!(part.encode_to_vec(), out, "prost's bytes");
-        parts.push(part);
-        if is_last {
-            return parts;
-        }
-    }
-}
-
-fn keys(count: usize, value_bytes: usize) -> RangeReply {
-    let kv = |i: usize| KeyValue {
-        key: Blob::from(format!("{i:05}").into_bytes()),
-        value: Blob::from(vec![b'v'; value_bytes]),
-        ..Default::default()
-    };
-    RangeReply { kvs: (0..count).map(kv).collect(), ..Default::default() }
-}
-
-#[test]
-fn parts_grow_to_their_size_and_shrink_again() {
-    let sizes = |reply, part_bytes| -> Vec<usize> {
-        let parts = parts(reply, part_bytes);
-        parts.iter().map(|part| part.range_response.as_ref().unwrap().kvs.len()).collect()
-    };
-    assert_eq!(sizes(keys(0, 0), 1000), [0]);
-    assert_eq!(sizes(keys(10, 0), 1000), [10]);
-    assert_eq!(sizes(keys(11, 0), 1000), [10, 1]);
-    assert_eq!(sizes(keys(100, 0), 1 << 20), [10, 20, 40, 30]);
-    // About 110 bytes a key: ten are just what a part should be.
-    assert_eq!(sizes(keys(30, 100), 1100), [10, 10, 10]);
-    // About 1010 bytes a key: ten are far above, so are five and two.
-    assert_eq!(sizes(keys(20, 1000), 900), [10, 5, 2, 1, 1, 1]);
+/// The answer in parts of at most `part_keys` keys.
+fn parts(reply: &RangeReply, part_keys: usize) -> Vec<pb::RangeStreamResponse> {
+    let chunks: Vec<&[KeyValue]> = reply.kvs.chunks(part_keys).collect();
+    let count = chunks.len().max(1);
+    (0..count)
+        .map(|at| {
+            let kvs = chunks.get(at).map_or_else(Vec::new, |chunk| chunk.to_vec());
+            let header = (at + 1 == count).then_some(&HEADER);
+            let mut out = BytesMut::new();
+            encode_range_part(header, &RangeReply { kvs, ..reply.clone() }, &mut out);
+            let part = pb::RangeStreamResponse::decode(&out[..]).unwrap();
+            assert_eq!(part.encode_to_vec(), out, "prost's bytes");
+            part
+        })
+        .collect()
 }
 
 #[test]
