@@ -87,15 +87,13 @@ fn run(config: Config) -> Result<i32, String> {
         }
     }
     member.begin();
-    loop {
-        match inbox.recv() {
-            Ok(Event::Ready) => break,
-            Ok(Event::Signal(signal)) => {
-                member.stop(Duration::ZERO);
-                return Ok(signal);
-            }
-            Ok(Event::Recovered(_)) | Err(_) => unreachable!("every core has recovered"),
+    match inbox.recv() {
+        Ok(Event::Ready) => {}
+        Ok(Event::Signal(signal)) => {
+            member.stop(Duration::ZERO);
+            return Ok(signal);
         }
+        Ok(Event::Recovered(_)) | Err(_) => unreachable!("every core has recovered"),
     }
     let acceptor = member.accept(listeners, files).map_err(|error| format!("accept: {error}"))?;
     tracing::info!("published local member to cluster through raft");

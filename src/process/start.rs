@@ -180,7 +180,10 @@ fn member_config(config: &Config, identity: Identity) -> MemberConfig {
     }
 }
 
-fn make_inboxes<T>(cores: u16) -> Result<(Vec<InboxSender<T>>, Vec<Inbox<T>>), String> {
+/// The ends of one inbox per core.
+type Inboxes<T> = (Vec<InboxSender<T>>, Vec<Inbox<T>>);
+
+fn make_inboxes<T>(cores: u16) -> Result<Inboxes<T>, String> {
     let pairs: Result<Vec<_>, _> = (0..cores).map(|_| Inbox::new(INBOX_MAX)).collect();
     Ok(pairs.map_err(|error| format!("cannot make an eventfd: {error}"))?.into_iter().unzip())
 }

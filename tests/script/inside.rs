@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use braid::client::{self, Error};
 use braid::member::{Answer, Core, Identity, MemberConfig, Nanos, Service, Shared, Ticket};
-use braid::protocol::convert::{self, HeaderFields, RangeStreamParts, RequestLimits};
+use braid::protocol::convert::{self, HeaderFields, RequestLimits};
 use braid::protocol::pb::etcdserverpb as pb;
 use braid::protocol::{Method, status};
 use braid::types::{ClusterId, CoreId, Member, MemberId, Refusal, Reply, Term};
@@ -73,15 +73,20 @@ impl Inside {
             Reply::Range(reply) => reply,
             other => panic!("a range is answered with {other:?}"),
         };
-        let mut parts = RangeStreamParts::new(reply, self.limits.max_request_bytes);
+        // The server reads ten keys, then twice as many each time; here all is read at once.
         let mut decoded = Vec::new();
+        let (mut kvs, mut part_keys) = (&reply.kvs[..], 10);
         loop {
+            let (part, rest) = kvs.split_at(part_keys.min(kvs.len()));
+            let header = self.header();
+            let part = RangeReply { kvs: part.to_vec(), ..reply.clone() };
             let mut bytes = BytesMut::new();
-            let is_last = parts.encode_next(&self.header(), &mut bytes);
+            convert::encode_range_part(rest.is_empty().then_some(&header), &part, &mut bytes);
             decoded.push(pb::RangeStreamResponse::decode(bytes).expect("the server's encoding"));
-            if is_last {
+            if rest.is_empty() {
                 return Ok(decoded);
             }
+            (kvs, part_keys) = (rest, part_keys * 2);
         }
     }
 
