@@ -495,12 +495,20 @@ fn op_owners(op: &PathOp, shards: u16) -> ShardSet {
     }
 }
 
+/// An operation as each of its owners gets it.
+fn share_op(op: &PathOp) -> PathOp {
+    match op {
+        PathOp::Range(range) => PathOp::Range(range.share()),
+        other => other.clone(),
+    }
+}
+
 fn share_of(path: &Path, shard: ShardId, shards: u16) -> Share {
     path.ops
         .iter()
         .enumerate()
         .filter(|(_, op)| op_owners(op, shards).contains(shard))
-        .map(|(position, op)| (txn::sub(position), op.clone()))
+        .map(|(position, op)| (txn::sub(position), share_op(op)))
         .collect()
 }
 
@@ -508,7 +516,7 @@ fn shares_of(path: &Path, shards: u16) -> BTreeMap<ShardId, Share> {
     let mut found: BTreeMap<ShardId, Share> = BTreeMap::new();
     for (position, op) in path.ops.iter().enumerate() {
         for shard in op_owners(op, shards).iter() {
-            found.entry(shard).or_default().push((txn::sub(position), op.clone()));
+            found.entry(shard).or_default().push((txn::sub(position), share_op(op)));
         }
     }
     found

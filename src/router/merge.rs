@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use crate::line::message::ShareReply;
 use crate::types::txn::{Path, PathOp};
 use crate::types::{
-    DeleteRangeReply, KeyValue, OpReply, RangeReply, RangeRequest, SortOrder, SortTarget,
+    Blob, DeleteRangeReply, KeyValue, LeaseId, OpReply, RangeReply, RangeRequest, SortOrder,
+    SortTarget,
 };
 
 /// One answer from those of the shards, each sorted and limited as asked.
@@ -23,7 +24,14 @@ pub fn ranges(request: &RangeRequest, parts: Vec<RangeReply>) -> RangeReply {
             merged.kvs.append(&mut part.kvs);
         }
     }
-    if sources > 1 {
+    if request.sorts_after_limit() {
+        merged.kvs.sort_by(|a, b| a.key.cmp(&b.key));
+        merged.kvs.truncate(request.limit.saturating_add(1) as usize);
+        merged.kvs.sort_by(|a, b| order(request, a, b));
+        if request.keys_only {
+            merged.kvs.iter_mut().for_each(|kv| strip(request, kv));
+        }
+    } else if sources > 1 {
         // The parts are sorted runs, which a stable sort merges.
         merged.kvs.sort_by(|a, b| order(request, a, b));
     }
@@ -32,6 +40,14 @@ pub fn ranges(request: &RangeRequest, parts: Vec<RangeReply>) -> RangeReply {
         merged.more = true;
     }
     merged
+}
+
+/// Leaves what `keys_only` shows: from the index alone, unless the sort is by value.
+fn strip(request: &RangeRequest, kv: &mut KeyValue) {
+    kv.value = Blob::empty();
+    if request.target != SortTarget::Value {
+        kv.lease = LeaseId::NONE;
+    }
 }
 
 /// The order that a request asks for; equal targets are ordered by key.
@@ -87,7 +103,7 @@ fn merge_op(op: &PathOp, mut parts: Vec<OpReply>) -> OpReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Blob, KeyRange};
+    use crate::types::KeyRange;
 
     fn part(keys: &[&str], more: bool) -> RangeReply {
         let kvs = keys.iter().map(|key| KeyValue {

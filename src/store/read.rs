@@ -82,6 +82,9 @@ impl Store {
             ControlFlow::Continue(())
         });
         reply.more = seen.len() > limit;
+        if request.sorts_after_limit() {
+            seen.truncate(limit.saturating_add(1));
+        }
         arrange(&mut seen, request, limit);
         reply.kvs =
             seen.iter().map(|(record, version)| present.key_value(record, version)).collect();

@@ -85,9 +85,25 @@ impl RangeRequest {
         }
     }
 
-    /// Whether the answer is the first keys of the range in key order: no sort, no filter.
-    pub fn is_plain(&self) -> bool {
-        self.target == SortTarget::Key && self.order != SortOrder::Descend && self.filters.is_off()
+    /// etcd 3.7.1 sorts only the first `limit + 1` keys when a target is given without an order
+    /// (and no filter makes it fetch everything).
+    pub fn sorts_after_limit(&self) -> bool {
+        self.limit > 0
+            && self.order == SortOrder::None
+            && self.target != SortTarget::Key
+            && self.filters.is_off()
+    }
+
+    /// What each of several shards is asked, so that their answers can be merged to this one's.
+    pub fn share(&self) -> RangeRequest {
+        let mut share = self.clone();
+        if self.sorts_after_limit() {
+            // The sort comes after the merge, and may be by value.
+            share.target = SortTarget::Key;
+            share.limit = self.limit.saturating_add(1);
+            share.keys_only = false;
+        }
+        share
     }
 }
 

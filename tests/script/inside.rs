@@ -11,7 +11,7 @@ use braid::member::{Answer, Core, Identity, MemberConfig, Nanos, Service, Shared
 use braid::protocol::convert::{self, HeaderFields, RequestLimits};
 use braid::protocol::pb::etcdserverpb as pb;
 use braid::protocol::{Method, status};
-use braid::types::{ClusterId, CoreId, Member, MemberId, Refusal, Reply, Term};
+use braid::types::{ClusterId, CoreId, Member, MemberId, RangeReply, Refusal, Reply, Term};
 use braid::wal::{DiskOp, DiskOutcome, ReadDisk};
 use bytes::BytesMut;
 use prost::Message;

@@ -103,7 +103,7 @@ fn a_range_stream_takes_key_order_and_no_filters() {
     // Without an order the target is ignored: key order.
     for accepted in [sorted(0, 0), sorted(1, 0), sorted(0, 4)] {
         match streamed(&accepted) {
-            Ok(Request::Range(range)) => assert!(range.is_plain()),
+            Ok(Request::Range(range)) => assert!(range.filters.is_off()),
             other => panic!("{other:?}"),
         }
     }
