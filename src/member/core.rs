@@ -297,10 +297,7 @@ impl Core {
         if !self.ticks.is_multiple_of(EXPIRY_TICKS) {
             return;
         }
-        if let Some(lead) = &mut self.lead {
-            lead.control.seal();
-        }
-        self.shards.iter_mut().for_each(Shard::idle);
+        self.seal();
         self.router.expire(now, &mut self.to_router);
         self.take_router_effects();
         let timeout = self.config.request_timeout;
@@ -308,6 +305,15 @@ impl Core {
             let parked = self.parked.pop_front().expect("a front");
             self.effects.answers.push((parked.ticket, Err(Refusal::Timeout)));
         }
+    }
+
+    /// Marks the last batch of every log that is idle as complete, so that damage to it can be told
+    /// from a torn write; tries again what a full disk refused.
+    pub fn seal(&mut self) {
+        if let Some(lead) = &mut self.lead {
+            lead.control.seal();
+        }
+        self.shards.iter_mut().for_each(Shard::idle);
     }
 
     /// Runs what is waiting. Returns whether background work is left that wants another turn.

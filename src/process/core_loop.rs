@@ -62,6 +62,7 @@ impl CoreLoop {
         let figures = Arc::clone(&self.figures);
         let figures = figures.core(usize::from(id.0));
         let mut term = 0;
+        let mut sealed = false;
         loop {
             self.shared.waits.stay(id);
             figures.loop_turns.add(1);
@@ -110,7 +111,11 @@ impl CoreLoop {
                 continue;
             }
             if self.stopping.get() && self.disk.is_idle() && self.front.requests() == 0 {
-                return;
+                if std::mem::replace(&mut sealed, true) {
+                    return;
+                }
+                self.core.borrow_mut().seal();
+                continue;
             }
             self.shared.waits.wait_for(id, park.lowest);
             self.shared.waits.prepare(id);
