@@ -281,13 +281,17 @@ pub fn claims(attack: &mut Attack) {
     }
 }
 
-/// A gigabyte of answers is asked for, and not one is read.
+/// Terabytes of answers are asked for, and not one is read.
 pub fn unread_answers(attack: &mut Attack) {
     let mut wire = attack.wire();
     wire.send(&[opening(), frame(1, PUT, END, &put("unread", &vec![7; 1 << 20]))].concat());
     wire.read_until(|got| frames(got).len() >= 2);
     let request = get("unread");
-    let flooded = wire.flood(200_000, |number| frame(2 + number as u32, RANGE, END, &request));
+    // Far more bytes than the buffers of the two sockets hold.
+    let flooded = wire.flood(20_000, |piece| {
+        let first = 2 + piece as u32 * 100;
+        (first..first + 100).flat_map(|stream| frame(stream, RANGE, END, &request)).collect()
+    });
     assert_eq!(flooded, Flooded::Blocked, "the server reads on although nobody reads it");
     attack.memory_is_bounded();
 }
