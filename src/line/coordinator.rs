@@ -431,9 +431,10 @@ impl Entrant {
         self.path = Some(txn::choose(&self.txn, &holds));
     }
 
-    /// Why it is refused, if it is: the first shard that says so.
+    /// Why it is refused, if it is: the first operation, in the request's order, that fails.
     fn refusal(&self) -> Option<&Refusal> {
-        self.verdicts.iter().find_map(|(_, verdict)| verdict.as_ref().err())
+        let refused = self.verdicts.iter().filter_map(|(_, verdict)| verdict.as_ref().err());
+        refused.min_by_key(|(sub, _)| *sub).map(|(_, refusal)| refusal)
     }
 
     /// The shards that log something, unless it is refused.

@@ -127,8 +127,8 @@ pub enum Report {
     CompactedPhysically { shard: ShardId, revision: Revision },
 }
 
-/// What a share would come to: whether it changes anything, or why it is refused.
-pub type Verdict = Result<bool, Refusal>;
+/// What a share would come to: whether it changes anything, or which operation is refused and why.
+pub type Verdict = Result<bool, (Sub, Refusal)>;
 
 /// A request that a round has finished, for the router that has the call.
 #[derive(Clone, Debug)]

@@ -11,8 +11,7 @@ use super::{Answer, Fatal, Service};
 use crate::control::Control;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::replica::{RecoverError, ReplicaConfig};
-use crate::router::plan::cost;
-use crate::router::{Outgoing, Router, RouterEffects};
+use crate::router::{Outgoing, Router, RouterEffects, plan};
 use crate::shard::{Recovery, Shard, ShardCounters, ShardEffects, Switches};
 use crate::types::placement::shard_of;
 use crate::types::{
@@ -77,7 +76,6 @@ pub struct Core {
     switches: Switches,
     alarms: Arc<[crate::types::Alarm]>,
     members: Arc<[Member]>,
-    out_of_space: bool,
     /// Mail of this core to itself.
     own: VecDeque<Mail>,
     effects: CoreEffects,
@@ -147,7 +145,6 @@ impl Core {
             switches: Switches::default(),
             alarms: Arc::from([]),
             members: Arc::from([]),
-            out_of_space: false,
             own: VecDeque::new(),
             effects: CoreEffects::default(),
             to_router: RouterEffects::default(),
@@ -231,7 +228,6 @@ impl Core {
             }
             Mail::CancelLead { origin } => lead.cancel(origin),
             Mail::Noticed { core, number } => lead.noticed(core, number, &mut self.to_lead),
-            Mail::OutOfSpace => lead.out_of_space(),
             other => unreachable!("{other:?} is not for the lead"),
         }
         self.take_lead_effects();
@@ -257,7 +253,6 @@ impl Core {
                     no_space: raised(AlarmKind::NoSpace),
                     corrupt: raised(AlarmKind::Corrupt),
                 };
-                self.out_of_space &= self.switches.no_space;
                 self.shards.iter_mut().for_each(|shard| shard.switch(self.switches));
                 if self.lead.is_some() {
                     self.shared.set_alarms(&alarms);
@@ -470,10 +465,18 @@ impl Core {
                     return Some(self.shards[slot].range(range));
                 }
             }
-            Request::Put(_) | Request::Txn(_) => {
-                if let Some(refusal) = self.refuse_for_space(&request) {
-                    return Some(Err(refusal));
+            Request::Put(_) | Request::Txn(_) | Request::DeleteRange(_) | Request::Compact(_)
+                if self.switches.corrupt && plan::changes(&request) =>
+            {
+                return Some(Err(Refusal::Corrupt));
+            }
+            Request::Put(_) | Request::Txn(_) if self.finds_no_room(&request) => {
+                if self.switches.no_space {
+                    return Some(Err(Refusal::NoSpace));
                 }
+                let answer = self.router.out_of_space(now, ticket, &mut self.to_router);
+                self.take_router_effects();
+                return answer;
             }
             Request::Status => return Some(Ok(self.status())),
             Request::MemberList { .. } => {
@@ -487,20 +490,15 @@ impl Core {
         answer
     }
 
-    /// etcd's quota: checked when a request comes in, and it raises the alarm.
-    fn refuse_for_space(&mut self, request: &Request) -> Option<Refusal> {
-        if self.config.quota == 0 {
-            return None;
-        }
-        let cost = cost(request);
-        if cost == 0 || self.shared.sizes().held + cost < self.config.quota {
-            return None;
-        }
-        if !self.out_of_space {
-            self.out_of_space = true;
-            self.send(self.shared.lead_core(), Mail::OutOfSpace);
-        }
-        Some(Refusal::NoSpace)
+    /// etcd's quota: checked when a request comes in. While the alarm stands, nothing that needs
+    /// space is taken.
+    fn finds_no_room(&self, request: &Request) -> bool {
+        let cost = plan::cost(request);
+        cost > 0 && (self.switches.no_space || self.exceeds_quota(cost))
+    }
+
+    fn exceeds_quota(&self, cost: u64) -> bool {
+        self.config.quota > 0 && self.shared.sizes().held + cost >= self.config.quota
     }
 
     fn status(&self) -> Reply {
@@ -516,7 +514,7 @@ impl Core {
                 AlarmKind::NoSpace => "NOSPACE",
                 AlarmKind::Corrupt => "CORRUPT",
             };
-            format!("memberID:{} alarm:{kind}", alarm.member)
+            format!("memberID:{}  alarm:{kind}", alarm.member)
         }));
         Reply::Status(Box::new(StatusReply {
             revision: self.shared.sequencer.stable(),
@@ -549,6 +547,10 @@ impl Service for Core {
         }
         self.parked.push_back(Parked { since: now, ticket, request, deadline });
         None
+    }
+
+    fn is_out_of_space(&self) -> bool {
+        self.exceeds_quota(plan::PUT_COST)
     }
 
     fn cancel(&mut self, ticket: Ticket) {

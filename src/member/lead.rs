@@ -52,8 +52,17 @@ pub(super) struct Lead {
 
 #[derive(Debug)]
 enum Asked {
-    Compact { origin: Origin, physical: bool },
-    Alarm { origin: Option<Origin> },
+    Compact {
+        origin: Origin,
+        physical: bool,
+    },
+    Alarm {
+        origin: Origin,
+    },
+    /// A write that found no room: refused once the alarm is known everywhere.
+    OutOfSpace {
+        origin: Origin,
+    },
     Publish,
 }
 
@@ -133,6 +142,7 @@ impl Lead {
             }
             LeadAsk::Compact(request) => self.compact(origin, request, effects),
             LeadAsk::Alarm(request) => self.alarm(origin, request, effects),
+            LeadAsk::OutOfSpace => self.out_of_space(origin, effects),
         }
     }
 
@@ -164,10 +174,8 @@ impl Lead {
     fn alarm(&mut self, origin: Origin, request: AlarmRequest, effects: &mut LeadEffects) {
         let raise = match request.action {
             AlarmAction::Get => {
-                let wanted = |alarm: &&Alarm| {
-                    request.kind.is_none_or(|kind| alarm.kind == kind)
-                        && (request.member == MemberId(0) || alarm.member == request.member)
-                };
+                // Whichever member is named, as in etcd.
+                let wanted = |alarm: &&Alarm| request.kind.is_none_or(|kind| alarm.kind == kind);
                 let alarms = self.control.state().alarms.iter().filter(wanted).copied().collect();
                 effects.decided.push((origin, Ok(self.alarm_reply(alarms))));
                 return;
@@ -182,7 +190,7 @@ impl Lead {
         let alarm = Alarm { member: request.member, kind };
         match self.control.propose(&Command::Alarm { raise, alarm }) {
             Some(index) => {
-                self.asked.insert(index, Asked::Alarm { origin: Some(origin) });
+                self.asked.insert(index, Asked::Alarm { origin });
             }
             None => effects.decided.push((origin, Err(Refusal::LeaderChanged))),
         }
@@ -192,15 +200,18 @@ impl Lead {
         Reply::Alarm(AlarmReply { revision: self.shared.sequencer.stable(), alarms })
     }
 
-    /// This member's database has reached its quota: raise the alarm, unless it stands.
-    pub fn out_of_space(&mut self) {
+    /// This member's database has reached its quota: the write of `origin` is refused as soon as
+    /// the alarm stands.
+    fn out_of_space(&mut self, origin: Origin, effects: &mut LeadEffects) {
         let alarm = Alarm { member: MemberId(self.me.id), kind: AlarmKind::NoSpace };
-        let asked = self.asked.values().any(|asked| matches!(asked, Asked::Alarm { origin: None }));
-        if asked || self.control.state().alarms.contains(&alarm) {
-            return;
-        }
-        if let Some(index) = self.control.propose(&Command::Alarm { raise: true, alarm }) {
-            self.asked.insert(index, Asked::Alarm { origin: None });
+        let proposed = if self.control.state().alarms.contains(&alarm) {
+            None
+        } else {
+            self.control.propose(&Command::Alarm { raise: true, alarm })
+        };
+        match proposed {
+            Some(index) => drop(self.asked.insert(index, Asked::OutOfSpace { origin })),
+            None => effects.decided.push((origin, Err(Refusal::NoSpace))),
         }
     }
 
@@ -303,11 +314,16 @@ impl Lead {
                 }
                 self.order_all(&Order::Compact { revision }, effects);
             }
-            (Command::Alarm { alarm, .. }, asked) => {
+            (Command::Alarm { raise, alarm }, asked) => {
                 let alarms = self.control.state().alarms.iter().copied().collect();
                 let number = self.notice(Notice::Alarms(alarms), effects);
-                if let Some(Asked::Alarm { origin: Some(origin) }) = asked {
-                    let affected = if changed { vec![alarm] } else { Vec::new() };
+                if let Some(Asked::OutOfSpace { origin }) = asked {
+                    let answer = Err(Refusal::NoSpace);
+                    self.unnoticed.push_back(Unnoticed { number, origin, answer });
+                }
+                if let Some(Asked::Alarm { origin }) = asked {
+                    // Raising one that stands lists it; disarming one that does not, nothing.
+                    let affected = if changed || raise { vec![alarm] } else { Vec::new() };
                     let answer = Ok(self.alarm_reply(affected));
                     self.unnoticed.push_back(Unnoticed { number, origin, answer });
                 }
@@ -388,9 +404,13 @@ impl Lead {
         self.coordinator.halt(&mut rounds);
         effects.take(rounds);
         for asked in std::mem::take(&mut self.asked).into_values() {
-            if let Asked::Compact { origin, .. } | Asked::Alarm { origin: Some(origin) } = asked {
-                effects.decided.push((origin, Err(Refusal::LeaderChanged)));
-            }
+            let (Asked::Compact { origin, .. }
+            | Asked::Alarm { origin }
+            | Asked::OutOfSpace { origin }) = asked
+            else {
+                continue;
+            };
+            effects.decided.push((origin, Err(Refusal::LeaderChanged)));
         }
         for compaction in self.compactions.drain(..) {
             effects.decided.push((compaction.origin, Err(Refusal::LeaderChanged)));

@@ -32,8 +32,6 @@ pub enum Mail {
     Notice { number: u64, notice: Notice },
     /// To the lead: the core acts on notice `number` and all before it.
     Noticed { core: CoreId, number: u64 },
-    /// To the lead: the database has reached its quota.
-    OutOfSpace,
 }
 
 /// What the lead tells every core.

@@ -46,6 +46,12 @@ pub trait Service {
         deadline: Option<Nanos>,
     ) -> Option<Answer>;
 
+    /// Whether the smallest put would find no room. etcd looks at its quota before it looks at the
+    /// form of a request, so one that is malformed is then refused for this.
+    fn is_out_of_space(&self) -> bool {
+        false
+    }
+
     /// The client left: drop the request if it is not yet evaluated; no answer comes any more.
     fn cancel(&mut self, ticket: Ticket);
 }

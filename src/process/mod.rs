@@ -78,7 +78,7 @@ fn run(config: Config) -> Result<i32, String> {
     let (events, inbox) = mpsc::channel();
     signals::forward(events.clone()).map_err(|error| format!("cannot watch signals: {error}"))?;
     let member = start::start(&config, events)?;
-    for _ in 0..config.layout.cores {
+    for _ in 0..member.cores() {
         match inbox.recv() {
             Ok(Event::Recovered(Ok(()))) => {}
             Ok(Event::Recovered(Err(error))) => return Err(error),

@@ -62,7 +62,8 @@ pub(super) fn end_by(signal: i32) -> ExitCode {
     // SAFETY: plain calls; the default action ends the process once the signal is let through.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
-        libc::kill(libc::getpid(), signal);
+        // To this thread alone: the one that waits for signals would take it otherwise.
+        libc::raise(signal);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
     }
     ExitCode::SUCCESS

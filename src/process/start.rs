@@ -102,6 +102,11 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
 }
 
 impl Running {
+    /// Cores that run: no more than there are shards.
+    pub fn cores(&self) -> usize {
+        self.commands.len()
+    }
+
     /// Every core has recovered: the member may open its epoch.
     pub fn begin(&self) {
         for core in &self.commands {

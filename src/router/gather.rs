@@ -41,7 +41,9 @@ enum What {
 
 impl GatherRead {
     pub fn range(request: RangeRequest) -> GatherRead {
-        GatherRead::of(What::Range(request))
+        // Outside a txn, negatives are the latest too.
+        let revision = request.revision.max(0);
+        GatherRead::of(What::Range(RangeRequest { revision, ..request }))
     }
 
     pub fn txn(request: TxnRequest) -> GatherRead {
@@ -90,9 +92,6 @@ impl GatherRead {
             let PathOp::Range(range) = op else { unreachable!("it only reads") };
             if range.revision > self.at.0 {
                 return Err(Refusal::FutureRevision);
-            }
-            if range.revision < 0 && matches!(self.what, What::Txn(_)) {
-                return Err(Refusal::Compacted);
             }
         }
         self.path = Some(path);
@@ -188,7 +187,7 @@ impl GatherRead {
             .path
             .iter()
             .flat_map(|path| &path.ops)
-            .any(|op| matches!(op, PathOp::Range(range) if range.revision > 0));
+            .any(|op| matches!(op, PathOp::Range(range) if range.revision != 0));
         if asks_old {
             return Step::Answer(Err(Refusal::Compacted));
         }

@@ -45,6 +45,8 @@ pub enum LeadAsk {
     Round(TxnRequest),
     Compact(crate::types::CompactRequest),
     Alarm(crate::types::AlarmRequest),
+    /// A write found no room: raise the alarm, then refuse it.
+    OutOfSpace,
 }
 
 /// What a router wants carried elsewhere.
@@ -185,7 +187,7 @@ impl Router {
                 return Some(Err(Refusal::FutureRevision));
             }
             Request::HashKv(request) => {
-                let latest = request.revision <= 0;
+                let latest = request.revision == 0;
                 let at = if latest { stable } else { Revision(request.revision) };
                 Gather::hash_kv(at, latest, self.shards)
             }
@@ -202,6 +204,16 @@ impl Router {
         let origin = self.open(now, ticket, deadline, Waits::All(Box::new(gather)));
         self.ask_all(ShardSet::all(self.shards), origin, deadline, |_| ask.clone(), effects);
         None
+    }
+
+    /// Has a write refused for want of space, after the alarm is raised.
+    pub fn out_of_space(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        effects: &mut RouterEffects,
+    ) -> Option<Answer> {
+        self.lead(now, ticket, None, LeadAsk::OutOfSpace, effects)
     }
 
     fn lead(

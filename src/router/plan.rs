@@ -83,8 +83,20 @@ pub fn cost(request: &Request) -> u64 {
     }
 }
 
+/// What the quota counts a put as, beside its key and value.
+pub const PUT_COST: u64 = 256;
+
+/// Whether a request goes through the log: everything but ranges and txns of nothing else.
+pub fn changes(request: &Request) -> bool {
+    match request {
+        Request::Txn(txn) => !only_reads(txn),
+        Request::Put(_) | Request::DeleteRange(_) | Request::Compact(_) => true,
+        _ => false,
+    }
+}
+
 fn put_cost(put: &PutRequest) -> u64 {
-    256 + put.key.len() as u64 + put.value.len() as u64
+    PUT_COST + put.key.len() as u64 + put.value.len() as u64
 }
 
 fn txn_cost(txn: &TxnRequest) -> u64 {

@@ -10,7 +10,7 @@ use super::Delivery;
 use super::front::Front;
 use super::settings::ListenerKind;
 use super::{frames, grpc, http1};
-use crate::protocol::frame::{Protocol, Sniffed, sniff};
+use crate::protocol::frame::{FrameFault, Protocol, Sniffed, encode_close, sniff};
 use crate::rt::{self, OpenConnection, TcpStream};
 
 /// How long a connection may be silent before it has said what it speaks.
@@ -80,7 +80,12 @@ async fn first_bytes(
         loop {
             match sniff(input) {
                 Sniffed::Protocol(protocol) => return Ok(Some(protocol)),
-                Sniffed::Unknown => return Ok(None),
+                Sniffed::Unknown => {
+                    let mut close = BytesMut::new();
+                    encode_close(&mut close, &FrameFault::Preface);
+                    stream.write_all(&close).await?;
+                    return Ok(None);
+                }
                 Sniffed::More => {}
             }
             if stream.read(input).await? == 0 {

@@ -331,7 +331,8 @@ impl Session {
             return Ok(());
         }
         // No method that is served takes more than one message.
-        if flags.contains(Flags::ERROR) || flags.contains(Flags::BARE) {
+        let whole = flags.contains(Flags::END) || method.kind() == Kind::Bidi;
+        if !whole || flags.contains(Flags::ERROR) || flags.contains(Flags::BARE) {
             return Err(FrameFault::Flags(flags.0));
         }
         if self.under_way.borrow().contains_key(&stream) {
@@ -345,7 +346,10 @@ impl Session {
             return Ok(());
         }
         match convert::decode(method, payload, &self.front.settings.limits) {
-            Err(refusal) => self.refuse(stream, method, &refusal),
+            Err(refusal) => {
+                let refusal = self.front.refusal_of_malformed(method, refusal);
+                self.refuse(stream, method, &refusal);
+            }
             Ok(request) if method.kind() == Kind::Unary => {
                 let waiter = Waiter::Frames { session: self.clone(), stream, method };
                 self.front.submit(now, request, None, waiter, |ticket| {

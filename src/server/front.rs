@@ -15,6 +15,7 @@ use super::signal::Signal;
 use super::waiters::{Desk, Waiter, Waiters};
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::member::{Answer, Service, Ticket};
+use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
 use crate::rt::{self, InboxSender, Notify, OpenInbox};
 use crate::types::{CoreId, Nanos, Refusal, Request, Term};
@@ -176,6 +177,15 @@ impl Front {
         if let Some(answer) = answer {
             self.answer(ticket, answer);
         }
+    }
+
+    /// What a request that is malformed is told: etcd looks at its quota first.
+    pub(super) fn refusal_of_malformed(&self, method: Method, refusal: Refusal) -> Refusal {
+        let needs_space = matches!(method, Method::Put | Method::Txn);
+        if needs_space && self.service.borrow().is_out_of_space() {
+            return Refusal::NoSpace;
+        }
+        refusal
     }
 
     /// The client of `ticket` is gone.

@@ -112,7 +112,9 @@ impl Shard {
 
     fn evaluate_put(&mut self, origin: Origin, put: PutRequest, entry: &mut ChangesBuilder) {
         let share = [(Sub(0), PathOp::Put(put))];
-        if let Some(refusal) = self.refusal_of(&share) {
+        let refusal = self.refusal_of(&share);
+        let refusal = refusal.or_else(|| self.validate(&share, self.sequencer.newest()).err());
+        if let Some(refusal) = refusal {
             return self.refuse(origin, refusal);
         }
         let revision = self.take_one();
@@ -169,17 +171,14 @@ impl Shard {
         self.push_release(revision, origin, Told::Answer(Ok(Reply::Txn(reply))));
     }
 
-    /// Why the alarms, or what the store holds, refuse the share.
+    /// Why the alarms, or a full disk, refuse the share.
     pub(super) fn refusal_of(&self, share: &[(Sub, PathOp)]) -> Option<Refusal> {
         let puts = share.iter().any(|(_, op)| matches!(op, PathOp::Put(_)));
         let writes = share.iter().any(|(_, op)| op.is_write());
         if writes && self.switches.corrupt {
             return Some(Refusal::Corrupt);
         }
-        if puts && let Some(refusal) = self.is_refusing_puts() {
-            return Some(refusal);
-        }
-        self.validate(share, self.sequencer.newest()).err()
+        if puts { self.is_refusing_puts() } else { None }
     }
 
     /// Whether the share changes anything, or why it is refused.

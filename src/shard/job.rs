@@ -73,16 +73,21 @@ impl Shard {
     }
 
     pub(super) fn begin_hash(&mut self, origin: Origin, at: Revision) -> Result<(), Refusal> {
-        if at.0 < self.held.store.compacted() {
+        if self.hash_is_overtaken(at) {
             return Err(Refusal::Compacted);
         }
         self.jobs.hashes.push_back(Hashing { origin, at, cursor: HashCursor::new(at) });
         Ok(())
     }
 
+    /// As etcd, a revision below 1 is before everything: it hashes nothing and is never too old.
+    fn hash_is_overtaken(&self, at: Revision) -> bool {
+        at.0 > 0 && at.0 < self.held.store.compacted()
+    }
+
     pub(super) fn hash_some(&mut self, effects: &mut ShardEffects) -> bool {
         let Some(hashing) = self.jobs.hashes.front_mut() else { return false };
-        let told = if hashing.at.0 < self.held.store.compacted() {
+        let told = if hashing.at.0 > 0 && hashing.at.0 < self.held.store.compacted() {
             Err(Refusal::Compacted)
         } else {
             match self.held.store.hash_slice(&mut hashing.cursor, COMPACTION_SLICE_KEYS) {

@@ -48,10 +48,7 @@ impl Shard {
         }
         for (sub, range) in &part.ranges {
             self.counters.ranges += 1;
-            let at = if range.revision > 0 { Revision(range.revision) } else { part.at };
-            if at.0 < self.held.store.compacted() {
-                return Err(Refusal::Compacted);
-            }
+            let at = self.held.store.check_revision_in_txn(range.revision, part.at)?.min(part.at);
             reply.ranges.push((*sub, self.held.store.range(range, at)));
         }
         Ok(reply)

@@ -3,7 +3,7 @@
 use super::entry::ChangesBuilder;
 use super::{Shard, ShardEffects};
 use crate::line::message::{CaseCompares, CaseExecute, CaseShare, Report, RoundId, Verdict};
-use crate::types::{Epoch, Revision};
+use crate::types::{Epoch, Revision, Sub};
 
 impl Shard {
     /// Evaluates no write from here on; answers on the state as it is now, pending included.
@@ -42,9 +42,18 @@ impl Shard {
                     Some(refusal) => Err(refusal),
                     None => self.validate(&case.share, current),
                 };
+                let verdict =
+                    verdict.map_err(|refusal| (self.first_refused(case, current), refusal));
                 (case.case, verdict)
             })
             .collect()
+    }
+
+    /// The operation at which a refused share fails: the shortest beginning of it that does.
+    fn first_refused(&self, case: &CaseShare, current: Revision) -> Sub {
+        let fails = |count: &usize| self.validate(&case.share[..*count], current).is_err();
+        let count = (1..=case.share.len()).find(fails).unwrap_or(1);
+        case.share[count - 1].0
     }
 
     /// Logs every share that changes something, all in one entry, and thaws.

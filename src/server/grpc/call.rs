@@ -369,7 +369,10 @@ fn proceed(
             rt::spawn(watch).detach();
         }
         _ => match convert::decode(method, message, &link.front.settings.limits) {
-            Err(refusal) => refuse(link, Some(method), respond, &status::of(&refusal)),
+            Err(refusal) => {
+                let refusal = link.front.refusal_of_malformed(method, refusal);
+                refuse(link, Some(method), respond, &status::of(&refusal));
+            }
             Ok(request) if method.kind() == Kind::Unary => {
                 submit(link, now, method, deadline, request, respond);
             }
