@@ -152,7 +152,9 @@ impl Target {
 /// `Code: text`, as the server sent both.
 fn status(error: &Error) -> String {
     match error {
-        Error::Status { code, message } => format!("{}: {message}", braid::protocol::status::code_name(*code)),
+        Error::Status { code, message } => {
+            format!("{}: {message}", braid::protocol::status::code_name(*code))
+        }
         other => format!("no answer: {other}"),
     }
 }
