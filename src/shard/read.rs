@@ -62,6 +62,9 @@ impl Shard {
         at: Revision,
     ) -> CompareShare {
         let share = self.held.store.holds_share(compare, at);
-        CompareShare { matched: share.matched, holds: share.all_hold }
+        // Without a key here, all of none hold; what counts is whether a missing key would.
+        let holds =
+            if share.matched { share.all_hold } else { self.held.store.holds(compare, at) };
+        CompareShare { matched: share.matched, holds }
     }
 }
