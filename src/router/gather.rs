@@ -217,7 +217,8 @@ impl GatherRead {
         Step::Ask(self.asks(shards))
     }
 
-    fn answer(&mut self) -> Reply {
+    /// Merges the parts, all of which are there.
+    pub fn answer(&mut self) -> Reply {
         let path = self.path.take().expect("the path is read");
         let parts = std::mem::take(&mut self.parts);
         let mut replies: Vec<OpReply> = path
