@@ -94,6 +94,10 @@ struct Parked {
     deadline: Option<Nanos>,
 }
 
+/// Rounds of mail to itself in one turn: a request that asks again until something else has
+/// happened (a hash while a compaction is on its way) must not keep the core from learning of it.
+const OWN_MAIL_ROUNDS_MAX: usize = 32;
+
 /// Ticks between two looks at calls that take too long, and at idle logs.
 const EXPIRY_TICKS: u64 = 5;
 
@@ -313,8 +317,8 @@ impl Core {
 
     /// Runs what is waiting. Returns whether background work is left that wants another turn.
     pub fn turn(&mut self, now: Nanos) -> bool {
-        let mut more;
-        loop {
+        let mut more = true;
+        for _ in 0..OWN_MAIL_ROUNDS_MAX {
             self.read_own_mail();
             more = false;
             for slot in 0..self.shards.len() {
@@ -328,6 +332,7 @@ impl Core {
             if self.own.is_empty() {
                 break;
             }
+            more = true;
         }
         // Another shard of this core, or another core, may have raised stable since.
         for slot in 0..self.shards.len() {
@@ -555,6 +560,8 @@ impl Service for Core {
 
     fn cancel(&mut self, ticket: Ticket) {
         self.parked.retain(|parked| parked.ticket != ticket);
+        // A tick or mail may have answered it since the last turn.
+        self.effects.answers.retain(|(answered, _)| *answered != ticket);
         self.router.cancel(ticket, &mut self.to_router);
         self.take_router_effects();
     }

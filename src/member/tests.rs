@@ -332,3 +332,63 @@ fn compaction_refuses_older_reads_on_every_shard_and_hashes_agree_over_restarts(
     let mut host = Host::start(host.disk, 1, 3);
     assert_eq!(hash(&mut host), before);
 }
+
+/// Found by the simulator: a shard without a key said of every compare that it holds.
+#[test]
+fn compares_of_missing_keys_over_shards_are_judged_like_version_zero() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    let compare = |key: &str, operand| Compare {
+        range: KeyRange::single(Bytes::from(key.to_owned())),
+        operator: CompareOperator::Equal,
+        operand,
+    };
+    let missing = [
+        (CompareOperand::Version(0), true),
+        (CompareOperand::Version(1), false),
+        (CompareOperand::Value(Bytes::new()), false),
+    ];
+    for (operand, holds) in missing {
+        for success in [vec![put_op("x", "1"), put_op("y", "1"), put_op("z", "1")], vec![]] {
+            let compare = vec![compare("a", operand.clone()), compare("b", operand.clone())];
+            let compare = [compare, vec![compare_missing("c")]].concat();
+            let txn = TxnRequest { compare, success, failure: vec![] };
+            let Ok(Reply::Txn(reply)) = host.call(1, Request::Txn(txn)) else { panic!("a txn") };
+            assert_eq!(reply.succeeded, holds, "{operand:?}");
+        }
+    }
+}
+
+fn compare_missing(key: &str) -> Compare {
+    Compare {
+        range: KeyRange::single(Bytes::from(key.to_owned())),
+        operator: CompareOperator::Equal,
+        operand: CompareOperand::Mod(0),
+    }
+}
+
+/// Found by the simulator: nobody was asked, so nobody answered.
+#[test]
+fn a_txn_that_comes_down_to_nothing_is_answered() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    let range =
+        |key: &str| Op::Range(RangeRequest::of(KeyRange::single(Bytes::from(key.to_owned()))));
+    let failure = vec![range("a"), range("b"), range("c")];
+    let txn = TxnRequest { failure, ..TxnRequest::default() };
+    let Ok(Reply::Txn(reply)) = host.call(1, Request::Txn(txn)) else { panic!("a txn") };
+    assert!(reply.succeeded && reply.responses.is_empty());
+}
+
+/// Found by the simulator: a tick had answered it when its client left.
+#[test]
+fn a_cancelled_request_is_not_answered_even_if_its_answer_was_made() {
+    let mut host = Host::start(MemoryDisk::default(), 1, 1);
+    let core = &mut host.cores[0];
+    let answer = core.submit(Nanos(0), Ticket(1), put("k", "v"), Some(Nanos(1)));
+    assert_eq!(answer, None);
+    for _ in 0..5 {
+        core.tick(Nanos(2), 1);
+    }
+    assert_eq!(core.effects().answers, [(Ticket(1), Err(Refusal::DeadlineExceeded))]);
+    core.cancel(Ticket(1));
+    assert!(core.effects().answers.is_empty());
+}

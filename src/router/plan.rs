@@ -118,18 +118,25 @@ mod tests {
     use crate::types::KeyRange;
     use bytes::Bytes;
 
-    fn put(key: &'static str) -> Op {
-        Op::Put(PutRequest::of(Bytes::from(key), Bytes::from("v")))
+    fn put(key: &str) -> Op {
+        Op::Put(PutRequest::of(Bytes::from(key.to_owned()), Bytes::from("v")))
     }
 
-    /// `key-0` and `key-1` have different owners among 5 shards, `key-1` and `key-2` the same.
+    /// A key of `shard` among 5, one of many.
+    fn key_of(shard: u16, nth: usize) -> String {
+        let keys = (0..).map(|i| format!("key-{i}"));
+        keys.filter(|key| shard_of(key.as_bytes(), 5) == ShardId(shard)).nth(nth).unwrap()
+    }
+
     #[test]
     fn a_txn_goes_to_its_only_shard_or_into_a_round() {
         let txn = |ops: Vec<Op>| Request::Txn(TxnRequest { success: ops, ..Default::default() });
-        let one = plan(txn(vec![put("key-1"), put("key-2")]), 5);
+        let same = || vec![put(&key_of(1, 0)), put(&key_of(1, 1))];
+        let apart = || vec![put(&key_of(0, 0)), put(&key_of(1, 0))];
+        let one = plan(txn(same()), 5);
         assert!(matches!(one, Plan::One(ShardId(1), Ask::Write(Write::Txn(_)))));
-        assert!(matches!(plan(txn(vec![put("key-0"), put("key-1")]), 5), Plan::Round(..)));
-        assert!(matches!(plan(txn(vec![put("key-0"), put("key-1")]), 1), Plan::One(..)));
+        assert!(matches!(plan(txn(apart()), 5), Plan::Round(..)));
+        assert!(matches!(plan(txn(apart()), 1), Plan::One(..)));
         let all = Op::Range(RangeRequest::of(KeyRange::all()));
         assert!(matches!(plan(txn(vec![all]), 5), Plan::ReadTxn(_)));
         assert!(matches!(plan(txn(vec![]), 5), Plan::One(ShardId(0), Ask::ReadTxn(_))));

@@ -1,1 +1,179 @@
-//! See the crate's map.
+//! The simulator: a whole member on a fake disk and clock, driven from one seed.
+//!
+//! ```text
+//!            ┌────────────────────────── World ──────────────────────────┐
+//!   seed ──▶ │ Workload ──calls──▶ Host: cores, mail ──operations──▶ Disk │ ──▶ digest
+//!            │    ▲                  │                    ▲     torn, full │
+//!            │    └────answers───────┘                  harm  failed, slow │
+//!            │                Line: what was stable, the model, the verdict│
+//!            └────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The member is the production code from `member` down; only sockets, disk, clock and entropy are
+//! replaced, and who runs next is drawn. Nothing else is chance: equal seeds give equal traces.
+//!
+//! What is checked:
+//!
+//! - R1, R2, R7 by the asserts of the rooms, a panic being a failure like any other.
+//! - R3: no header above stable. R4: what was stable is there after every restart, unchanged.
+//! - R5: no revision without a change. R6: every revision is exactly what one call does.
+//! - Linearizability in revision order: a sequential model explains every answer, and headers
+//!   respect the order in which calls were answered and invoked.
+//! - D1, D5: nothing acknowledged is lost, whatever was torn in whichever logs. D3: damage that
+//!   must be noticed is, and what must not matter does not.
+//! - No lost wake-up: when nothing moves, nobody waits. Logs do not grow without end.
+//!
+//! Not here yet: several members, a network, watches, leases.
+
+mod call;
+pub mod chance;
+mod damage;
+mod disk;
+mod host;
+mod line;
+mod model;
+mod plan;
+mod trace;
+mod verdict;
+mod workload;
+mod world;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+
+use chance::Chance;
+use plan::Plan;
+use trace::Trace;
+use world::World;
+
+use crate::member::Shared;
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub seed: u64,
+    pub steps: u64,
+    /// Drawn from the seed if not given.
+    pub cores: Option<u16>,
+    pub shards: Option<u16>,
+    pub without: Option<Left>,
+}
+
+/// What a simulation that held came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub seed: u64,
+    pub lives: u64,
+    pub crashes: u64,
+    pub harms: u64,
+    pub answers: u64,
+    pub revisions: i64,
+    pub digest: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { seed, lives, crashes, harms, answers, revisions, digest } = self;
+        write!(
+            f,
+            "seed {seed}: {lives} lives, {crashes} crashes, {harms} harms, {answers} answers, \
+             {revisions} revisions, digest {digest:016x}"
+        )
+    }
+}
+
+/// A simulation that did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub seed: u64,
+    pub step: u64,
+    pub what: String,
+    /// The last events before it.
+    pub events: Vec<String>,
+}
+
+/// A rule that a build with `teeth` can leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Freeze,
+    FloorFirst,
+    FreezeFloor,
+    Chain,
+    PersistFirst,
+}
+
+impl Left {
+    /// All of them, with the names that the command line knows.
+    pub const NAMES: [(&'static str, Left); 5] = [
+        ("freeze", Left::Freeze),
+        ("floor-first", Left::FloorFirst),
+        ("freeze-floor", Left::FreezeFloor),
+        ("chain", Left::Chain),
+        ("persist-first", Left::PersistFirst),
+    ];
+
+    #[cfg(not(feature = "teeth"))]
+    fn apply(self, _shared: &Shared) {
+        panic!("this build leaves out no rule: build with --features teeth");
+    }
+
+    #[cfg(feature = "teeth")]
+    fn apply(self, shared: &Shared) {
+        use crate::{line, teeth};
+        match self {
+            Left::Freeze => teeth::leave_out(teeth::Rule::Freeze),
+            Left::Chain => teeth::leave_out(teeth::Rule::Chain),
+            Left::PersistFirst => teeth::leave_out(teeth::Rule::PersistFirst),
+            Left::FloorFirst => shared.sequencer.leave_out(line::Rule::FloorFirst),
+            Left::FreezeFloor => shared.sequencer.leave_out(line::Rule::FreezeFloor),
+        }
+    }
+}
+
+thread_local! {
+    /// Where this thread last panicked, and what about.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps panics for the report instead of printing them; for the whole program, once.
+pub fn keep_panics() {
+    panic::set_hook(Box::new(|panic| PANIC.set(Some(panic.to_string()))));
+}
+
+/// Runs one simulation. If it fails it is run again, to tell what happened last.
+pub fn simulate(options: &Options) -> Result<Summary, Box<Failure>> {
+    match attempt(options, &mut Trace::default()) {
+        Ok(summary) => Ok(summary),
+        Err((step, what)) => {
+            let mut trace = Trace::kept();
+            let again = attempt(options, &mut trace);
+            let mut events: Vec<String> = trace.lines().cloned().collect();
+            if !again.is_err_and(|again| again.0 == step) {
+                events.push("THE SECOND RUN OF THIS SEED WENT OTHERWISE".to_owned());
+            }
+            Err(Box::new(Failure { seed: options.seed, step, what, events }))
+        }
+    }
+}
+
+fn attempt(options: &Options, trace: &mut Trace) -> Result<Summary, (u64, String)> {
+    let mut chance = Chance::new(options.seed);
+    let plan = Plan::draw(&mut chance, options.cores, options.shards);
+    trace.tell(|| format!("{plan:?}"));
+    let mut world = World::new(options.seed, plan, options.without, chance);
+    PANIC.set(None);
+    let ran = panic::catch_unwind(AssertUnwindSafe(|| world.run(options.steps, trace)));
+    match ran {
+        Ok(Ok(summary)) => Ok(summary),
+        Ok(Err(broken)) => Err((trace.at(), broken)),
+        Err(payload) => {
+            // A world that panicked may panic again when it is taken apart.
+            std::mem::forget(world);
+            let text = payload.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| payload.downcast_ref::<&str>().map(|&s| s.to_owned()));
+            let what = PANIC.take().or(text).unwrap_or_else(|| "a panic".to_owned());
+            Err((trace.at(), what))
+        }
+    }
+}

@@ -107,6 +107,13 @@ impl Model {
             .filter(|kv| filters.min_create == 0 || kv.create >= filters.min_create)
             .filter(|kv| filters.max_create == 0 || kv.create <= filters.max_create)
             .collect();
+        let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };
+        let more = kvs.len() > limit;
+        let unordered = request.target != SortTarget::Key && request.order == SortOrder::None;
+        if unordered && filters.is_off() {
+            // etcd's quirk: what the limit leaves is sorted, and one more.
+            kvs.truncate(limit.saturating_add(1));
+        }
         kvs.sort_by(|a, b| {
             let order = match request.target {
                 SortTarget::Key => a.key.cmp(&b.key),
@@ -117,8 +124,6 @@ impl Model {
             };
             if request.order == SortOrder::Descend { order.reverse() } else { order }
         });
-        let limit = if request.limit == 0 { kvs.len() } else { request.limit as usize };
-        let more = kvs.len() > limit;
         kvs.truncate(limit);
         if request.keys_only {
             for kv in &mut kvs {

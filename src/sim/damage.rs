@@ -1,0 +1,230 @@
+//! Harm done to what lies on disk, of which it is known what must follow.
+//!
+//! | harm | must follow |
+//! |---|---|
+//! | a bit of a batch that a later whole batch of its log follows | refused, naming file and offset |
+//! | such a batch, or a block of it, was never written | refused |
+//! | such a batch went to another place | refused |
+//! | a segment in the middle is missing | refused |
+//! | a bit of a group's newest checkpoint | nothing: the one before and the log hold everything |
+//! | a bit behind the end of a log | nothing |
+//!
+//! The last batch of a log is left alone: damage to it cannot be told from a torn write, as
+//! `wal::reader` says.
+
+use std::collections::BTreeSet;
+
+use super::chance::Chance;
+use super::disk::{Batch, Disk, File};
+use crate::wal::{BLOCK_BYTES, SECTOR_BYTES};
+
+/// What must follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The start is refused; nothing is cut.
+    Refused,
+    /// The start succeeds, and nothing is missing.
+    Unharmed,
+}
+
+/// Harm done, and how to undo it.
+#[derive(Clone, Debug)]
+pub struct Harm {
+    pub what: String,
+    pub expected: Expected,
+    before: Vec<(String, File)>,
+}
+
+/// Does some harm, if there is anything that it can be done to. Groups in `spared` are harmed
+/// already where they can bear it once only.
+pub fn harm(disk: &mut Disk, spared: &mut BTreeSet<String>, chance: &mut Chance) -> Option<Harm> {
+    match chance.below(8) {
+        0..=2 => flip_in_batch(disk, chance),
+        3 => unwrite(disk, chance),
+        4 => misdirect(disk, chance),
+        5 => lose_segment(disk, chance),
+        6 => flip_in_checkpoint(disk, spared, chance),
+        _ => flip_behind_end(disk, chance),
+    }
+}
+
+/// Undoes it: the next start finds the files as they were.
+pub fn undo(disk: &mut Disk, harm: Harm) {
+    for (path, file) in harm.before {
+        disk.files.insert(path, file);
+    }
+}
+
+/// The segment that each log was last written in, with the batches there, in order.
+fn newest_segments(disk: &Disk) -> Vec<(String, Vec<Batch>)> {
+    let mut newest: Vec<(String, String, u64)> = Vec::new();
+    for (path, file) in disk.files.iter().filter(|(path, _)| path.contains("/wal/")) {
+        let group = path.split('/').next().expect("a path has a first part");
+        let Some(order) = file.batches.iter().map(|batch| batch.order).max() else { continue };
+        match newest.last_mut().filter(|last| last.0 == group) {
+            Some(last) if last.2 < order => (last.1, last.2) = (path.clone(), order),
+            Some(_) => {}
+            None => newest.push((group.to_owned(), path.clone(), order)),
+        }
+    }
+    newest
+        .into_iter()
+        .map(|(_, path, _)| {
+            let mut batches = disk.files[&path].batches.clone();
+            batches.sort_by_key(|batch| batch.order);
+            (path, batches)
+        })
+        .collect()
+}
+
+/// A batch that a later whole one follows, in a segment that every start reads.
+fn followed_batch(disk: &Disk, chance: &mut Chance) -> Option<(String, Batch)> {
+    let mut found = newest_segments(disk);
+    found.retain(|(_, batches)| batches.len() >= 2);
+    if found.is_empty() {
+        return None;
+    }
+    let (path, batches) = found.swap_remove(chance.slot(found.len()));
+    let batch = batches[chance.slot(batches.len() - 1)].clone();
+    Some((path, batch))
+}
+
+/// The parts of a batch's write that mean something: the segment's header, header and records.
+fn meaning(file: &File, batch: &Batch) -> Vec<std::ops::Range<usize>> {
+    let mut parts = Vec::new();
+    let mut start = batch.offset;
+    if start == 0 {
+        parts.push(0..SECTOR_BYTES);
+        start = BLOCK_BYTES;
+    }
+    let length: [u8; 4] = file.bytes[start + 8..start + 12].try_into().expect("four bytes");
+    parts.push(start..start + u32::from_le_bytes(length) as usize);
+    parts
+}
+
+fn keep(disk: &Disk, paths: &[&str]) -> Vec<(String, File)> {
+    paths.iter().map(|&path| (path.to_owned(), disk.files[path].clone())).collect()
+}
+
+fn flip_in_batch(disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
+    let (path, batch) = followed_batch(disk, chance)?;
+    let parts = meaning(&disk.files[&path], &batch);
+    let part = parts[chance.slot(parts.len())].clone();
+    let at = part.start + chance.slot(part.len());
+    let before = keep(disk, &[&path]);
+    disk.files.get_mut(&path).expect("it is there").bytes[at] ^= 1 << chance.below(8);
+    let what = format!("a bit flips at {at} of {path}, in the batch at {}", batch.offset);
+    Some(Harm { what, expected: Expected::Refused, before })
+}
+
+fn unwrite(disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
+    let (path, batch) = followed_batch(disk, chance)?;
+    let parts = meaning(&disk.files[&path], &batch);
+    let before = keep(disk, &[&path]);
+    let file = disk.files.get_mut(&path).expect("it is there");
+    let block = chance.slot(batch.len / BLOCK_BYTES);
+    let is_one = chance.one_in(2);
+    for at in 0..batch.len / BLOCK_BYTES {
+        if is_one && at != block {
+            continue;
+        }
+        let (from, to) = (at * BLOCK_BYTES, (at + 1) * BLOCK_BYTES);
+        let place = batch.offset + from;
+        file.bytes[place..place + BLOCK_BYTES].copy_from_slice(&batch.before[from..to]);
+    }
+    let was = &before[0].1.bytes;
+    if parts.into_iter().all(|part| was[part.clone()] == file.bytes[part]) {
+        disk.files.insert(path, before.into_iter().next().expect("one file").1);
+        return None;
+    }
+    let part = if is_one { format!("block {block}") } else { "all".to_owned() };
+    let what = format!("{part} of the batch at {} of {path} was never written", batch.offset);
+    Some(Harm { what, expected: Expected::Refused, before })
+}
+
+fn misdirect(disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
+    let (path, batch) = followed_batch(disk, chance)?;
+    let segments: Vec<String> =
+        disk.files.keys().filter(|path| path.ends_with(".seg")).cloned().collect();
+    let target = segments[chance.slot(segments.len())].clone();
+    let room = disk.files[&target].bytes.len().checked_sub(batch.len)?;
+    let at = chance.slot(room / BLOCK_BYTES + 1) * BLOCK_BYTES;
+    let is_apart = at + batch.len <= batch.offset || batch.offset + batch.len <= at;
+    if target == path && !is_apart {
+        return None;
+    }
+    let before = keep(disk, &[&path, &target]);
+    let place = batch.offset..batch.offset + batch.len;
+    let file = disk.files.get_mut(&path).expect("it is there");
+    let bytes = file.bytes[place.clone()].to_vec();
+    file.bytes[place].copy_from_slice(&batch.before);
+    let file = disk.files.get_mut(&target).expect("it is there");
+    file.bytes[at..at + batch.len].copy_from_slice(&bytes);
+    let what = format!("the batch at {} of {path} went to {at} of {target}", batch.offset);
+    Some(Harm { what, expected: Expected::Refused, before })
+}
+
+fn lose_segment(disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
+    let newest = newest_segments(disk);
+    let (newest, _) = &newest[chance.slot(newest.len().max(1)).min(newest.len().checked_sub(1)?)];
+    let directory = newest.rsplit_once('/').expect("it is in a directory").0.to_owned() + "/";
+    let inside = |path: &&String| path.starts_with(&directory) && path.ends_with(".seg");
+    let mut segments: Vec<String> = disk.files.keys().filter(inside).cloned().collect();
+    segments.retain(|path| path <= newest);
+    if segments.len() < 3 {
+        return None;
+    }
+    let path = segments.swap_remove(1 + chance.slot(segments.len() - 2));
+    let before = keep(disk, &[&path]);
+    disk.files.remove(&path);
+    Some(Harm { what: format!("{path} is missing"), expected: Expected::Refused, before })
+}
+
+fn flip_in_checkpoint(
+    disk: &mut Disk,
+    spared: &mut BTreeSet<String>,
+    chance: &mut Chance,
+) -> Option<Harm> {
+    spared.retain(|path| disk.files.contains_key(path));
+    let mut newest: Vec<String> = Vec::new();
+    for path in disk.files.keys().filter(|path| path.ends_with(".ckpt")) {
+        let directory = path.rsplit_once('/').expect("it is in a directory").0;
+        newest.retain(|other| !other.starts_with(directory));
+        newest.push(path.clone());
+    }
+    let is_spared = |path: &String| {
+        let directory = path.rsplit_once('/').expect("it is in a directory").0;
+        spared.iter().any(|harmed| harmed.starts_with(directory))
+    };
+    newest.retain(|path| !is_spared(path));
+    if newest.is_empty() {
+        return None;
+    }
+    let path = newest.swap_remove(chance.slot(newest.len()));
+    let before = keep(disk, &[&path]);
+    let file = disk.files.get_mut(&path).expect("it is there");
+    let at = chance.slot(file.bytes.len());
+    file.bytes[at] ^= 1 << chance.below(8);
+    spared.insert(path.clone());
+    let what = format!("a bit flips at {at} of {path}");
+    Some(Harm { what, expected: Expected::Unharmed, before })
+}
+
+fn flip_behind_end(disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
+    let mut newest = newest_segments(disk);
+    if newest.is_empty() {
+        return None;
+    }
+    let (path, batches) = newest.swap_remove(chance.slot(newest.len()));
+    let last = batches.last().expect("it has batches");
+    let end = last.offset + last.len;
+    let before = keep(disk, &[&path]);
+    let file = disk.files.get_mut(&path).expect("it is there");
+    if end >= file.bytes.len() {
+        return None;
+    }
+    let at = end + chance.slot(file.bytes.len() - end);
+    file.bytes[at] ^= 1 << chance.below(8);
+    let what = format!("a bit flips at {at} of {path}, behind the end at {end}");
+    Some(Harm { what, expected: Expected::Unharmed, before })
+}

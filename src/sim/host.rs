@@ -1,0 +1,231 @@
+//! One member on fakes: its cores, the mail between them, the operations of its disk.
+//!
+//! ```text
+//!   Awake ──turn, nothing more──▶ Prepared ──looked once more, nothing──▶ Asleep
+//!     ▲                              │                                      │
+//!     └──── news was there ──────────┘◀── ring, ended operation, tick ──────┘
+//! ```
+//!
+//! A core does exactly what the process's loop does, in the same order, but whoever is next is
+//! drawn. So mail waits as long as the core that it is for, and a core that nobody rings sleeps
+//! on: a lost wake-up shows as a member in which nothing moves any more.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::chance::Chance;
+use super::disk::Disk;
+use super::trace::Trace;
+use crate::member::{Core, CoreEffects, Fatal, Mail, MemberConfig, RecoverError, Service, Shared};
+use crate::shard::Shard;
+use crate::types::{Answer, CoreId, GroupId, Nanos, Request, Ticket};
+use crate::wal::{DiskOp, DiskOutcome, OpId};
+
+/// See the module.
+pub struct Host {
+    pub shared: Arc<Shared>,
+    cores: Vec<Place>,
+    flying: Vec<Flying>,
+    /// Answers that no client has yet been given.
+    pub answers: Vec<(Ticket, Answer)>,
+}
+
+/// A core and how its loop stands.
+struct Place {
+    core: Core,
+    state: State,
+    /// Its doorbell was rung, or an event of its own came.
+    rung: bool,
+    /// Operations that ended and that it has not been told of.
+    ended: VecDeque<(GroupId, OpId, DiskOutcome)>,
+    /// By sender.
+    post: Vec<VecDeque<Vec<Mail>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Awake,
+    Prepared,
+    Asleep,
+}
+
+struct Flying {
+    core: usize,
+    group: GroupId,
+    id: OpId,
+    op: DiskOp,
+}
+
+impl Host {
+    /// A member that reads `disk`.
+    pub fn start(
+        config: &Arc<MemberConfig>,
+        cores: u16,
+        shared: Arc<Shared>,
+        disk: &Disk,
+    ) -> Result<Host, RecoverError> {
+        let mut places = Vec::new();
+        for core in 0..cores {
+            let mut core = Core::recover(config, CoreId(core), &shared, disk)?;
+            core.start();
+            places.push(Place {
+                core,
+                state: State::Awake,
+                rung: false,
+                ended: VecDeque::new(),
+                post: (0..cores).map(|_| VecDeque::new()).collect(),
+            });
+        }
+        Ok(Host { shared, cores: places, flying: Vec::new(), answers: Vec::new() })
+    }
+
+    /// How many cores there are.
+    pub fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Every shard, wherever it lives.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.cores.iter().flat_map(|place| place.core.shards())
+    }
+
+    /// What recovery passed over.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.cores.iter().flat_map(|place| place.core.warnings())
+    }
+
+    /// Cores that would run if they were let.
+    pub fn runnable(&self) -> Vec<usize> {
+        let runs = |place: &Place| place.state != State::Asleep || place.rung;
+        (0..self.cores.len()).filter(|&at| runs(&self.cores[at])).collect()
+    }
+
+    /// Operations of the disk that are under way.
+    pub fn flying(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// A client's request comes in.
+    pub fn submit(
+        &mut self,
+        at: usize,
+        now: Nanos,
+        ticket: Ticket,
+        request: Request,
+        deadline: Option<Nanos>,
+    ) {
+        let place = &mut self.cores[at];
+        place.rung = true;
+        let answer = place.core.submit(now, ticket, request, deadline);
+        self.answers.extend(answer.map(|answer| (ticket, answer)));
+    }
+
+    /// A client leaves.
+    pub fn cancel(&mut self, at: usize, ticket: Ticket) {
+        self.cores[at].rung = true;
+        self.cores[at].core.cancel(ticket);
+    }
+
+    /// A heartbeat interval of one core passes.
+    pub fn tick(&mut self, at: usize, now: Nanos, entropy: u64) {
+        self.cores[at].rung = true;
+        self.cores[at].core.tick(now, entropy);
+    }
+
+    /// Lets a core that is runnable do its next step: a turn, or the last look before it sleeps.
+    pub fn run(
+        &mut self,
+        at: usize,
+        now: Nanos,
+        chance: &mut Chance,
+        trace: &mut Trace,
+    ) -> Result<(), Fatal> {
+        let id = CoreId(at as u16);
+        match self.cores[at].state {
+            State::Prepared => {
+                let place = &mut self.cores[at];
+                let stable = self.shared.sequencer.stable();
+                let reached = place.core.park().lowest.is_some_and(|lowest| lowest <= stable);
+                let news = reached || place.post.iter().any(|post| !post.is_empty());
+                place.state = if news { State::Awake } else { State::Asleep };
+                return Ok(());
+            }
+            State::Awake | State::Asleep => {}
+        }
+        let place = &mut self.cores[at];
+        (place.state, place.rung) = (State::Awake, false);
+        self.shared.waits.stay(id);
+        for post in &mut place.post {
+            // What comes while it reads is read in the next turn.
+            let batches = if chance.one_in(3) { chance.slot(post.len() + 1) } else { post.len() };
+            for mail in post.drain(..batches).flatten() {
+                place.core.receive(mail);
+            }
+        }
+        for (group, op, outcome) in std::mem::take(&mut place.ended) {
+            place.core.disk_done(group, op, outcome)?;
+        }
+        let more = place.core.turn(now);
+        let effects = std::mem::take(place.core.effects());
+        self.carry_out(at, effects, trace);
+        let place = &mut self.cores[at];
+        let park = place.core.park();
+        if !more && !park.polls {
+            self.shared.waits.wait_for(id, park.lowest);
+            self.shared.waits.prepare(id);
+            place.state = State::Prepared;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, at: usize, effects: CoreEffects, trace: &mut Trace) {
+        for (group, id, op) in effects.disk {
+            trace.disk(at, group, id, &op);
+            self.flying.push(Flying { core: at, group, id, op });
+        }
+        let mut batches: Vec<Vec<Mail>> = self.cores.iter().map(|_| Vec::new()).collect();
+        for (to, mail) in effects.mail {
+            trace.mail(at, to, &mail);
+            batches[usize::from(to.0)].push(mail);
+        }
+        for (to, batch) in batches.into_iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
+            self.cores[to].post[at].push_back(batch);
+            if self.shared.waits.pushed(CoreId(to as u16)) {
+                self.cores[to].rung = true;
+            }
+        }
+        for core in effects.ring {
+            self.cores[usize::from(core.0)].rung = true;
+        }
+        self.answers.extend(effects.answers);
+    }
+
+    /// Some operation of the disk ends: well, for want of space, or because the disk failed it.
+    pub fn end_operation(
+        &mut self,
+        disk: &mut Disk,
+        fails: bool,
+        chance: &mut Chance,
+        trace: &mut Trace,
+    ) {
+        let slot = chance.slot(self.flying.len());
+        let Flying { core, group, id, op } = self.flying.swap_remove(slot);
+        let outcome = if fails {
+            disk.tear(op, chance);
+            DiskOutcome::Failed("the disk made it up".to_owned())
+        } else {
+            disk.finish(op)
+        };
+        trace.ended(group, id, &outcome);
+        self.cores[core].ended.push_back((group, id, outcome));
+        self.cores[core].rung = true;
+    }
+
+    /// The process ends here and now.
+    pub fn crash(self, disk: &mut Disk, chance: &mut Chance) {
+        for flying in self.flying {
+            disk.tear(flying.op, chance);
+        }
+        disk.crash(chance);
+    }
+}

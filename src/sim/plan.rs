@@ -1,0 +1,76 @@
+//! What one seed is about: drawn once, so that seeds differ in kind and not only in order.
+
+use std::sync::Arc;
+
+use super::chance::Chance;
+use crate::member::{Identity, MemberConfig};
+use crate::types::{ClusterId, Member, MemberId};
+
+/// Sizes, speeds and faults of one simulation.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub config: Arc<MemberConfig>,
+    pub shards: u16,
+    /// Set if every life has as many; otherwise they are drawn for each.
+    pub cores: Option<u16>,
+    pub sessions: usize,
+    /// How likely the next step is a core's, the disk's, a client's, the clock's.
+    pub weights: [u64; 4],
+    /// One step in so many is a crash, a change of the disk's fullness, a failed write, a client
+    /// that leaves; 0 is never.
+    pub crash_every: u64,
+    pub full_every: u64,
+    pub fail_every: u64,
+    pub cancel_every: u64,
+    /// One request in so many has a deadline.
+    pub deadline_every: u64,
+    /// One start in so many finds the disk harmed.
+    pub harm_every: u64,
+}
+
+/// Nanoseconds between two ticks of a core.
+pub const TICK: u64 = 100_000_000;
+
+impl Plan {
+    /// Draws a plan, but for what is given.
+    pub fn draw(chance: &mut Chance, cores: Option<u16>, shards: Option<u16>) -> Plan {
+        let drawn = chance.pick(&[1, 2, 2, 3, 3, 4, 5, 8]);
+        let shards = shards.unwrap_or(drawn);
+        let segment_bytes = chance.pick(&[64 << 10, 64 << 10, 128 << 10, 256 << 10]);
+        let config = MemberConfig {
+            identity: Identity {
+                cluster: ClusterId(0xb1a1d),
+                member: MemberId(7),
+                shards,
+                salt: 0x5a17,
+            },
+            member: Member { id: 7, name: "sim".to_owned(), ..Member::default() },
+            election_ticks: 10,
+            request_timeout: chance.pick(&[7_000_000_000, 7_000_000_000, 1_000_000_000]),
+            quota: 0,
+            quota_shown: 0,
+            segment_bytes,
+            batch_bytes_max: chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
+            checkpoint_log_bytes: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
+        };
+        let slow_disk = chance.one_in(4);
+        Plan {
+            config: Arc::new(config),
+            shards,
+            cores,
+            sessions: chance.within(1, 16) as usize,
+            weights: [
+                chance.within(4, 12),
+                if slow_disk { 1 } else { chance.within(2, 12) },
+                chance.within(1, 8),
+                u64::from(chance.one_in(4)),
+            ],
+            crash_every: chance.pick(&[0, 100, 300, 1000, 1000]),
+            full_every: chance.pick(&[0, 0, 400]),
+            fail_every: chance.pick(&[0, 0, 1000]),
+            cancel_every: chance.pick(&[0, 40, 200]),
+            deadline_every: chance.pick(&[0, 10]),
+            harm_every: chance.pick(&[0, 2, 4]),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Whether one call's answer is what the line says it must be.
+
+use super::call::{Answered, Call, header};
+use super::line::{Broken, Line};
+use crate::types::{Op, Refusal, Reply, Request, TxnRequest};
+
+/// Judges `call`, which made the revision `made`, if any. The model holds the line.
+pub(super) fn judge(line: &mut Line, call: &Call, made: Option<i64>) -> Result<(), Broken> {
+    let Some(answered) = &call.answered else { return Ok(()) };
+    let tell = |what: &str| Err(format!("step {}: {what}: {call:?}", answered.step));
+    if let Some(header) = header(&answered.answer) {
+        if header < call.invoked.after.max(call.invoked.stable) {
+            return tell("the header is older than what was answered before it was asked");
+        }
+        if header > answered.stable {
+            return tell("R3: the header is above stable");
+        }
+    }
+    match &answered.answer {
+        Ok(Reply::Compact(_)) => {
+            if matches!(&call.request, Request::Compact(c) if c.revision > answered.stable) {
+                return tell("it compacted what was not there");
+            }
+            Ok(())
+        }
+        Ok(Reply::HashKv(reply)) => {
+            let at = (reply.hash_revision, reply.compact_revision);
+            let hash = *line.hashes().entry(at).or_insert(reply.hash);
+            if hash != reply.hash {
+                return tell(&format!("the hash at {at:?} was {hash}"));
+            }
+            Ok(())
+        }
+        Ok(Reply::Status(_)) => Ok(()),
+        Ok(reply) => {
+            let expected = match made {
+                Some(revision) => line.model().evaluate(&call.request, revision - 1),
+                None => {
+                    let header = header(&answered.answer).expect("it has one");
+                    match line.answer_at(&call.request, header) {
+                        Some(answer) => answer.map(|reply| (reply, Vec::new())),
+                        None => return tell("it should have changed something"),
+                    }
+                }
+            };
+            match expected {
+                Ok((expected, _)) if expected == *reply => {}
+                expected => return tell(&format!("expected {expected:?}")),
+            }
+            let is_gone = |at: i64| at > 0 && at < call.invoked.compacted;
+            if matches!(&call.request, Request::Range(range) if is_gone(range.revision)) {
+                return tell("it read what was compacted before it was asked");
+            }
+            Ok(())
+        }
+        Err(refusal) => refused(line, call, answered, refusal),
+    }
+}
+
+fn refused(line: &Line, call: &Call, answered: &Answered, refusal: &Refusal) -> Result<(), Broken> {
+    let tell = |what: &str| Err(format!("step {}: {what}: {call:?}", answered.step));
+    let asked = newest_asked(&call.request);
+    let right = match refusal {
+        Refusal::Timeout => answered.now.0 > call.invoked.now.0 + 900_000_000,
+        Refusal::DeadlineExceeded => call.deadline.is_some_and(|at| at <= answered.now),
+        // Nobody else leads; it can only be the time before the first epoch is open.
+        Refusal::LeaderChanged => true,
+        Refusal::NoSpace => answered.was_full && call.writes(),
+        Refusal::FutureRevision => asked.is_some_and(|asked| asked > call.invoked.stable),
+        Refusal::Compacted => match &call.request {
+            Request::Compact(request) => request.revision <= answered.compacting,
+            request => oldest_asked(request).is_some_and(|asked| asked < answered.compacting),
+        },
+        Refusal::KeyNotFound => {
+            // It saw pending state, which may since be void: that is why it had to wait.
+            let seen = call.invoked.after.max(call.invoked.stable)..=answered.stable;
+            seen.into_iter()
+                .any(|at| line.answer_at(&call.request, at) == Some(Err(refusal.clone())))
+        }
+        _ => false,
+    };
+    if right { Ok(()) } else { tell("it should not have been refused") }
+}
+
+/// The revisions that a request names.
+fn asked(request: &Request) -> Vec<i64> {
+    fn of_txn(txn: &TxnRequest, found: &mut Vec<i64>) {
+        for op in txn.success.iter().chain(&txn.failure) {
+            match op {
+                Op::Range(range) => found.extend((range.revision > 0).then_some(range.revision)),
+                Op::Txn(nested) => of_txn(nested, found),
+                Op::Put(_) | Op::DeleteRange(_) => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    match request {
+        Request::Range(range) if range.revision > 0 => found.push(range.revision),
+        Request::Compact(request) => found.push(request.revision),
+        Request::HashKv(request) if request.revision > 0 => found.push(request.revision),
+        Request::Txn(txn) => of_txn(txn, &mut found),
+        _ => {}
+    }
+    found
+}
+
+fn oldest_asked(request: &Request) -> Option<i64> {
+    asked(request).into_iter().min()
+}
+
+fn newest_asked(request: &Request) -> Option<i64> {
+    asked(request).into_iter().max()
+}

@@ -1,0 +1,294 @@
+//! What the clients ask: few keys, so that they meet, and values that nobody writes twice.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::chance::Chance;
+use crate::types::{
+    Answer, CompactRequest, Compare, CompareOperand, CompareOperator, DeleteRangeRequest,
+    HashKvRequest, KeyRange, KeyValue, Op, OpReply, PutRequest, RangeFilters, RangeRequest, Reply,
+    Request, SortOrder, SortTarget, TxnRequest,
+};
+
+/// How one simulation's clients behave: drawn once from the seed.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// By kind of request; see [`Workload::request`].
+    weights: [u64; 8],
+    prefixes: u64,
+    keys_per_prefix: u64,
+    value_bytes_max: u64,
+    /// What clients have seen of keys: modification and value.
+    seen: BTreeMap<Vec<u8>, (i64, Bytes)>,
+}
+
+/// The line as a client may know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The highest header of any answer.
+    pub newest: i64,
+    pub compacted: i64,
+}
+
+/// What a txn has so far: no operation may change a key that another one changes.
+#[derive(Default)]
+struct Drawn {
+    puts: Vec<Bytes>,
+    deletes: Vec<KeyRange>,
+}
+
+const PREFIXES: [&str; 3] = ["a/", "b/", "c/"];
+/// Bytes of a value at most: all that sessions can have waiting fits one segment.
+const VALUE_BYTES_MAX: [u64; 4] = [16, 16, 100, 600];
+
+impl Workload {
+    /// Draws a workload.
+    pub fn draw(chance: &mut Chance) -> Workload {
+        let mut weights = [12, 3, 2, 8, 8, 1, 1, 1];
+        for weight in &mut weights {
+            *weight = *weight * chance.pick(&[0, 1, 1, 2, 4]) + u64::from(chance.one_in(2));
+        }
+        weights[0] += 1;
+        Workload {
+            weights,
+            prefixes: chance.within(1, PREFIXES.len() as u64),
+            keys_per_prefix: chance.within(1, 12),
+            value_bytes_max: chance.pick(&VALUE_BYTES_MAX),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// A request for the call numbered `id`, which its values carry.
+    pub fn request(&mut self, chance: &mut Chance, id: u64, known: Known) -> Request {
+        let mut value = Value { id, nth: 0, bytes_max: self.value_bytes_max };
+        match chance.weighed(&self.weights) {
+            0 => Request::Put(self.put(chance, &mut value)),
+            1 => Request::DeleteRange(DeleteRangeRequest {
+                range: KeyRange::single(self.key(chance)),
+                prev_kv: chance.one_in(2),
+            }),
+            2 => {
+                let range = self.range(chance);
+                Request::DeleteRange(DeleteRangeRequest { range, prev_kv: chance.one_in(2) })
+            }
+            3 => {
+                let mut drawn = Drawn::default();
+                Request::Txn(self.txn(chance, 0, &mut drawn, &mut value, known))
+            }
+            4 => Request::Range(self.read(chance, known)),
+            5 => {
+                let back = chance.below(40) as i64;
+                let revision = known.newest - back + i64::from(chance.one_in(20)) * 100;
+                let revision = revision.max(known.compacted + i64::from(!chance.one_in(10)));
+                Request::Compact(CompactRequest {
+                    revision: revision.max(1),
+                    physical: chance.one_in(2),
+                })
+            }
+            6 => {
+                let old = chance.one_in(3);
+                Request::HashKv(HashKvRequest { revision: self.revision(chance, known, old) })
+            }
+            _ => Request::Status,
+        }
+    }
+
+    /// A client sees an answer.
+    pub fn saw(&mut self, answer: &Answer) {
+        match answer {
+            Ok(Reply::Range(reply)) => reply.kvs.iter().for_each(|kv| self.saw_key(kv)),
+            Ok(Reply::Put(reply)) => reply.prev_kv.iter().for_each(|kv| self.saw_key(kv)),
+            Ok(Reply::Txn(reply)) => {
+                for op in &reply.responses {
+                    if let OpReply::Range(range) = op {
+                        range.kvs.iter().for_each(|kv| self.saw_key(kv));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn saw_key(&mut self, kv: &KeyValue) {
+        let value = Bytes::copy_from_slice(&kv.value);
+        self.seen.insert(kv.key.to_vec(), (kv.modified, value));
+    }
+
+    fn key(&self, chance: &mut Chance) -> Bytes {
+        let prefix = PREFIXES[chance.below(self.prefixes) as usize];
+        Bytes::from(format!("{prefix}{:02}", chance.below(self.keys_per_prefix)))
+    }
+
+    fn range(&self, chance: &mut Chance) -> KeyRange {
+        match chance.below(4) {
+            0 => KeyRange::all(),
+            1 => {
+                let prefix = PREFIXES[chance.below(self.prefixes) as usize];
+                let end = prefix.replace('/', "0");
+                KeyRange::from_api(Bytes::from(prefix), Bytes::from(end))
+            }
+            _ => KeyRange::from_api(self.key(chance), self.key(chance)),
+        }
+    }
+
+    fn key_or_range(&self, chance: &mut Chance) -> KeyRange {
+        if chance.one_in(2) { KeyRange::single(self.key(chance)) } else { self.range(chance) }
+    }
+
+    fn revision(&self, chance: &mut Chance, known: Known, old: bool) -> i64 {
+        let span = (known.newest - known.compacted.max(1)).max(1) as u64;
+        if old { (known.newest - chance.below(span + 3) as i64).max(1) } else { 0 }
+    }
+
+    fn put(&self, chance: &mut Chance, value: &mut Value) -> PutRequest {
+        let ignore_value = chance.one_in(12);
+        let value = if ignore_value { Bytes::new() } else { value.next(chance) };
+        let mut put = PutRequest::of(self.key(chance), value);
+        put.prev_kv = chance.one_in(3);
+        put.ignore_value = ignore_value;
+        put
+    }
+
+    fn read(&self, chance: &mut Chance, known: Known) -> RangeRequest {
+        let old = chance.one_in(4);
+        let future = i64::from(chance.one_in(60)) * 1000;
+        let mut request = RangeRequest::of(self.key_or_range(chance));
+        request.revision = self.revision(chance, known, old) + future;
+        request.serializable = chance.one_in(4);
+        if chance.one_in(3) {
+            request.limit = chance.within(1, 5);
+        }
+        if chance.one_in(3) {
+            let targets = [
+                SortTarget::Key,
+                SortTarget::Version,
+                SortTarget::Create,
+                SortTarget::Mod,
+                SortTarget::Value,
+            ];
+            request.target = chance.pick(&targets);
+            request.order = chance.pick(&[SortOrder::None, SortOrder::Ascend, SortOrder::Descend]);
+        }
+        request.keys_only = chance.one_in(8);
+        request.count_only = chance.one_in(8);
+        if chance.one_in(8) {
+            let bound = known.newest - chance.below(20) as i64;
+            request.filters = match chance.below(4) {
+                0 => RangeFilters { min_mod: bound, ..RangeFilters::default() },
+                1 => RangeFilters { max_mod: bound, ..RangeFilters::default() },
+                2 => RangeFilters { min_create: bound, ..RangeFilters::default() },
+                _ => RangeFilters { max_create: bound, ..RangeFilters::default() },
+            };
+        }
+        request
+    }
+
+    fn txn(
+        &self,
+        chance: &mut Chance,
+        depth: u32,
+        drawn: &mut Drawn,
+        value: &mut Value,
+        known: Known,
+    ) -> TxnRequest {
+        let compare = (0..chance.below(3)).map(|_| self.compare(chance)).collect();
+        let reads_only = chance.one_in(5);
+        let mut branch = |chance: &mut Chance| {
+            let count = chance.below(4);
+            let mut ops = Vec::new();
+            for _ in 0..count {
+                ops.extend(self.op(chance, depth, drawn, value, known, reads_only));
+            }
+            ops
+        };
+        let (success, failure) = (branch(chance), branch(chance));
+        TxnRequest { compare, success, failure }
+    }
+
+    fn op(
+        &self,
+        chance: &mut Chance,
+        depth: u32,
+        drawn: &mut Drawn,
+        value: &mut Value,
+        known: Known,
+        reads_only: bool,
+    ) -> Option<Op> {
+        match if reads_only { 0 } else { chance.below(8) } {
+            0 | 1 => {
+                let mut read = self.read(chance, known);
+                if read.revision > known.newest || !chance.one_in(6) {
+                    read.revision = 0;
+                }
+                Some(Op::Range(read))
+            }
+            2 if depth < 2 => Some(Op::Txn(self.txn(chance, depth + 1, drawn, value, known))),
+            3 => {
+                let range = self.key_or_range(chance);
+                if drawn.puts.iter().any(|key| range.contains(key)) {
+                    return None;
+                }
+                drawn.deletes.push(range.clone());
+                Some(Op::DeleteRange(DeleteRangeRequest { range, prev_kv: chance.one_in(2) }))
+            }
+            _ => {
+                let put = self.put(chance, value);
+                let taken = drawn.puts.contains(&put.key)
+                    || drawn.deletes.iter().any(|range| range.contains(&put.key));
+                if taken {
+                    return None;
+                }
+                drawn.puts.push(put.key.clone());
+                Some(Op::Put(put))
+            }
+        }
+    }
+
+    fn compare(&self, chance: &mut Chance) -> Compare {
+        let key = self.key(chance);
+        let seen = self.seen.get(&key[..]);
+        let operand = match chance.below(5) {
+            0 => CompareOperand::Version(chance.below(4) as i64),
+            1 => CompareOperand::Create(seen.map_or(0, |(modified, _)| *modified)),
+            2 => CompareOperand::Lease(0),
+            3 => CompareOperand::Value(seen.map_or(Bytes::new(), |(_, value)| value.clone())),
+            _ => CompareOperand::Mod(seen.map_or(0, |(modified, _)| *modified)),
+        };
+        let operator = chance.pick(&[
+            CompareOperator::Equal,
+            CompareOperator::Equal,
+            CompareOperator::Less,
+            CompareOperator::Greater,
+            CompareOperator::NotEqual,
+        ]);
+        let range = if chance.one_in(5) { self.range(chance) } else { KeyRange::single(key) };
+        Compare { range, operator, operand }
+    }
+}
+
+/// The values of one call.
+struct Value {
+    id: u64,
+    nth: u32,
+    bytes_max: u64,
+}
+
+impl Value {
+    fn next(&mut self, chance: &mut Chance) -> Bytes {
+        self.nth += 1;
+        let mut value = format!("{}.{}", self.id, self.nth).into_bytes();
+        let bytes = chance.below(self.bytes_max + 1) as usize;
+        if value.len() + 1 < bytes {
+            value.push(b' ');
+            value.resize(bytes, b'x');
+        }
+        Bytes::from(value)
+    }
+}
+
+/// The call that wrote a value.
+pub fn call_of(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.split('.').next()?.parse().ok()
+}

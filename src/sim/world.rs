@@ -1,0 +1,376 @@
+//! One simulation: lives of a member between crashes, its clients, and who looks on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::call::{Answered, Call, Invoked, header};
+use super::chance::Chance;
+use super::damage::{self, Expected};
+use super::disk::Disk;
+use super::host::Host;
+use super::line::{Broken, Line};
+use super::plan::{Plan, TICK};
+use super::trace::Trace;
+use super::workload::{Known, Workload};
+use super::{Left, Summary};
+use crate::member::{RecoverError, Shared};
+use crate::types::{Nanos, Reply, Request, Ticket};
+use crate::wal::OpenError;
+
+/// See the module.
+pub struct World {
+    plan: Plan,
+    left_out: Option<Left>,
+    chance: Chance,
+    disk: Disk,
+    host: Option<Host>,
+    workload: Workload,
+    line: Line,
+    now: u64,
+    /// Calls of this life, and of earlier ones that no epoch has settled.
+    calls: Vec<Call>,
+    old: Vec<Call>,
+    /// Calls without an answer: number to place in `calls`.
+    open: BTreeMap<u64, usize>,
+    next: u64,
+    known: Known,
+    /// Every compaction that was asked for, with its call.
+    compactions: Vec<(u64, i64)>,
+    is_settled: bool,
+    was_full: bool,
+    /// Ticks since the disk was full.
+    ticks_with_room: u64,
+    harmed: BTreeSet<String>,
+    summary: Summary,
+}
+
+/// Steps in which a member must come to rest once its clients are gone.
+const REST_STEPS: u64 = 200_000;
+/// Ticks of every core after which what a full disk refused has been tried again.
+const RETRY_TICKS: u64 = 12;
+
+impl World {
+    /// Of a seed, before the first start.
+    pub fn new(seed: u64, plan: Plan, left_out: Option<Left>, mut chance: Chance) -> World {
+        let workload = Workload::draw(&mut chance);
+        World {
+            plan,
+            left_out,
+            chance,
+            disk: Disk::default(),
+            host: None,
+            workload,
+            line: Line::new(),
+            now: 1_000_000_000,
+            calls: Vec::new(),
+            old: Vec::new(),
+            open: BTreeMap::new(),
+            next: 0,
+            known: Known { newest: 1, compacted: -1 },
+            compactions: Vec::new(),
+            is_settled: false,
+            was_full: false,
+            ticks_with_room: 1 << 20,
+            harmed: BTreeSet::new(),
+            summary: Summary { seed, ..Summary::default() },
+        }
+    }
+
+    /// Runs `steps` steps, lets everything come to rest, crashes, and looks at what is left.
+    pub fn run(&mut self, steps: u64, trace: &mut Trace) -> Result<Summary, Broken> {
+        for step in 0..steps {
+            trace.step(step);
+            self.step(trace)?;
+        }
+        self.rest(steps, trace)?;
+        self.crash(trace);
+        trace.step(trace.at() + 1);
+        self.boot(trace)?;
+        self.rest(trace.at(), trace)?;
+        self.summary.revisions = self.line.newest();
+        self.summary.digest = trace.digest();
+        Ok(self.summary.clone())
+    }
+
+    fn step(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        self.now += self.chance.within(1_000, 300_000);
+        if self.host.is_none() {
+            return self.boot(trace);
+        }
+        if self.chance.one_in(self.plan.crash_every) {
+            self.crash(trace);
+            return Ok(());
+        }
+        if self.chance.one_in(self.plan.full_every) {
+            self.disk.full = !self.disk.full;
+            trace.tell(|| format!("the disk is full: {}", self.disk.full));
+        }
+        if self.chance.one_in(self.plan.cancel_every) {
+            self.cancel(trace);
+        }
+        let host = self.host.as_ref().expect("it runs");
+        let (runnable, flying) = (host.runnable().len(), host.flying());
+        let idle = self.plan.sessions.saturating_sub(self.open.len());
+        let weights = [
+            self.plan.weights[0] * u64::from(runnable > 0),
+            self.plan.weights[1] * u64::from(flying > 0),
+            self.plan.weights[2] * u64::from(idle > 0),
+            self.plan.weights[3],
+        ];
+        if runnable == 0 && flying == 0 {
+            self.check_rest()?;
+            if idle == 0 || self.chance.one_in(8) {
+                self.tick(trace);
+                return Ok(());
+            }
+        }
+        match self.chance.weighed(&weights) {
+            0 if runnable > 0 => self.run_core(trace),
+            1 if flying > 0 => {
+                let fails = self.chance.one_in(self.plan.fail_every);
+                self.end_operation(fails, trace);
+                Ok(())
+            }
+            2 if idle > 0 => self.submit(trace),
+            _ => {
+                self.tick(trace);
+                Ok(())
+            }
+        }
+    }
+
+    fn boot(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        self.summary.lives += 1;
+        let drawn = self.chance.within(1, 3) as u16;
+        let cores = self.plan.cores.unwrap_or(drawn);
+        if self.chance.one_in(self.plan.harm_every)
+            && let Some(harm) = damage::harm(&mut self.disk, &mut self.harmed, &mut self.chance)
+        {
+            self.summary.harms += 1;
+            trace.tell(|| format!("harm: {}", harm.what));
+            match (harm.expected, self.host(cores)) {
+                (Expected::Refused, Err(RecoverError::Files(error))) if is_damage(&error) => {
+                    trace.tell(|| format!("refused: {error}"));
+                    damage::undo(&mut self.disk, harm);
+                }
+                (Expected::Unharmed, Ok(_)) => {}
+                (_, Ok(_)) => {
+                    return Err(format!("D3: {}, and the start is not refused", harm.what));
+                }
+                (_, Err(error)) => {
+                    return Err(format!("D3: {}, and the start is refused: {error}", harm.what));
+                }
+            }
+        }
+        let host = self.host(cores).map_err(|error| format!("the start is refused: {error}"))?;
+        trace.tell(|| format!("a member of {cores} cores and {} shards starts", self.plan.shards));
+        self.host = Some(host);
+        (self.is_settled, self.was_full) = (false, self.disk.full);
+        Ok(())
+    }
+
+    fn host(&self, cores: u16) -> Result<Host, RecoverError> {
+        let shared = Arc::new(Shared::new(cores, self.plan.shards));
+        if let Some(left_out) = self.left_out {
+            left_out.apply(&shared);
+        }
+        Host::start(&self.plan.config, cores, shared, &self.disk)
+    }
+
+    fn crash(&mut self, trace: &mut Trace) {
+        let Some(host) = self.host.take() else { return };
+        trace.tell(|| "the power goes".to_owned());
+        self.summary.crashes += 1;
+        host.crash(&mut self.disk, &mut self.chance);
+        self.old.append(&mut self.calls);
+        self.open.clear();
+    }
+
+    fn run_core(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let host = self.host.as_mut().expect("it runs");
+        let at = self.chance.pick(&host.runnable());
+        trace.number(at as u64);
+        if let Err(fatal) = host.run(at, Nanos(self.now), &mut self.chance, trace) {
+            trace.tell(|| format!("core {at} gives up: {fatal}"));
+            self.crash(trace);
+            return Ok(());
+        }
+        self.look(trace)
+    }
+
+    /// What a turn has brought.
+    fn look(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let host = self.host.as_mut().expect("it runs");
+        let answers = std::mem::take(&mut host.answers);
+        if !self.is_settled && host.shared.sequencer.is_open() {
+            let cut = host.shared.sequencer.cut().0;
+            trace.tell(|| format!("an epoch opens at {cut}"));
+            self.line.recovered(host, cut)?;
+            self.line.settle(&self.old, cut)?;
+            self.line.compare_states(host)?;
+            self.old.clear();
+            self.is_settled = true;
+        } else if self.is_settled {
+            self.line.harvest(host)?;
+        }
+        let stable = host.shared.sequencer.stable().0;
+        trace.number(stable as u64);
+        for (ticket, answer) in answers {
+            trace.answer(ticket, &answer);
+            self.workload.saw(&answer);
+            let Some(at) = self.open.remove(&ticket.0) else {
+                return Err(format!("{ticket:?} is answered twice, or after its client left"));
+            };
+            self.summary.answers += 1;
+            if let Some(header) = header(&answer) {
+                self.known.newest = self.known.newest.max(header);
+            }
+            let others = self.compactions.iter().filter(|(id, _)| *id != ticket.0);
+            let compacting = others.map(|(_, revision)| *revision).max().unwrap_or(-1);
+            let call = &mut self.calls[at];
+            if let (Request::Compact(request), Ok(Reply::Compact(_))) = (&call.request, &answer) {
+                self.known.compacted = self.known.compacted.max(request.revision);
+            }
+            call.answered = Some(Answered {
+                step: trace.at(),
+                now: Nanos(self.now),
+                answer,
+                stable,
+                compacting,
+                was_full: self.was_full,
+            });
+        }
+        Ok(())
+    }
+
+    fn end_operation(&mut self, fails: bool, trace: &mut Trace) {
+        let host = self.host.as_mut().expect("it runs");
+        host.end_operation(&mut self.disk, fails, &mut self.chance, trace);
+        if self.disk.full {
+            (self.was_full, self.ticks_with_room) = (true, 0);
+        }
+    }
+
+    fn submit(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        self.next += 1;
+        let id = self.next;
+        let request = self.workload.request(&mut self.chance, id, self.known);
+        let host = self.host.as_mut().expect("it runs");
+        let core = self.chance.slot(host.cores());
+        let with_deadline = self.chance.one_in(self.plan.deadline_every);
+        let deadline = with_deadline.then(|| Nanos(self.now + self.chance.within(0, 30_000_000)));
+        trace.tell(|| format!("call {id} to core {core}: {request:?}"));
+        if let Request::Compact(request) = &request {
+            self.compactions.push((id, request.revision));
+        }
+        let invoked = Invoked {
+            now: Nanos(self.now),
+            after: self.known.newest,
+            stable: host.shared.sequencer.stable().0,
+            compacted: self.known.compacted,
+        };
+        self.open.insert(id, self.calls.len());
+        self.calls.push(Call {
+            id,
+            core,
+            request: request.clone(),
+            deadline,
+            invoked,
+            answered: None,
+            canceled: false,
+        });
+        host.submit(core, Nanos(self.now), Ticket(id), request, deadline);
+        self.look(trace)
+    }
+
+    fn cancel(&mut self, trace: &mut Trace) {
+        let open: Vec<u64> = self.open.keys().copied().collect();
+        if open.is_empty() {
+            return;
+        }
+        let id = self.chance.pick(&open);
+        let at = self.open.remove(&id).expect("just listed");
+        let call = &mut self.calls[at];
+        call.canceled = true;
+        trace.tell(|| format!("the client of call {id} leaves"));
+        self.host.as_mut().expect("it runs").cancel(call.core, Ticket(id));
+    }
+
+    fn tick(&mut self, trace: &mut Trace) {
+        let host = self.host.as_mut().expect("it runs");
+        let cores = host.cores();
+        self.now += TICK / cores as u64;
+        let (at, entropy) = (self.chance.slot(cores), self.chance.number());
+        trace.tell(|| format!("core {at} ticks"));
+        host.tick(at, Nanos(self.now), entropy);
+        if !self.disk.full {
+            self.ticks_with_room += 1;
+        }
+    }
+
+    /// Nobody runs and no operation is under way: nobody may be waiting either.
+    fn check_rest(&self) -> Result<(), Broken> {
+        let host = self.host.as_ref().expect("it runs");
+        let retries = RETRY_TICKS * host.cores() as u64;
+        if self.disk.full || self.ticks_with_room < retries {
+            return Ok(());
+        }
+        if !host.shared.sequencer.is_open() {
+            return Err("everything sleeps, and no epoch is open".to_owned());
+        }
+        if let Some((_, &at)) = self.open.first_key_value() {
+            return Err(format!("everything sleeps, and a client waits: {:?}", self.calls[at]));
+        }
+        Ok(())
+    }
+
+    /// The clients stop, the disk has room: everything must be answered.
+    fn rest(&mut self, from: u64, trace: &mut Trace) -> Result<(), Broken> {
+        self.disk.full = false;
+        for step in from..from + REST_STEPS {
+            trace.step(step);
+            self.now += self.chance.within(1_000, 300_000);
+            let Some(host) = &self.host else {
+                self.boot(trace)?;
+                continue;
+            };
+            let (runnable, flying) = (host.runnable().len(), host.flying());
+            let retries = RETRY_TICKS * host.cores() as u64;
+            if runnable == 0 && flying == 0 {
+                if self.ticks_with_room < 2 * retries {
+                    self.tick(trace);
+                    continue;
+                }
+                self.check_rest()?;
+                return self.check_logs();
+            }
+            if runnable > 0 && (flying == 0 || self.chance.one_in(2)) {
+                self.run_core(trace)?;
+            } else {
+                self.end_operation(false, trace);
+            }
+        }
+        Err(format!("it does not come to rest in {REST_STEPS} steps"))
+    }
+
+    /// A log that is at rest is no longer than what makes a checkpoint due, and some segments.
+    fn check_logs(&self) -> Result<(), Broken> {
+        let config = &self.plan.config;
+        let bound = 2 * config.checkpoint_log_bytes + 2 * config.segment_bytes;
+        for shard in self.host.as_ref().expect("it runs").shards() {
+            let bytes = shard.replica().log_bytes();
+            if bytes > bound {
+                return Err(format!(
+                    "the log of shard {} has {bytes} bytes and no checkpoint is taken: {:?}",
+                    shard.id(),
+                    shard.counters()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_damage(error: &OpenError) -> bool {
+    matches!(error, OpenError::Damage(_) | OpenError::Foreign { .. })
+}
