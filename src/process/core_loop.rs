@@ -19,10 +19,11 @@ use std::time::Duration;
 use super::metrics::Figures;
 use crate::line::{Receiver, Sender};
 use crate::member::{Core, CoreEffects, Mail, Shared};
+use crate::observe::CoreMetrics;
 use crate::rt::{self, DiskRing, DiskTag, Doorbell, Notify, Ringer};
 use crate::server::Front;
 use crate::types::{CoreId, Nanos, Term};
-use crate::wal::DiskOp;
+use crate::wal::{DiskOp, DiskOutcome};
 
 /// Mail of one turn, from one core to another.
 pub(super) type Batch = Vec<Mail>;
@@ -50,62 +51,45 @@ pub(super) struct CoreLoop {
     pub figures: Arc<Figures>,
 }
 
+/// What one turn leaves to the next, and memory that all of them use.
+struct Scratch {
+    /// Mail that did not fit into its mailbox, by core.
+    outboxes: Vec<VecDeque<Batch>>,
+    effects: CoreEffects,
+    completions: Vec<(DiskTag, DiskOutcome)>,
+    /// When each batch of a log went to the disk.
+    flights: Vec<(DiskTag, Nanos)>,
+    /// The term as connections show it.
+    term: u64,
+}
+
+impl Scratch {
+    fn new(cores: usize) -> Scratch {
+        Scratch {
+            outboxes: (0..cores).map(|_| VecDeque::new()).collect(),
+            effects: CoreEffects::default(),
+            completions: Vec::new(),
+            flights: Vec::new(),
+            term: 0,
+        }
+    }
+}
+
 impl CoreLoop {
     /// Runs until it is told to stop and nothing is under way.
     pub async fn run(mut self) {
         let id = self.core.borrow().id();
-        let mut outboxes: Vec<VecDeque<Batch>> =
-            self.ringers.iter().map(|_| VecDeque::new()).collect();
-        let mut effects = CoreEffects::default();
-        let mut completions = Vec::new();
-        let mut flights: Vec<(DiskTag, Nanos)> = Vec::new();
+        let mut scratch = Scratch::new(self.ringers.len());
         let figures = Arc::clone(&self.figures);
         let figures = figures.core(usize::from(id.0));
-        let mut term = 0;
         let mut sealed = false;
         loop {
             self.shared.waits.stay(id);
             figures.loop_turns.add(1);
-            let more = {
-                let own = Rc::clone(&self.core);
-                let mut core = own.borrow_mut();
-                self.take_mail(&mut core);
-                self.disk.completions(&mut completions);
-                for ((group, op), outcome) in completions.drain(..) {
-                    if let Some(at) = flights.iter().position(|(tag, _)| *tag == (group, op)) {
-                        let (_, begun) = flights.swap_remove(at);
-                        let took = rt::now().0.saturating_sub(begun.0);
-                        figures.wal_fsync_duration.observe(took);
-                        figures.wal_write_duration.observe(took);
-                    }
-                    if let Err(fatal) = core.disk_done(group, op, outcome) {
-                        super::die(&format!("the disk failed: {fatal}"));
-                    }
-                }
-                let more = core.turn(rt::now());
-                std::mem::swap(core.effects(), &mut effects);
-                more
-            };
-            for (group, op, operation) in effects.disk.drain(..) {
-                if matches!(operation, DiskOp::WriteBatch { .. }) {
-                    flights.push(((group, op), rt::now()));
-                }
-                self.disk.submit((group, op), operation);
-            }
-            self.disk.flush();
-            self.post(&mut effects, &mut outboxes);
-            if self.shared.term() != term {
-                term = self.shared.term();
-                self.front.set_term(Term(term));
-            }
-            for (ticket, answer) in effects.answers.drain(..) {
-                self.front.answer(ticket, answer);
-            }
-            if let Some(on_ready) = self.on_ready.take_if(|_| self.shared.is_ready()) {
-                on_ready();
-            }
+            let more = self.turn(&mut scratch, figures);
+            self.carry_out(&mut scratch);
             let park = self.core.borrow().park();
-            let posted = outboxes.iter().all(VecDeque::is_empty);
+            let posted = scratch.outboxes.iter().all(VecDeque::is_empty);
             if more || park.polls || !posted {
                 rt::yield_now().await;
                 continue;
@@ -125,6 +109,50 @@ impl CoreLoop {
             }
             figures.parks.add(1);
             self.work.wait().await;
+        }
+    }
+
+    /// Gives the core what has come in and has it take a turn; whether it wants another.
+    fn turn(&mut self, scratch: &mut Scratch, figures: &CoreMetrics) -> bool {
+        let own = Rc::clone(&self.core);
+        let mut core = own.borrow_mut();
+        self.take_mail(&mut core);
+        self.disk.completions(&mut scratch.completions);
+        for ((group, op), outcome) in scratch.completions.drain(..) {
+            if let Some(at) = scratch.flights.iter().position(|(tag, _)| *tag == (group, op)) {
+                let (_, begun) = scratch.flights.swap_remove(at);
+                let took = rt::now().0.saturating_sub(begun.0);
+                figures.wal_fsync_duration.observe(took);
+                figures.wal_write_duration.observe(took);
+            }
+            if let Err(fatal) = core.disk_done(group, op, outcome) {
+                super::die(&format!("the disk failed: {fatal}"));
+            }
+        }
+        let more = core.turn(rt::now());
+        std::mem::swap(core.effects(), &mut scratch.effects);
+        more
+    }
+
+    /// Does what the turn wants done: the disk first, for it takes the longest.
+    fn carry_out(&mut self, scratch: &mut Scratch) {
+        for (group, op, operation) in scratch.effects.disk.drain(..) {
+            if matches!(operation, DiskOp::WriteBatch { .. }) {
+                scratch.flights.push(((group, op), rt::now()));
+            }
+            self.disk.submit((group, op), operation);
+        }
+        self.disk.flush();
+        self.post(&mut scratch.effects, &mut scratch.outboxes);
+        if self.shared.term() != scratch.term {
+            scratch.term = self.shared.term();
+            self.front.set_term(Term(scratch.term));
+        }
+        for (ticket, answer) in scratch.effects.answers.drain(..) {
+            self.front.answer(ticket, answer);
+        }
+        if let Some(on_ready) = self.on_ready.take_if(|_| self.shared.is_ready()) {
+            on_ready();
         }
     }
 

@@ -46,6 +46,8 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(exit) => return log::leave(&exit),
     };
+    // Before any thread is started, so that all of them leave the signals to one.
+    signals::block();
     let logging = match Log::start(&parsed.config.log) {
         Ok(logging) => logging,
         Err(error) => {
@@ -70,8 +72,6 @@ pub fn main() -> ExitCode {
 
 /// Serves until a signal comes, which is returned.
 fn run(config: Config) -> Result<i32, String> {
-    // Before any thread is started, so that all of them leave the signals to one.
-    signals::block();
     let files = crate::rt::raise_limits();
     crate::rt::probe().map_err(|error| error.to_string())?;
     let listeners = start::bind(&config)?;

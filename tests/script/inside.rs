@@ -73,7 +73,7 @@ impl Inside {
             Reply::Range(reply) => reply,
             other => panic!("a range is answered with {other:?}"),
         };
-        // The server reads ten keys, then twice as many each time; here all is read at once.
+        // The server reads part by part; here all is read at once, and cut as the server does.
         let mut decoded = Vec::new();
         let (mut kvs, mut part_keys) = (&reply.kvs[..], 10);
         loop {
@@ -86,7 +86,13 @@ impl Inside {
             if rest.is_empty() {
                 return Ok(decoded);
             }
-            (kvs, part_keys) = (rest, part_keys * 2);
+            let part_bytes = bytes_of(&part);
+            if part_bytes < self.limits.max_request_bytes / 2 {
+                part_keys *= 2;
+            } else if part_bytes > self.limits.max_request_bytes * 2 {
+                part_keys = (part_keys / 2).max(1);
+            }
+            kvs = rest;
         }
     }
 
@@ -100,9 +106,17 @@ impl Inside {
 
     fn ask(&mut self, method: Method, request: &impl Message) -> Answer {
         let bytes = request.encode_to_vec().into();
-        let request = convert::decode(method, bytes, &self.limits)?;
         self.asked += 1;
         let core = self.asked as usize % self.cores.len();
+        let request = match convert::decode(method, bytes, &self.limits) {
+            Ok(request) => request,
+            // As the server does: the quota comes before the form.
+            Err(refusal) => {
+                let needs_space = matches!(method, Method::Put | Method::Txn);
+                let no_space = needs_space && self.cores[core].is_out_of_space();
+                return Err(if no_space { Refusal::NoSpace } else { refusal });
+            }
+        };
         let ticket = Ticket(self.asked);
         if let Some(answer) = self.cores[core].submit(Nanos(0), ticket, request, None) {
             return answer;
@@ -238,4 +252,9 @@ impl ReadDisk for MemoryDisk {
         bytes[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }
+}
+
+/// About what the keys of a part take on the wire.
+fn bytes_of(part: &RangeReply) -> usize {
+    part.kvs.iter().map(|kv| kv.key.len() + kv.value.len() + 16).sum()
 }

@@ -191,15 +191,20 @@ impl Call {
             if self.upstream.capacity() == 0 {
                 match poll_fn(|cx| self.upstream.poll_capacity(cx)).await {
                     Some(Ok(_)) => continue,
-                    Some(Err(error)) => return Err(self.connection.lost(&error, true)),
+                    Some(Err(error)) if error.is_io() => {
+                        return Err(self.connection.lost(&error, true));
+                    }
                     // The server ended the stream early: its answer says why.
-                    None => return Ok(()),
+                    Some(Err(_)) | None => return Ok(()),
                 }
             }
             let piece = rest.split_to(rest.len().min(self.upstream.capacity()));
             let last = end && rest.is_empty();
-            let sent = self.upstream.send_data(piece, last);
-            sent.map_err(|error| self.connection.lost(&error, true))?;
+            match self.upstream.send_data(piece, last) {
+                Ok(()) => {}
+                Err(error) if error.is_io() => return Err(self.connection.lost(&error, true)),
+                Err(_) => return Ok(()), // As above.
+            }
         }
         Ok(())
     }
