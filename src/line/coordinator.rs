@@ -495,12 +495,20 @@ fn op_owners(op: &PathOp, shards: u16) -> ShardSet {
     }
 }
 
+/// What one of several shards is asked for an operation.
+fn part_of(op: &PathOp) -> PathOp {
+    match op {
+        PathOp::Range(range) => PathOp::Range(range.part()),
+        write => write.clone(),
+    }
+}
+
 fn share_of(path: &Path, shard: ShardId, shards: u16) -> Share {
     path.ops
         .iter()
         .enumerate()
         .filter(|(_, op)| op_owners(op, shards).contains(shard))
-        .map(|(position, op)| (txn::sub(position), op.clone()))
+        .map(|(position, op)| (txn::sub(position), part_of(op)))
         .collect()
 }
 
@@ -508,7 +516,7 @@ fn shares_of(path: &Path, shards: u16) -> BTreeMap<ShardId, Share> {
     let mut found: BTreeMap<ShardId, Share> = BTreeMap::new();
     for (position, op) in path.ops.iter().enumerate() {
         for shard in op_owners(op, shards).iter() {
-            found.entry(shard).or_default().push((txn::sub(position), op.clone()));
+            found.entry(shard).or_default().push((txn::sub(position), part_of(op)));
         }
     }
     found

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::line::message::ShareReply;
 use crate::types::txn::{Path, PathOp};
 use crate::types::{
-    DeleteRangeReply, KeyValue, OpReply, RangeReply, RangeRequest, SortOrder, SortTarget,
+    Blob, DeleteRangeReply, KeyValue, OpReply, RangeReply, RangeRequest, SortOrder, SortTarget,
 };
 
 /// One answer from those of the shards, each sorted and limited as asked.
@@ -30,6 +30,10 @@ pub fn ranges(request: &RangeRequest, parts: Vec<RangeReply>) -> RangeReply {
     if request.limit > 0 && merged.kvs.len() as u64 > request.limit {
         merged.kvs.truncate(request.limit as usize);
         merged.more = true;
+    }
+    if request.keys_only {
+        // They were asked for, to sort by; see `RangeRequest::part`.
+        merged.kvs.iter_mut().for_each(|kv| kv.value = Blob::empty());
     }
     merged
 }
@@ -87,7 +91,7 @@ fn merge_op(op: &PathOp, mut parts: Vec<OpReply>) -> OpReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Blob, KeyRange};
+    use crate::types::KeyRange;
 
     fn part(keys: &[&str], more: bool) -> RangeReply {
         let kvs = keys.iter().map(|key| KeyValue {

@@ -85,6 +85,13 @@ impl RangeRequest {
         }
     }
 
+    /// What one of several shards is asked for it: whoever merges the parts by value needs the
+    /// values, and drops them then.
+    pub fn part(&self) -> RangeRequest {
+        let merges_values = self.keys_only && self.target == SortTarget::Value;
+        RangeRequest { keys_only: self.keys_only && !merges_values, ..self.clone() }
+    }
+
     /// Whether the answer is the first keys of the range in key order: no sort, no filter.
     pub fn is_plain(&self) -> bool {
         self.target == SortTarget::Key && self.order != SortOrder::Descend && self.filters.is_off()
