@@ -45,7 +45,7 @@ pub struct World {
 }
 
 /// Steps in which a member must come to rest once its clients are gone.
-const REST_STEPS: u64 = 200_000;
+const REST_STEPS: u64 = 40_000;
 /// Ticks of every core after which what a full disk refused has been tried again.
 const RETRY_TICKS: u64 = 12;
 
@@ -356,7 +356,7 @@ impl World {
     /// A log that is at rest is no longer than what makes a checkpoint due, and some segments.
     fn check_logs(&self) -> Result<(), Broken> {
         let config = &self.plan.config;
-        let bound = 2 * config.checkpoint_log_bytes + 2 * config.segment_bytes;
+        let bound = config.checkpoint_log_bytes + 2 * config.segment_bytes;
         for shard in self.host.as_ref().expect("it runs").shards() {
             let bytes = shard.replica().log_bytes();
             if bytes > bound {
