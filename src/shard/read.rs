@@ -63,8 +63,7 @@ impl Shard {
     ) -> CompareShare {
         let share = self.held.store.holds_share(compare, at);
         // Without a key here, all of none hold; what counts is whether a missing key would.
-        let holds =
-            if share.matched { share.all_hold } else { self.held.store.holds(compare, at) };
+        let holds = if share.matched { share.all_hold } else { self.held.store.holds(compare, at) };
         CompareShare { matched: share.matched, holds }
     }
 }
