@@ -496,11 +496,11 @@ fn op_owners(op: &PathOp, shards: u16) -> ShardSet {
     }
 }
 
-/// An operation as each of its owners gets it.
-fn share_op(op: &PathOp) -> PathOp {
+/// What one of several shards is asked for an operation.
+fn part_of(op: &PathOp) -> PathOp {
     match op {
-        PathOp::Range(range) => PathOp::Range(range.share()),
-        other => other.clone(),
+        PathOp::Range(range) => PathOp::Range(range.part()),
+        write => write.clone(),
     }
 }
 
@@ -509,7 +509,7 @@ fn share_of(path: &Path, shard: ShardId, shards: u16) -> Share {
         .iter()
         .enumerate()
         .filter(|(_, op)| op_owners(op, shards).contains(shard))
-        .map(|(position, op)| (txn::sub(position), share_op(op)))
+        .map(|(position, op)| (txn::sub(position), part_of(op)))
         .collect()
 }
 
@@ -517,7 +517,7 @@ fn shares_of(path: &Path, shards: u16) -> BTreeMap<ShardId, Share> {
     let mut found: BTreeMap<ShardId, Share> = BTreeMap::new();
     for (position, op) in path.ops.iter().enumerate() {
         for shard in op_owners(op, shards).iter() {
-            found.entry(shard).or_default().push((txn::sub(position), share_op(op)));
+            found.entry(shard).or_default().push((txn::sub(position), part_of(op)));
         }
     }
     found

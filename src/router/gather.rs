@@ -131,7 +131,7 @@ impl GatherRead {
                     let PathOp::Range(range) = op else { unreachable!("it only reads") };
                     for shard in owners(&range.range, shards).iter() {
                         let part = parts.entry(shard).or_insert_with(empty);
-                        part.ranges.push((txn::sub(position), range.share()));
+                        part.ranges.push((txn::sub(position), range.part()));
                     }
                 }
             }

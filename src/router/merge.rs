@@ -28,9 +28,6 @@ pub fn ranges(request: &RangeRequest, parts: Vec<RangeReply>) -> RangeReply {
         merged.kvs.sort_by(|a, b| a.key.cmp(&b.key));
         merged.kvs.truncate(request.limit.saturating_add(1) as usize);
         merged.kvs.sort_by(|a, b| order(request, a, b));
-        if request.keys_only {
-            merged.kvs.iter_mut().for_each(|kv| strip(request, kv));
-        }
     } else if sources > 1 {
         // The parts are sorted runs, which a stable sort merges.
         merged.kvs.sort_by(|a, b| order(request, a, b));
@@ -38,6 +35,10 @@ pub fn ranges(request: &RangeRequest, parts: Vec<RangeReply>) -> RangeReply {
     if request.limit > 0 && merged.kvs.len() as u64 > request.limit {
         merged.kvs.truncate(request.limit as usize);
         merged.more = true;
+    }
+    if request.keys_only {
+        // More may have been asked for, to sort by: see `RangeRequest::part`.
+        merged.kvs.iter_mut().for_each(|kv| strip(request, kv));
     }
     merged
 }

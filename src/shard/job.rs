@@ -60,6 +60,9 @@ impl Jobs {
 impl Shard {
     pub(super) fn compact_some(&mut self, keys: usize, effects: &mut ShardEffects) -> bool {
         let Some(target) = self.jobs.compacting else { return false };
+        if self.frozen.is_some() {
+            return true; // A round has checked that the revisions it reads are there.
+        }
         if !self.held.store.compact_slice(self.held.known, keys) {
             return true;
         }
@@ -120,6 +123,10 @@ impl Shard {
             let due = self.replica.log_bytes() > self.checkpoint_log_bytes;
             return due && self.begin_checkpoint();
         };
+        if !self.replica.is_writing_checkpoint() {
+            self.jobs.checkpoint = None; // The disk had no room for it: a later one may fit.
+            return false;
+        }
         if !self.replica.takes_chunk() {
             return false; // The disk says when it goes on.
         }

@@ -7,6 +7,7 @@
 //! | such a batch went to another place | refused |
 //! | a segment in the middle is missing | refused |
 //! | a bit of a group's newest checkpoint | nothing: the one before and the log hold everything |
+//! | a bit of a group's only checkpoint | refused: `wal` does not guess whether the log is enough |
 //! | a bit behind the end of a log | nothing |
 //!
 //! The last batch of a log is left alone: damage to it cannot be told from a torn write, as
@@ -201,12 +202,18 @@ fn flip_in_checkpoint(
         return None;
     }
     let path = newest.swap_remove(chance.slot(newest.len()));
+    let directory = path.rsplit_once('/').expect("it is in a directory").0;
+    let is_other = |other: &String| other.starts_with(directory) && other.ends_with(".ckpt");
+    let is_only = disk.files.keys().filter(|other| is_other(other)).count() == 1;
     let before = keep(disk, &[&path]);
     let file = disk.files.get_mut(&path).expect("it is there");
     let at = chance.slot(file.bytes.len());
     file.bytes[at] ^= 1 << chance.below(8);
-    spared.insert(path.clone());
     let what = format!("a bit flips at {at} of {path}");
+    if is_only {
+        return Some(Harm { what, expected: Expected::Refused, before });
+    }
+    spared.insert(path);
     Some(Harm { what, expected: Expected::Unharmed, before })
 }
 

@@ -89,11 +89,6 @@ impl Host {
         self.cores.iter().flat_map(|place| place.core.shards())
     }
 
-    /// What recovery passed over.
-    pub fn warnings(&self) -> impl Iterator<Item = &String> {
-        self.cores.iter().flat_map(|place| place.core.warnings())
-    }
-
     /// Cores that would run if they were let.
     pub fn runnable(&self) -> Vec<usize> {
         let runs = |place: &Place| place.state != State::Asleep || place.rung;

@@ -125,8 +125,8 @@ impl Left {
             Left::Freeze => teeth::leave_out(teeth::Rule::Freeze),
             Left::Chain => teeth::leave_out(teeth::Rule::Chain),
             Left::PersistFirst => teeth::leave_out(teeth::Rule::PersistFirst),
-            Left::FloorFirst => shared.sequencer.leave_out(line::Rule::FloorFirst),
-            Left::FreezeFloor => shared.sequencer.leave_out(line::Rule::FreezeFloor),
+            Left::FloorFirst => shared.sequencer.leave_out(line::sequencer::Rule::FloorFirst),
+            Left::FreezeFloor => shared.sequencer.leave_out(line::sequencer::Rule::FreezeFloor),
         }
     }
 }

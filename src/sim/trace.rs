@@ -17,7 +17,7 @@ pub struct Trace {
 }
 
 /// Events that are kept.
-const LINES_MAX: usize = 400;
+const LINES_MAX: usize = 100_000;
 
 impl Trace {
     /// One that keeps the last events as lines.

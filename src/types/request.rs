@@ -94,16 +94,17 @@ impl RangeRequest {
             && self.filters.is_off()
     }
 
-    /// What each of several shards is asked, so that their answers can be merged to this one's.
-    pub fn share(&self) -> RangeRequest {
-        let mut share = self.clone();
+    /// What one of several shards is asked for it: whoever merges the parts by value needs the
+    /// values, and drops them then.
+    pub fn part(&self) -> RangeRequest {
+        let mut part = self.clone();
+        part.keys_only &= self.target != SortTarget::Value;
         if self.sorts_after_limit() {
-            // The sort comes after the merge, and may be by value.
-            share.target = SortTarget::Key;
-            share.limit = self.limit.saturating_add(1);
-            share.keys_only = false;
+            part.target = SortTarget::Key;
+            part.limit = self.limit.saturating_add(1);
+            part.keys_only = false;
         }
-        share
+        part
     }
 }
 

@@ -1,0 +1,53 @@
+//! The simulator on a handful of seeds: those that are always the same, those that ever failed, and
+//! that a seed is one story. Fresh seeds are `.ci/run simulator`'s.
+
+use braid::sim::{Options, Summary, simulate};
+
+fn hold(seed: u64, steps: u64) -> Summary {
+    let options = Options { seed, steps, cores: None, shards: None, without: None };
+    simulate(&options).unwrap_or_else(|failure| {
+        let skipped = failure.events.len().saturating_sub(30);
+        let events: Vec<&str> = failure.events.iter().skip(skipped).map(String::as_str).collect();
+        panic!(
+            "seed {seed} fails at step {}: {}\n{}\nagain: braid-sim --seed {seed} --steps {steps}",
+            failure.step,
+            failure.what,
+            events.join("\n")
+        )
+    })
+}
+
+#[test]
+fn the_same_few_seeds_hold() {
+    let (mut crashes, mut harms, mut revisions) = (0, 0, 0);
+    for seed in 1..=16 {
+        let summary = hold(seed, 3000);
+        crashes += summary.crashes;
+        harms += summary.harms;
+        revisions += summary.revisions;
+    }
+    assert!(crashes > 50 && harms > 10 && revisions > 2000, "the seeds do too little");
+}
+
+/// Lines of `seed steps  what was wrong`.
+#[test]
+fn seeds_that_ever_failed_hold() {
+    let list = include_str!("sim_seeds.txt");
+    let mut count = 0;
+    for line in list.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let mut words = line.split_whitespace();
+        let mut number = || words.next().and_then(|word| word.parse().ok()).expect("a number");
+        hold(number(), number());
+        count += 1;
+    }
+    assert!(count > 0, "the list is empty");
+}
+
+#[test]
+fn equal_seeds_give_equal_traces() {
+    for seed in 100..106 {
+        let (one, two) = (hold(seed, 2000), hold(seed, 2000));
+        assert_eq!(one, two);
+        assert_ne!(one.digest, hold(seed + 1000, 2000).digest);
+    }
+}
