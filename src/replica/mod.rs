@@ -38,6 +38,8 @@ pub struct Replica {
     reported: u64,
     /// The one that is being written.
     writing: Option<(LogIndex, Term)>,
+    /// The disk had no room for the last checkpoint.
+    lacked_room: bool,
 }
 
 impl std::fmt::Debug for Replica {
@@ -150,9 +152,12 @@ impl Replica {
         let end = self.checkpoints.done(id, outcome)?;
         let Some(end) = end else { return Ok(()) };
         let (index, term) = self.writing.take().expect("a checkpoint ends that was begun");
-        if matches!(end, CheckpointEnd::Published { .. }) {
-            self.group.truncate(index, term);
-            self.log.truncate(self.checkpoints.log_needed_from());
+        match end {
+            CheckpointEnd::Published { .. } => {
+                self.group.truncate(index, term);
+                self.log.truncate(self.checkpoints.log_needed_from());
+            }
+            CheckpointEnd::NoSpace { .. } => self.lacked_room = true,
         }
         Ok(())
     }
@@ -211,6 +216,11 @@ impl Replica {
     /// That was the last chunk: publish.
     pub fn finish_checkpoint(&mut self) {
         self.checkpoints.finish();
+    }
+
+    /// Whether a checkpoint was given up since this was last asked, for want of room.
+    pub fn lacked_room(&mut self) -> bool {
+        std::mem::take(&mut self.lacked_room)
     }
 
     /// Whether a checkpoint is being written.

@@ -142,6 +142,7 @@ pub fn recover(
         messages: Vec::new(),
         reported: 0,
         writing: None,
+        lacked_room: false,
     };
     Ok(Recovered { replica, applied, checkpoint, warnings })
 }

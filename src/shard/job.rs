@@ -21,7 +21,12 @@ pub(super) struct Jobs {
     hashes: VecDeque<Hashing>,
     defragment: Vec<Origin>,
     checkpoint: Option<Checkpointing>,
+    /// The disk had no room for a checkpoint: so often idle until the next is tried.
+    room_in: u32,
 }
+
+/// About two seconds.
+const ROOM_IDLES: u32 = 4;
 
 #[derive(Debug)]
 struct Hashing {
@@ -50,6 +55,11 @@ impl Jobs {
 
     pub fn is_compacting(&self) -> bool {
         self.compacting.is_some()
+    }
+
+    /// Time has passed.
+    pub fn idle(&mut self) {
+        self.room_in = self.room_in.saturating_sub(1);
     }
 
     pub fn defragment(&mut self, origin: Origin) {
@@ -119,14 +129,15 @@ impl Shard {
 
     /// Writes some of a checkpoint, and begins one when the log has grown enough.
     pub(super) fn checkpoint_some(&mut self) -> bool {
+        if self.replica.lacked_room() {
+            self.jobs.checkpoint = None;
+            self.jobs.room_in = ROOM_IDLES;
+            self.checkpointed = LogIndex(0);
+        }
         let Some(job) = &mut self.jobs.checkpoint else {
             let due = self.replica.log_bytes() > self.checkpoint_log_bytes;
             return due && self.begin_checkpoint();
         };
-        if !self.replica.is_writing_checkpoint() {
-            self.jobs.checkpoint = None; // The disk had no room for it: a later one may fit.
-            return false;
-        }
         if !self.replica.takes_chunk() {
             return false; // The disk says when it goes on.
         }
@@ -151,7 +162,7 @@ impl Shard {
         let Some((epoch, cut)) = self.held.opened.filter(|_| self.lane.is_some()) else {
             return false;
         };
-        if self.replica.is_writing_checkpoint() {
+        if self.replica.is_writing_checkpoint() || self.jobs.room_in > 0 {
             return false;
         }
         self.settle();

@@ -62,6 +62,7 @@ impl Shard {
 
     /// Now and then, when nothing is going on: seals the log, tries again what a full disk refused.
     pub fn idle(&mut self) {
+        self.jobs.idle();
         self.replica.retry();
         self.replica.seal();
     }

@@ -346,7 +346,7 @@ impl World {
             }
             let retries = RETRY_TICKS * host.cores() as u64;
             if runnable == 0 && flying == 0 {
-                if self.ticks_with_room < 2 * retries {
+                if self.ticks_with_room < 4 * retries {
                     self.tick(trace);
                     continue;
                 }
