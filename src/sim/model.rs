@@ -120,6 +120,11 @@ impl View<'_> {
             .filter(|kv| filters.min_create == 0 || kv.create >= filters.min_create)
             .filter(|kv| filters.max_create == 0 || kv.create <= filters.max_create)
             .collect();
+        let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };
+        let more = kvs.len() > limit;
+        if request.sorts_after_limit() {
+            kvs.truncate(limit.saturating_add(1)); // etcd's quirk.
+        }
         kvs.sort_by(|a, b| {
             let order = match request.target {
                 SortTarget::Key => a.key.cmp(&b.key),
@@ -130,8 +135,6 @@ impl View<'_> {
             };
             if request.order == SortOrder::Descend { order.reverse() } else { order }
         });
-        let limit = if request.limit == 0 { kvs.len() } else { request.limit as usize };
-        let more = kvs.len() > limit;
         kvs.truncate(limit);
         if request.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value = Blob::empty());
