@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub(super) async fn serve(
     let _counted = Gauge::up(&front.meters().connections_frames);
     let session = Rc::new(Session {
         front: front.clone(),
+        remote: stream.peer(),
         decoder: Decoder::new(payload_bytes_max(front)),
         output: RefCell::default(),
         under_way: RefCell::default(),
@@ -144,6 +146,7 @@ impl From<io::Error> for Broken {
 /// What reader, writer and the core's answers share.
 pub(super) struct Session {
     front: Rc<Front>,
+    pub(super) remote: SocketAddr,
     decoder: Decoder,
     output: RefCell<BytesMut>,
     /// By stream.

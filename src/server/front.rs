@@ -12,6 +12,7 @@ use super::Delivery;
 use super::meters::Meters;
 use super::settings::Settings;
 use super::signal::Signal;
+use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::member::{Answer, Service, Ticket};
@@ -85,14 +86,14 @@ impl Front {
     ///
     /// Must not be called while the service is borrowed.
     pub fn answer(&self, ticket: Ticket, answer: Answer) {
-        let waiter = self.waiters.borrow_mut().remove(ticket);
+        let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
+        if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
+            brief.log_if_slow(rt::now(), self.settings.slow, method, remote, &answer);
+        }
         match waiter {
-            Some(Waiter::Frames { session, stream, method }) => {
-                session.answer(stream, method, answer);
-            }
-            Some(Waiter::Grpc(call)) => call.answer(ticket, answer),
-            Some(Waiter::Task(desk)) => desk.put(answer),
-            None => {}
+            Waiter::Frames { session, stream, method } => session.answer(stream, method, answer),
+            Waiter::Grpc(call) => call.answer(ticket, answer),
+            Waiter::Task(desk) => desk.put(answer),
         }
     }
 
@@ -163,7 +164,7 @@ impl Front {
         let ticket = {
             let mut waiters = self.waiters.borrow_mut();
             let full = waiters.len() >= CORE_REQUESTS_MAX;
-            let ticket = waiters.insert(waiter);
+            let ticket = waiters.insert(Brief::of(now, &request), waiter);
             drop(waiters);
             admitted(ticket);
             if full {

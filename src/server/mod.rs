@@ -31,6 +31,7 @@
 //! | `grpc` | etcd's protocol over HTTP/2 |
 //! | `http1` | health checks, version, metrics |
 //! | `range_stream` | a large range in parts, one revision |
+//! | `slow` | what is logged of a request that took too long |
 //! | `meters`, `signal`, `settings` | counters, shutdown, what flags say |
 //!
 //! Bounds: a connection with `CONNECTION_REQUESTS_MAX` requests under way, or one that owes its
@@ -46,6 +47,7 @@ mod meters;
 mod range_stream;
 mod settings;
 mod signal;
+mod slow;
 #[cfg(test)]
 mod tests;
 mod waiters;

@@ -4,6 +4,7 @@
 //! its client left, meets nobody instead of whoever has the slot now.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -11,6 +12,7 @@ use slab::Slab;
 
 use super::frames::Session;
 use super::grpc::Call;
+use super::slow::Brief;
 use crate::member::{Answer, Ticket};
 use crate::protocol::Method;
 
@@ -25,6 +27,15 @@ pub(super) enum Waiter {
 }
 
 impl Waiter {
+    /// Who called, where a client did.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Waiter::Frames { session, .. } => Some(session.remote),
+            Waiter::Grpc(call) => Some(call.remote()),
+            Waiter::Task(_) => None,
+        }
+    }
+
     /// The method that was called, where a client called one.
     pub(super) fn method(&self) -> Option<Method> {
         match self {
@@ -71,7 +82,7 @@ impl Desk {
 /// Every request of the core's connections that has no answer yet.
 #[derive(Default)]
 pub(super) struct Waiters {
-    slots: Slab<(u32, Waiter)>,
+    slots: Slab<(u32, Brief, Waiter)>,
     generation: u32,
 }
 
@@ -80,9 +91,9 @@ impl Waiters {
         self.slots.len()
     }
 
-    pub(super) fn insert(&mut self, waiter: Waiter) -> Ticket {
+    pub(super) fn insert(&mut self, brief: Brief, waiter: Waiter) -> Ticket {
         self.generation = self.generation.wrapping_add(1);
-        let slot = self.slots.insert((self.generation, waiter));
+        let slot = self.slots.insert((self.generation, brief, waiter));
         let slot = u32::try_from(slot).expect("CORE_REQUESTS_MAX bounds the slots");
         Ticket(u64::from(self.generation) << 32 | u64::from(slot))
     }
@@ -90,12 +101,13 @@ impl Waiters {
     /// Who has the ticket; `None` if nobody does any more.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
         let (slot, generation) = parts(ticket);
-        self.slots.get_mut(slot).filter(|(own, _)| *own == generation).map(|(_, waiter)| waiter)
+        self.slots.get_mut(slot).filter(|(own, ..)| *own == generation).map(|(.., waiter)| waiter)
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<(Brief, Waiter)> {
         self.get_mut(ticket)?;
-        Some(self.slots.remove(parts(ticket).0).1)
+        let (_, brief, waiter) = self.slots.remove(parts(ticket).0);
+        Some((brief, waiter))
     }
 }
 
@@ -110,9 +122,9 @@ mod tests {
     #[test]
     fn a_late_answer_meets_nobody_after_its_slot_was_given_to_another() {
         let mut waiters = Waiters::default();
-        let first = waiters.insert(Waiter::Task(Rc::default()));
+        let first = waiters.insert(Brief::default(), Waiter::Task(Rc::default()));
         assert!(waiters.remove(first).is_some());
-        let second = waiters.insert(Waiter::Task(Rc::default()));
+        let second = waiters.insert(Brief::default(), Waiter::Task(Rc::default()));
         assert_eq!(parts(first).0, parts(second).0, "the slot is used again");
         assert!(waiters.get_mut(first).is_none());
         assert!(waiters.remove(first).is_none());

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -40,6 +41,7 @@ const ENCODE_CHUNK_BYTES: usize = 64 << 10;
 /// What the calls of one connection share.
 pub(super) struct Link {
     front: Rc<Front>,
+    remote: SocketAddr,
     pub(super) wire: Rc<Wire>,
     under_way: RefCell<FxHashSet<Ticket>>,
     /// Bytes of answers that h2 holds.
@@ -56,8 +58,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(front: Rc<Front>, wire: Rc<Wire>) -> Rc<Link> {
+    pub(super) fn new(front: Rc<Front>, wire: Rc<Wire>, remote: SocketAddr) -> Rc<Link> {
         Rc::new(Link {
+            remote,
             front,
             wire,
             under_way: RefCell::default(),
@@ -185,6 +188,10 @@ pub(in crate::server) struct Call {
 }
 
 impl Call {
+    pub(in crate::server) fn remote(&self) -> SocketAddr {
+        self.link.remote
+    }
+
     pub(in crate::server) fn answer(self, ticket: Ticket, answer: Answer) {
         self.link.under_way.borrow_mut().remove(&ticket);
         let Call { link, method, respond } = self;

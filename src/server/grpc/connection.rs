@@ -42,13 +42,14 @@ pub(in crate::server) async fn serve(
 ) -> io::Result<()> {
     let _counted = Gauge::up(&front.meters().connections_grpc);
     let keepalive = front.settings.keepalive;
+    let remote = stream.peer();
     let wire = Wire::new(stream, input, Pings::new(keepalive.ping_interval_min));
     let handshake = builder(front).handshake::<_, Payload>(Socket(wire.clone()));
     let Some(connection) = rt::within(HANDSHAKE_TIMEOUT, handshake).await else {
         return Ok(());
     };
     let mut connection = connection.map_err(io_error)?;
-    let link = Link::new(front.clone(), wire.clone());
+    let link = Link::new(front.clone(), wire.clone(), remote);
     let mut driver = Driver {
         beat: Beat::new(keepalive, connection.ping_pong()),
         connection,

@@ -192,6 +192,7 @@ fn settings() -> Settings {
         limits: RequestLimits::default(),
         request_bytes_max: RequestLimits::default().max_request_bytes,
         request_timeout: Duration::from_secs(7),
+        slow: Duration::ZERO,
         streams_max: u32::MAX,
         keepalive: Keepalive::default(),
         versions: Versions {
