@@ -1,6 +1,8 @@
 //! The simulator on a handful of seeds: those that are always the same, those that ever failed, and
 //! that a seed is one story. Fresh seeds are `.ci/run simulator`'s.
 
+use std::collections::BTreeSet;
+
 use braid::sim::{Options, Summary, simulate};
 
 fn hold(seed: u64, steps: u64) -> Summary {
@@ -20,13 +22,22 @@ fn hold(seed: u64, steps: u64) -> Summary {
 #[test]
 fn the_same_few_seeds_hold() {
     let (mut crashes, mut harms, mut revisions) = (0, 0, 0);
-    for seed in 1..=16 {
+    let mut kinds = BTreeSet::new();
+    for seed in 1..=24 {
         let summary = hold(seed, 3000);
         crashes += summary.crashes;
         harms += summary.harms;
         revisions += summary.revisions;
+        kinds.extend(summary.kinds.into_keys());
     }
     assert!(crashes > 50 && harms > 10 && revisions > 2000, "the seeds do too little");
+    for kind in ["Put", "Range", "DeleteRange", "Txn", "Compact", "HashKv", "Status", "Defragment"]
+    {
+        assert!(kinds.contains(kind), "nobody was ever answered {kind}");
+    }
+    for kind in ["Compacted", "FutureRevision", "KeyNotFound", "NoSpace", "DeadlineExceeded"] {
+        assert!(kinds.contains(kind), "nobody was ever refused with {kind}");
+    }
 }
 
 /// Lines of `seed steps  what was wrong`.

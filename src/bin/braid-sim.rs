@@ -1,5 +1,6 @@
 //! The simulator's command line: parse, run seeds, tell what broke.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use braid::sim::{Left, Options, keep_panics, simulate};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     keep_panics();
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     for seed in (0..arguments.seeds).map(|nth| arguments.seed.wrapping_add(nth)) {
         let options = Options {
             seed,
@@ -51,8 +53,14 @@ fn main() -> ExitCode {
             without: arguments.without,
         };
         match simulate(&options) {
-            Ok(summary) if !arguments.quiet => println!("{summary}"),
-            Ok(_) => {}
+            Ok(summary) => {
+                if !arguments.quiet {
+                    println!("{summary}");
+                }
+                for (kind, count) in summary.kinds {
+                    *kinds.entry(kind).or_default() += count;
+                }
+            }
             Err(failure) if arguments.without.is_some() => {
                 println!("caught by seed {seed} at step {}: {}", failure.step, failure.what);
                 return ExitCode::SUCCESS;
@@ -70,6 +78,8 @@ fn main() -> ExitCode {
         println!("not caught in {} seeds", arguments.seeds);
         return ExitCode::FAILURE;
     }
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    println!("answers: {}", kinds.join(", "));
     println!("{} seeds hold", arguments.seeds);
     ExitCode::SUCCESS
 }

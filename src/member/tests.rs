@@ -392,3 +392,58 @@ fn a_cancelled_request_is_not_answered_even_if_its_answer_was_made() {
     core.cancel(Ticket(1));
     assert!(core.effects().answers.is_empty());
 }
+
+/// Found by the simulator: shards dropped the values before the parts were merged by them.
+#[test]
+fn keys_only_sorted_by_value_over_shards_is_sorted_by_value() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    for (key, value) in [("a", "5"), ("b", "1"), ("c", "4"), ("d", "2"), ("e", "3")] {
+        host.put(0, key, value);
+    }
+    let request = RangeRequest {
+        keys_only: true,
+        target: crate::types::SortTarget::Value,
+        order: crate::types::SortOrder::Ascend,
+        limit: 4,
+        ..RangeRequest::of(KeyRange::all())
+    };
+    let Ok(Reply::Range(reply)) = host.call(0, Request::Range(request)) else { panic!("a range") };
+    let keys: Vec<&[u8]> = reply.kvs.iter().map(|kv| &kv.key[..]).collect();
+    assert_eq!(keys, [b"b", b"d", b"e", b"c"]);
+    assert!(reply.kvs.iter().all(|kv| kv.value.is_empty()));
+}
+
+/// Found by the simulator: shards that disagreed about a compaction were asked again in the same
+/// turn for ever, so the disk was never heard of.
+#[test]
+fn a_hash_while_a_compaction_is_on_its_way_ends_its_turn() {
+    let mut host = Host::start(MemoryDisk::default(), 1, 2);
+    for i in 0..6 {
+        host.put(0, &format!("k{i}"), "v");
+    }
+    let compact = Request::Compact(CompactRequest { revision: 5, physical: false });
+    assert_eq!(host.cores[0].submit(Nanos(1), Ticket(901), compact, None), None);
+    let mut late = Vec::new();
+    for round in 0..12 {
+        if round == 6 {
+            let hash = Request::HashKv(HashKvRequest { revision: 0 });
+            assert_eq!(host.cores[0].submit(Nanos(1), Ticket(902), hash, None), None);
+        }
+        host.cores[0].turn(Nanos(1));
+        for (group, id, op) in std::mem::take(&mut host.cores[0].effects().disk) {
+            let outcome = host.disk.run(op);
+            if group.0 == 2 {
+                late.push((group, id, outcome)); // The disk takes its time with this shard.
+                continue;
+            }
+            host.cores[0].disk_done(group, id, outcome).expect("a good disk");
+        }
+    }
+    assert!(host.cores[0].effects().answers.is_empty(), "one shard lacks the compaction");
+    for (group, id, outcome) in late {
+        host.cores[0].disk_done(group, id, outcome).expect("a good disk");
+    }
+    host.run();
+    let answers: Vec<u64> = host.answers.keys().copied().collect();
+    assert_eq!(answers, [901, 902]);
+}

@@ -79,8 +79,18 @@ pub fn header(answer: &Answer) -> Option<i64> {
         Reply::Compact(reply) => reply.revision.0,
         Reply::HashKv(reply) => reply.revision.0,
         Reply::Status(reply) => reply.revision.0,
+        Reply::Hash(reply) => reply.revision.0,
         _ => return None,
     })
+}
+
+/// What kind of answer it is, in a word or two.
+pub fn kind(answer: &Answer) -> String {
+    let shown = match answer {
+        Ok(reply) => format!("{reply:?}"),
+        Err(refusal) => format!("{refusal:?}"),
+    };
+    shown.split('(').next().unwrap_or_default().to_owned()
 }
 
 fn changes(txn: &TxnReply) -> bool {

@@ -39,6 +39,7 @@ mod workload;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -70,11 +71,13 @@ pub struct Summary {
     pub answers: u64,
     pub revisions: i64,
     pub digest: u64,
+    /// How often each kind of answer was given.
+    pub kinds: BTreeMap<String, u64>,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { seed, lives, crashes, harms, answers, revisions, digest } = self;
+        let Summary { seed, lives, crashes, harms, answers, revisions, digest, .. } = self;
         write!(
             f,
             "seed {seed}: {lives} lives, {crashes} crashes, {harms} harms, {answers} answers, \

@@ -90,7 +90,11 @@ impl Workload {
                 let old = chance.one_in(3);
                 Request::HashKv(HashKvRequest { revision: self.revision(chance, known, old) })
             }
-            _ => Request::Status,
+            _ => match chance.below(4) {
+                0 => Request::Defragment,
+                1 => Request::Hash,
+                _ => Request::Status,
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::call::{Answered, Call, Invoked, header};
+use super::call::{Answered, Call, Invoked, header, kind};
 use super::chance::Chance;
 use super::damage::{self, Expected};
 use super::disk::Disk;
@@ -227,6 +227,7 @@ impl World {
                 return Err(format!("{ticket:?} is answered twice, or after its client left"));
             };
             self.summary.answers += 1;
+            *self.summary.kinds.entry(kind(&answer)).or_default() += 1;
             if let Some(header) = header(&answer) {
                 self.known.newest = self.known.newest.max(header);
             }
