@@ -49,7 +49,7 @@ pub const TXN_DEPTH_MAX: usize = 40;
 pub const TXN_OPS_TOTAL_MAX: usize = 1 << 14;
 
 /// Keys that one slice of compaction visits before traffic goes on.
-pub const COMPACTION_SLICE_KEYS: usize = 512;
+pub const COMPACTION_SLICE_KEYS: usize = 256;
 
 /// Bytes that one slice of a checkpoint writes before traffic goes on.
 pub const CHECKPOINT_SLICE_BYTES: usize = 64 << 10;

@@ -91,7 +91,7 @@ impl CoreLoop {
             let park = self.core.borrow().park();
             let posted = scratch.outboxes.iter().all(VecDeque::is_empty);
             if more || park.polls || !posted {
-                rt::yield_now().await;
+                rt::give_way().await;
                 continue;
             }
             if self.stopping.get() && self.disk.is_idle() && self.front.requests() == 0 {

@@ -59,5 +59,5 @@ pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
 pub use notify::{Notify, WaitList};
 pub use probe::{ProbeError, probe, raise_limits};
-pub use task::{Task, now, sleep, spawn, within, yield_now};
+pub use task::{Task, give_way, now, sleep, spawn, within, yield_now};
 pub use tcp::{READ_BYTES_MAX, TcpStream};

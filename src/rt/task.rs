@@ -58,8 +58,16 @@ pub async fn sleep(duration: Duration) {
 }
 
 /// Lets every task that is ready run first.
+///
+/// The executor looks at its sockets and timers only when nothing is runnable or after 100 ms: a
+/// task that yields in a loop keeps it from them. For that there is [`give_way`].
 pub async fn yield_now() {
     futures_lite::future::yield_now().await;
+}
+
+/// Lets everything else run, what waits for sockets and timers included.
+pub async fn give_way() {
+    sleep(Duration::from_micros(1)).await;
 }
 
 /// What `future` yields if it does so within `duration`; else it is dropped.
