@@ -315,14 +315,21 @@ impl Core {
         self.shards.iter_mut().for_each(Shard::idle);
     }
 
-    /// Runs what is waiting. Returns whether background work is left that wants another turn.
+    /// Runs what is waiting, and a slice of what goes on beside it. Returns whether such background
+    /// work is left that wants another turn.
     pub fn turn(&mut self, now: Nanos) -> bool {
+        self.turn_and(now, true)
+    }
+
+    /// As [`Core::turn`]; without `work`, background work is left for a later turn, so that traffic
+    /// need not wait for it.
+    pub fn turn_and(&mut self, now: Nanos, work: bool) -> bool {
         let mut more = true;
         for _ in 0..OWN_MAIL_ROUNDS_MAX {
             self.read_own_mail();
             more = false;
             for slot in 0..self.shards.len() {
-                more |= self.shards[slot].turn(now, &mut self.to_shard);
+                more |= self.shards[slot].turn(now, work, &mut self.to_shard);
                 self.take_shard_effects(slot);
             }
             if let Some(lead) = &mut self.lead {

@@ -51,6 +51,10 @@ pub(super) struct CoreLoop {
     pub figures: Arc<Figures>,
 }
 
+/// Between two slices of compaction, checkpoint, hash or defragmentation: a slice takes about half
+/// as long, so that traffic has most of the core meanwhile.
+const WORK_PAUSE: Duration = Duration::from_micros(400);
+
 /// What one turn leaves to the next, and memory that all of them use.
 struct Scratch {
     /// Mail that did not fit into its mailbox, by core.
@@ -59,6 +63,8 @@ struct Scratch {
     completions: Vec<(DiskTag, DiskOutcome)>,
     /// When each batch of a log went to the disk.
     flights: Vec<(DiskTag, Nanos)>,
+    /// When the next slice of background work is due.
+    work_at: Nanos,
     /// The term as connections show it.
     term: u64,
 }
@@ -70,6 +76,7 @@ impl Scratch {
             effects: CoreEffects::default(),
             completions: Vec::new(),
             flights: Vec::new(),
+            work_at: Nanos(0),
             term: 0,
         }
     }
@@ -90,8 +97,12 @@ impl CoreLoop {
             self.carry_out(&mut scratch);
             let park = self.core.borrow().park();
             let posted = scratch.outboxes.iter().all(VecDeque::is_empty);
-            if more || park.polls || !posted {
+            if park.polls || !posted {
                 rt::give_way().await;
+                continue;
+            }
+            if more {
+                rt::within(WORK_PAUSE, self.work.wait()).await;
                 continue;
             }
             if self.stopping.get() && self.disk.is_idle() && self.front.requests() == 0 {
@@ -129,7 +140,12 @@ impl CoreLoop {
                 super::die(&format!("the disk failed: {fatal}"));
             }
         }
-        let more = core.turn(rt::now());
+        let now = rt::now();
+        let work = now >= scratch.work_at;
+        let more = core.turn_and(now, work);
+        if work {
+            scratch.work_at = Nanos(rt::now().0 + WORK_PAUSE.as_nanos() as u64);
+        }
         std::mem::swap(core.effects(), &mut scratch.effects);
         more
     }

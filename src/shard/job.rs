@@ -68,6 +68,15 @@ impl Jobs {
 }
 
 impl Shard {
+    /// Whether a slice of something would get on with it.
+    pub(super) fn has_work(&self) -> bool {
+        let writes = self.jobs.checkpoint.is_some() && self.replica.takes_chunk();
+        writes
+            || self.jobs.compacting.is_some()
+            || !self.jobs.hashes.is_empty()
+            || !self.jobs.defragment.is_empty()
+    }
+
     pub(super) fn compact_some(&mut self, keys: usize, effects: &mut ShardEffects) -> bool {
         let Some(target) = self.jobs.compacting else { return false };
         if self.frozen.is_some() {

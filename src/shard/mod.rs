@@ -264,15 +264,16 @@ impl Shard {
     }
 
     /// One turn of the core's loop: evaluates what waits, moves what the replica has, releases
-    /// what is stable. Returns whether there is background work left that wants another turn.
-    pub fn turn(&mut self, now: Nanos, effects: &mut ShardEffects) -> bool {
+    /// what is stable, and with `work` does a slice of what goes on beside the traffic. Returns
+    /// whether such work is left.
+    pub fn turn(&mut self, now: Nanos, work: bool, effects: &mut ShardEffects) -> bool {
         self.pump(effects);
         if let Some(stalled) = self.stalled.take() {
             self.order(stalled, effects);
         }
         self.evaluate_waiting(now, effects);
         self.pump(effects);
-        let more = self.work(effects);
+        let more = if work { self.work(effects) } else { self.has_work() };
         self.settle();
         self.release(effects);
         while let Some(operation) = self.replica.poll() {
