@@ -9,7 +9,7 @@ use crate::protocol::pb::etcdserverpb as pb;
 
 #[derive(Args, Debug)]
 pub struct Compaction {
-    /// <revision>
+    /// `<revision>`
     #[arg(value_name = "REVISION")]
     arguments: Vec<String>,
     /// 'true' to wait for compaction to physically remove all old revisions

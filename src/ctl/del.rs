@@ -14,7 +14,7 @@ use crate::protocol::pb::etcdserverpb as pb;
 
 #[derive(Args, Debug)]
 pub struct Del {
-    /// <key> [range_end]
+    /// `<key> [range_end]`
     #[arg(value_name = "KEY")]
     arguments: Vec<OsString>,
     /// delete keys with matching prefix

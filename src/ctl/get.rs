@@ -14,7 +14,7 @@ use pb::range_request::{SortOrder, SortTarget};
 
 #[derive(Args, Debug)]
 pub struct Get {
-    /// <key> [range_end]
+    /// `<key> [range_end]`
     #[arg(value_name = "KEY")]
     arguments: Vec<OsString>,
     /// Linearizable(l) or Serializable(s)

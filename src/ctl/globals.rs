@@ -54,7 +54,7 @@ pub struct Globals {
     /// bytes of an answer at most (0 is 2 GiB)
     #[arg(long, global = true, hide = true, default_value = "0", value_parser = int)]
     pub max_recv_bytes: i64,
-    /// username[:password] for authentication
+    /// `username[:password]` for authentication
     #[arg(long, global = true, hide = true, default_value = "", hide_default_value = true)]
     pub user: String,
     /// password for authentication (then --user has none)

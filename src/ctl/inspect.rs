@@ -20,7 +20,7 @@ use crate::wal::inspect::{CheckpointFile, Finding, GroupFiles, SegmentFile, insp
 
 #[derive(Args, Debug)]
 pub struct Inspect {
-    /// <data-dir>, as given to the server
+    /// `<data-dir>`, as given to the server
     #[arg(value_name = "DATA_DIR")]
     arguments: Vec<OsString>,
 }

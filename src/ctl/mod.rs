@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One file per command: its flags, the request they make, and the call. What a command prints is
-//! an [`output::Answer`]; the files of `output` each know one format and nothing of commands, so
+//! an `output::Answer`; the files of `output` each know one format and nothing of commands, so
 //! every byte of them is tested without a server. `go` has the text forms of Go's standard
 //! library, which are part of etcdctl's output.
 //!

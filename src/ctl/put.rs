@@ -15,7 +15,7 @@ use crate::protocol::pb::etcdserverpb as pb;
 
 #[derive(Args, Debug)]
 pub struct Put {
-    /// <key> <value> (<value> can also be given from stdin)
+    /// `<key> <value>`; `<value>` can also be given from stdin
     #[arg(value_name = "KEY")]
     arguments: Vec<OsString>,
     /// lease ID (in hexadecimal) to attach to the key

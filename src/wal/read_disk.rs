@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::damage::OpenError;
 
-/// The member's directory, read only. Paths are as in [`super::op`].
+/// The member's directory, read only. Paths are as in `wal::op`.
 pub trait ReadDisk {
     /// The names in a directory, in any order; none if there is no such directory.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
