@@ -17,8 +17,8 @@
 //! Dropped, a lane leaves its floor behind: what was pending is not committed by that.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::atomics::Arc;
 #[cfg(feature = "teeth")]
 use super::sequencer::Rule;
 use super::sequencer::{NO_FLOOR, Sequencer, line_number, revision};

@@ -15,8 +15,9 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
     builder.check(check);
 }
 
-fn open_line(shards: u16) -> (Arc<Sequencer>, Vec<Lane>) {
-    let sequencer = Arc::new(Sequencer::new(usize::from(shards)));
+/// Lanes hold the sequencer by the standard library's `Arc`: what is modelled is not how it is freed.
+fn open_line(shards: u16) -> (std::sync::Arc<Sequencer>, Vec<Lane>) {
+    let sequencer = std::sync::Arc::new(Sequencer::new(usize::from(shards)));
     sequencer.open(Revision::EMPTY);
     let lanes = (0..shards).map(|shard| Lane::new(&sequencer, ShardId(shard))).collect();
     (sequencer, lanes)
