@@ -6,8 +6,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::arguments::{Arguments, Command, RunArguments};
+use super::affinity::Cpus;
+use super::arguments::{Arguments, CheckArguments, Command, NullArguments, RunArguments};
+use super::check;
 use super::hdr_log::HdrLog;
+use super::null::Null;
 use super::run::{Plan, drive};
 use super::summary::{Gathered, Summary};
 use super::table::{live_line, table};
@@ -19,7 +22,9 @@ const PRELOAD_OUTSTANDING: u32 = 256;
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
-        _ => Err("not there".to_owned()),
+        Command::Check(arguments) => check_acks(&arguments),
+        Command::Null(arguments) => serve_null(&arguments),
+        Command::Compare(_) => Err("not there".to_owned()),
     };
     match result {
         Ok(code) => code,
@@ -126,4 +131,25 @@ fn measure(
         Some(trouble) => Err(trouble),
         None => Ok(Summary::new(name, plan, &outcome, gathered)),
     }
+}
+
+/// Verifies a log of acknowledged changes.
+fn check_acks(arguments: &CheckArguments) -> Result<ExitCode, String> {
+    let log = check::read_logs(&arguments.acks)?;
+    let address = arguments.target.addresses()?[0];
+    let verdict = check::check(arguments.target.protocol, address, log, arguments.outstanding)?;
+    println!(
+        "{} acknowledged changes are there, {} cannot be verified (compacted), {} are wrong",
+        verdict.verified, verdict.compacted, verdict.wrong
+    );
+    verdict.examples.iter().for_each(|example| println!("wrong: {example}"));
+    Ok(if verdict.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn serve_null(arguments: &NullArguments) -> Result<ExitCode, String> {
+    let cpus = Cpus::parse(arguments.cpus.as_deref())?;
+    let null = Null::bind(arguments.listen)?;
+    println!("ready to serve client requests on {}", null.address);
+    null.serve(cpus)?;
+    Ok(ExitCode::SUCCESS)
 }
