@@ -9,8 +9,10 @@ use clap::Parser;
 use super::affinity::Cpus;
 use super::arguments::{Arguments, CheckArguments, Command, NullArguments, RunArguments};
 use super::check;
+use super::compare;
 use super::hdr_log::HdrLog;
 use super::null::Null;
+use super::page;
 use super::run::{Plan, drive};
 use super::summary::{Gathered, Summary};
 use super::table::{live_line, table};
@@ -24,7 +26,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::Check(arguments) => check_acks(&arguments),
         Command::Null(arguments) => serve_null(&arguments),
-        Command::Compare(_) => Err("not there".to_owned()),
+        Command::Compare(arguments) => compare::compare(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,
@@ -62,6 +64,10 @@ fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
         };
         let json = json.map_err(|error| error.to_string())?;
         fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(path) = &arguments.html {
+        let page = page::of_runs(&summaries)?;
+        fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -200,11 +200,6 @@ pub(super) fn revision(answer: &[u8]) -> u64 {
     nested(answer, 1).map_or(0, |header| number(header, 3))
 }
 
-/// `RangeResponse.kvs`: how many.
-pub(super) fn key_values(answer: &[u8]) -> usize {
-    Fields(answer).filter(|(at, field)| *at == 2 && matches!(field, Field::Bytes(_))).count()
-}
-
 /// `DeleteRangeResponse.deleted`.
 pub(super) fn deleted(answer: &[u8]) -> u64 {
     number(answer, 2)
@@ -295,7 +290,7 @@ mod tests {
         let kv = KeyValue { mod_revision: 55, value: "v".into(), ..Default::default() };
         let range = pb::RangeResponse { header, kvs: vec![kv; 3], count: 9, ..Default::default() };
         let bytes = range.encode_to_vec();
-        assert_eq!((revision(&bytes), key_values(&bytes)), (777, 3));
+        assert_eq!(revision(&bytes), 777);
         assert_eq!(first_key_value(&bytes), Some((55, &b"v"[..])));
         let response = Some(pb::response_op::Response::ResponseRange(range));
         let txn = pb::TxnResponse {

@@ -91,6 +91,8 @@ pub(super) struct Rest {
     pub(super) service: Vec<Histogram<u64>>,
     /// Requests that were due and not sent by the end.
     pub(super) unsent: u64,
+    /// Answers without error at any time, warm-up and drain included.
+    pub(super) answered_in_all: u64,
     /// Per code, the first text that came with it.
     pub(super) texts: Vec<Option<String>>,
 }
@@ -109,6 +111,7 @@ pub(super) struct Recorder {
     service: Vec<Histogram<u64>>,
     open_loop: bool,
     unsent: u64,
+    answered_in_all: u64,
     texts: Vec<Option<String>>,
 }
 
@@ -120,6 +123,7 @@ impl Recorder {
             service: vec![histogram(); if open_loop { rows } else { 0 }],
             open_loop,
             unsent: 0,
+            answered_in_all: 0,
             texts: vec![None; CODES],
         }
     }
@@ -140,6 +144,7 @@ impl Recorder {
         now: Nanos,
         found: Found,
     ) {
+        self.answered_in_all += 1;
         let counts = self.counts(now);
         let measures = self.measures(intended);
         let row = &mut self.rows[usize::from(step)];
@@ -179,7 +184,13 @@ impl Recorder {
     }
 
     pub(super) fn finish(self) -> Rest {
-        Rest { drain: self.rows, service: self.service, unsent: self.unsent, texts: self.texts }
+        Rest {
+            drain: self.rows,
+            service: self.service,
+            unsent: self.unsent,
+            answered_in_all: self.answered_in_all,
+            texts: self.texts,
+        }
     }
 }
 

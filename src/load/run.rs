@@ -69,6 +69,7 @@ pub(super) struct Outcome {
     /// As in [`Rest::service`].
     pub(super) service: Vec<hdrhistogram::Histogram<u64>>,
     pub(super) unsent: u64,
+    pub(super) answered_in_all: u64,
     pub(super) texts: Vec<Option<String>>,
     /// Processor time of this process per second of measured time.
     pub(super) cpus_used: f64,
@@ -135,6 +136,7 @@ fn gather(
         rows: vec![Row::new(); rows],
         service: Vec::new(),
         unsent: 0,
+        answered_in_all: 0,
         texts: Vec::new(),
         cpus_used: 0.0,
         seconds: plan.duration.as_secs_f64(),
@@ -178,6 +180,7 @@ impl Outcome {
     fn add(&mut self, rest: Rest, cpus_used: Option<f64>) {
         add_rows(&mut self.rows, &rest.drain);
         self.unsent += rest.unsent;
+        self.answered_in_all += rest.answered_in_all;
         if self.service.is_empty() {
             self.service = rest.service;
         } else {

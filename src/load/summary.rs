@@ -88,6 +88,8 @@ pub(super) struct Summary {
     pub(super) rows: Vec<RowSummary>,
     pub(super) errors: BTreeMap<String, Failure>,
     pub(super) unsent: u64,
+    /// Answers at any time, warm-up and drain included: what a server's usage is divided by.
+    pub(super) answered_in_all: u64,
     /// Processors that the generator kept busy.
     pub(super) generator_cpus: f64,
     /// Processor time of the generator per answered request.
@@ -221,6 +223,7 @@ impl Summary {
             rows,
             errors,
             unsent: outcome.unsent,
+            answered_in_all: outcome.answered_in_all,
             generator_cpus: outcome.cpus_used,
             generator_us_per_request: outcome.cpus_used * 1e6 / per_second.max(1e-9),
             intervals: gathered.intervals,
