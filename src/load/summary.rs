@@ -157,9 +157,12 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
     }
     // Up to the last quantile that this many values can tell.
     let nines_max = (histogram.len() as f64).log10().max(0.3);
-    for step in 0..=96 {
-        let nines = nines_max * f64::from(step) / 96.0;
-        let quantile = 1.0 - 10f64.powf(-nines);
+    let steps = (0..=96).map(|step| 1.0 - 10f64.powf(-nines_max * f64::from(step) / 96.0));
+    let last = 1.0 - 10f64.powf(-nines_max);
+    let named = [0.5, 0.9, 0.99, 0.999, 0.9999].into_iter().filter(|&named| named < last);
+    let mut quantiles: Vec<f64> = steps.chain(named).collect();
+    quantiles.sort_by(f64::total_cmp);
+    for quantile in quantiles {
         points.push((quantile, histogram.value_at_quantile(quantile)));
     }
     points.push((1.0, histogram.max()));
