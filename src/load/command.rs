@@ -20,7 +20,8 @@ use super::table::{live_line, table};
 /// Outstanding requests while keys are put before a run.
 const PRELOAD_OUTSTANDING: u32 = 256;
 
-/// The program. Exit codes: 0 done, 1 something is wrong with what was found, 2 with what was asked.
+/// The program. Exit codes: 0 done, 1 something is wrong with what was found, 2 with what was
+/// asked.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),

@@ -274,21 +274,20 @@ impl GrpcWire {
                 let text = payload.get(8..).unwrap_or(&[]).escape_ascii();
                 return Err(Lost::new(format!("the server says GOAWAY {text}")));
             }
-            kind::WINDOW_UPDATE => {
-                let more = i64::from(http2::word(payload).ok_or_else(broken)? & 0x7fff_ffff);
-                match head.stream {
-                    0 => self.window += more,
-                    stream => {
-                        let of = self.blocked.iter_mut().find(|partial| partial.stream == stream);
-                        if let Some(partial) = of {
-                            partial.window += more;
-                        }
-                    }
-                }
-                self.send_blocked();
-            }
+            kind::WINDOW_UPDATE => self.take_window(head.stream, payload)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn take_window(&mut self, stream: u32, payload: &[u8]) -> Result<(), Lost> {
+        let more = i64::from(http2::word(payload).ok_or_else(broken)? & 0x7fff_ffff);
+        if stream == 0 {
+            self.window += more;
+        } else if let Some(partial) = self.blocked.iter_mut().find(|one| one.stream == stream) {
+            partial.window += more;
+        }
+        self.send_blocked();
         Ok(())
     }
 

@@ -161,7 +161,8 @@ impl Recorder {
         }
     }
 
-    /// An error is counted whenever it comes, warm-up included: a run should not look better for it.
+    /// An error is counted whenever it comes, warm-up included: a run should not look better for
+    /// having had it early.
     pub(super) fn failed(&mut self, step: u16, code: usize, text: &str) {
         let code = if code < CODES { code } else { 2 };
         self.rows[usize::from(step)].errors[code] += 1;

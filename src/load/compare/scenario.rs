@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn what_varies_becomes_scenarios() {
         let set = ScenarioSet::parse(&format!(
-            "{HEAD}  - name: put\n    run: [--workload=put]\n    vary:\n      outstanding: [1, 16]\n      \
-             value-size: [64, 1KiB]\n"
+            "{HEAD}  - name: put\n    run: [--workload=put]\n    vary:\n      \
+             outstanding: [1, 16]\n      value-size: [64, 1KiB]\n"
         ));
         let set = set.expect("a set");
         let names: Vec<&str> = set.scenarios.iter().map(|one| one.name.as_str()).collect();
