@@ -82,8 +82,11 @@ pub(super) struct Session {
     pace: Pace,
     /// Planned and due, but there was no room on its connection.
     held: Option<(Planned, Nanos)>,
-    timer: Option<(Nanos, Pin<Box<dyn Future<Output = ()>>>)>,
+    timer: Option<Timer>,
 }
+
+/// When a wake-up comes, and what brings it.
+type Timer = (Nanos, Pin<Box<dyn Future<Output = ()>>>);
 
 impl Session {
     pub(super) fn new(

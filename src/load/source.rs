@@ -91,7 +91,7 @@ impl Source {
         if self.workload.steps[step].action == Action::Cas {
             planned.guard = self.revisions[family][key as usize];
             let deletes = self.workload.families[family].deletes;
-            planned.removes = deletes > 0 && planned.guard > 0 && seed % deletes == 0;
+            planned.removes = deletes > 0 && planned.guard > 0 && seed.is_multiple_of(deletes);
         }
         planned
     }
