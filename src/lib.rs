@@ -30,6 +30,7 @@
 //! | [`observe`] | log lines and metrics |
 //! | [`client`] | the client library under `braidctl` |
 //! | [`ctl`] | `braidctl`: commands and output formats |
+//! | [`load`] | `braid-load`: the load generator, and Braid beside etcd |
 //! | [`sim`] | the simulator |
 
 pub mod client;
@@ -38,6 +39,7 @@ pub mod control;
 pub mod ctl;
 pub mod limits;
 pub mod line;
+pub mod load;
 pub mod member;
 pub mod observe;
 pub mod process;

@@ -1,0 +1,327 @@
+//! The command line of `braid-load`, and what follows from it.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::affinity::Cpus;
+use super::keys::Distribution;
+use super::run::Plan;
+use super::text::{parse_bytes, parse_count, parse_time};
+use super::wire::Protocol;
+use super::workload::{Shape, Workload};
+use crate::limits::{CONNECTION_REQUESTS_MAX, CORES_MAX};
+
+/// Generates load on Braid or any other server of etcd's API, and measures it.
+#[derive(Debug, Parser)]
+#[command(name = "braid-load", version, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make requests, closed or open loop, and report latency and throughput
+    Run(Box<RunArguments>),
+    /// Verify that every change that a run has logged with --acks is there
+    Check(CheckArguments),
+    /// Answer every request at once without doing anything: what a generator can reach
+    Null(NullArguments),
+    /// Run a scenario set on Braid and on etcd alternately, and compare them
+    Compare(CompareArguments),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Target {
+    /// Servers, separated by commas; clients are spread over them
+    #[arg(long, default_value = "127.0.0.1:2379")]
+    pub(super) endpoints: String,
+    /// What to speak
+    #[arg(long, value_enum, default_value_t = Protocol::Frames)]
+    pub(super) protocol: Protocol,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// put, get, get-serializable, range, prefix, delete, cas, txn, one-key, kubernetes[:NODES], or
+    /// a mixture like put=1,get=9
+    #[arg(long, short, default_value = "put")]
+    pub(super) workload: String,
+    /// uniform, zipf, zipf:EXPONENT, sequential or single
+    #[arg(long, default_value = "uniform")]
+    distribution: Distribution,
+    /// Number of keys
+    #[arg(long, default_value = "100k", value_parser = parse_count)]
+    keyspace: u64,
+    /// What keys begin with
+    #[arg(long, default_value = "load/")]
+    prefix: String,
+    /// Bytes of a key, the prefix included
+    #[arg(long, default_value = "16", value_parser = parse_bytes)]
+    key_size: usize,
+    /// Bytes of a value
+    #[arg(long, default_value = "256", value_parser = parse_bytes)]
+    value_size: usize,
+    /// Keys that a range asks for at most; 0 is all
+    #[arg(long, default_value = "100", value_parser = parse_count)]
+    limit: u64,
+    /// Keys of a txn
+    #[arg(long, default_value = "4", value_parser = parse_count)]
+    txn_keys: u64,
+    /// Digits of a key that the workload `prefix` leaves open
+    #[arg(long, default_value_t = 2)]
+    prefix_digits: usize,
+    /// Clients; a client of frames has one socket per core of the server
+    #[arg(long, short, default_value_t = 1)]
+    connections: usize,
+    /// Requests that a client has under way at most
+    #[arg(long, short, default_value_t = 64)]
+    pub(super) outstanding: u32,
+    /// Requests per second of all clients together: an open loop
+    #[arg(long)]
+    pub(super) rate: Option<f64>,
+    /// Random gaps between the requests of an open loop, as independent users make them
+    #[arg(long, requires = "rate")]
+    poisson: bool,
+    /// Time that is not counted at the beginning
+    #[arg(long, default_value = "1s", value_parser = parse_time)]
+    warm_up: Duration,
+    /// Time that is counted
+    #[arg(long, short, default_value = "10s", value_parser = parse_time)]
+    duration: Duration,
+    /// How long to wait for the last answers
+    #[arg(long, default_value = "10s", value_parser = parse_time)]
+    drain: Duration,
+    /// Length of the intervals in the live line, the log and the plots
+    #[arg(long, default_value = "1s", value_parser = parse_time)]
+    interval: Duration,
+    /// Ends after so many requests instead, without warm-up
+    #[arg(long, value_parser = parse_count, conflicts_with = "duration")]
+    pub(super) requests: Option<u64>,
+    /// Put every key once before the run: reads need something to find
+    #[arg(long)]
+    pub(super) preload: bool,
+    /// Threads of the generator
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Processors for the threads, like 0,2; without, the system chooses
+    #[arg(long)]
+    cpus: Option<String>,
+    /// The same seed makes the same requests
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Repeat the run with each of these numbers outstanding, like 1,4,16,64
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["sweep_rate", "rate", "acks"])]
+    pub(super) sweep_outstanding: Vec<u32>,
+    /// Repeat the run with each of these rates, like 1000,2000,4000
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["rate", "acks"])]
+    pub(super) sweep_rate: Vec<f64>,
+    /// Log every acknowledged change to this file, for `braid-load check`
+    #[arg(long)]
+    acks: Option<PathBuf>,
+    /// Name of the run in the reports
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Write the results as JSON
+    #[arg(long)]
+    pub(super) json: Option<PathBuf>,
+    /// Write the results as one page that needs no network
+    #[arg(long)]
+    pub(super) html: Option<PathBuf>,
+    /// Write every interval as an HdrHistogram log
+    #[arg(long)]
+    pub(super) hdr_log: Option<PathBuf>,
+    /// No live line and no table
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// The log that a run wrote; logs of further threads are found beside it
+    #[arg(long)]
+    pub(super) acks: PathBuf,
+    /// Requests under way
+    #[arg(long, short, default_value_t = 256)]
+    pub(super) outstanding: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct NullArguments {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:2399")]
+    pub(super) listen: SocketAddr,
+    /// Processor to run on
+    #[arg(long)]
+    pub(super) cpus: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct CompareArguments {
+    /// The scenario set
+    #[arg(long, default_value = "perf/scenarios/short.yaml")]
+    pub(super) scenarios: PathBuf,
+    /// The Braid to measure; without, the one beside this program
+    #[arg(long)]
+    pub(super) braid: Option<PathBuf>,
+    /// The etcd to measure; without, the one on PATH
+    #[arg(long)]
+    pub(super) etcd: Option<PathBuf>,
+    /// Interleaved repetitions; without, what the set says
+    #[arg(long)]
+    pub(super) repetitions: Option<u32>,
+    /// Only scenarios whose name contains this
+    #[arg(long)]
+    pub(super) only: Option<String>,
+    /// Where data directories are made; the disk that is measured
+    #[arg(long, default_value = "target/perf")]
+    pub(super) scratch: PathBuf,
+    /// Where results go
+    #[arg(long, default_value = "perf/results")]
+    pub(super) results: PathBuf,
+}
+
+impl Target {
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        let mut addresses = Vec::new();
+        for text in self.endpoints.split(',') {
+            let text = text.trim();
+            if text.starts_with("https://") {
+                return Err(format!("endpoint {text:?}: TLS is not there yet"));
+            }
+            let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+            let resolved = plain.to_socket_addrs();
+            let mut resolved = resolved.map_err(|error| format!("endpoint {text:?}: {error}"))?;
+            let address = resolved.next();
+            addresses.push(address.ok_or_else(|| format!("endpoint {text:?} has no address"))?);
+        }
+        Ok(addresses)
+    }
+}
+
+impl RunArguments {
+    fn shape(&self) -> Shape {
+        Shape {
+            prefix: self.prefix.clone(),
+            key_bytes: self.key_size,
+            value_bytes: self.value_size,
+            keyspace: self.keyspace,
+            distribution: self.distribution,
+            limit: self.limit,
+            txn_keys: self.txn_keys,
+            prefix_digits: self.prefix_digits,
+        }
+    }
+
+    /// The run that the arguments ask for.
+    pub(super) fn plan(&self) -> Result<Plan, String> {
+        let workload = Arc::new(Workload::parse(&self.workload, &self.shape())?);
+        check_between(
+            "--outstanding",
+            u64::from(self.outstanding),
+            CONNECTION_REQUESTS_MAX as u64,
+        )?;
+        check_between("--connections", self.connections as u64, 1 << 16)?;
+        let threads_max = self.connections.min(CORES_MAX);
+        check_between("--threads", self.threads as u64, threads_max as u64)?;
+        for rate in self.rate.iter().chain(&self.sweep_rate) {
+            if !(rate.is_finite() && *rate > 0.0 && *rate <= 1e8) {
+                return Err(format!("a rate of {rate}: it is above 0 and at most 100000000"));
+            }
+        }
+        if self.interval < Duration::from_millis(10) || self.duration.is_zero() {
+            return Err("--interval is at least 10ms, and --duration above 0".to_owned());
+        }
+        let warm_up = if self.requests.is_some() { Duration::ZERO } else { self.warm_up };
+        Ok(Plan {
+            protocol: self.target.protocol,
+            endpoints: self.target.addresses()?,
+            connections: self.connections,
+            outstanding: self.outstanding,
+            threads: self.threads,
+            cpus: Cpus::parse(self.cpus.as_deref())?,
+            rate: self.rate,
+            poisson: self.poisson,
+            warm_up,
+            duration: self.duration,
+            drain: self.drain,
+            interval: self.interval,
+            requests: self.requests,
+            seed: self.seed,
+            workload,
+            acks: self.acks.clone(),
+        })
+    }
+}
+
+fn check_between(name: &str, number: u64, most: u64) -> Result<(), String> {
+    match (1..=most).contains(&number) {
+        true => Ok(()),
+        false => Err(format!("{name} {number}: it is between 1 and {most}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(arguments: &[&str]) -> Result<Plan, String> {
+        let all = ["braid-load", "run"].iter().chain(arguments);
+        match Arguments::try_parse_from(all).map_err(|error| error.to_string())?.command {
+            Command::Run(run) => run.plan(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_from_its_arguments() {
+        let plan = plan(&[
+            "--endpoints=http://127.0.0.1:1, 127.0.0.1:2",
+            "--protocol=grpc",
+            "-w=put=1,get=3",
+            "--keyspace=1M",
+            "--value-size=16KiB",
+            "--rate=5000",
+            "--poisson",
+            "-d=5s",
+        ]);
+        let plan = plan.expect("sound");
+        assert_eq!(plan.endpoints.len(), 2);
+        assert_eq!((plan.protocol, plan.rate, plan.poisson), (Protocol::Grpc, Some(5000.0), true));
+        let family = &plan.workload.families[0];
+        assert_eq!((family.keys, family.value_bytes), (1_000_000, 16 << 10));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_reason() {
+        for (arguments, reason) in [
+            (&["--outstanding=0"][..], "--outstanding 0"),
+            (&["--threads=2"], "--threads 2"),
+            (&["--rate=-1"], "rate"),
+            (&["--poisson"], "--rate"),
+            (&["--endpoints=https://a:1"], "TLS"),
+            (&["--endpoints=127.0.0.1"], "endpoint"),
+            (&["--workload=watch"], "does not serve it yet"),
+            (&["--interval=1ms"], "--interval"),
+            (&["--requests=1", "--duration=2s"], "--duration"),
+            (&["--keyspace=1M", "--key-size=8"], "cannot hold"),
+        ] {
+            let error = plan(arguments).expect_err(reason);
+            assert!(error.contains(reason), "{arguments:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What each subcommand does, from arguments to exit code.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use super::affinity::Cpus;
+use super::arguments::{Arguments, CheckArguments, Command, NullArguments, RunArguments};
+use super::check;
+use super::compare;
+use super::hdr_log::HdrLog;
+use super::null::Null;
+use super::page;
+use super::run::{Plan, drive};
+use super::summary::{Gathered, Summary};
+use super::table::{live_line, table};
+
+/// Outstanding requests while keys are put before a run.
+const PRELOAD_OUTSTANDING: u32 = 256;
+
+/// The program. Exit codes: 0 done, 1 something is wrong with what was found, 2 with what was
+/// asked.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Check(arguments) => check_acks(&arguments),
+        Command::Null(arguments) => serve_null(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("braid-load: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One run, or one per point of a sweep.
+fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
+    let plan = arguments.plan()?;
+    if arguments.preload {
+        preload(&plan)?;
+    }
+    let mut log = match &arguments.hdr_log {
+        Some(path) => {
+            Some(HdrLog::create(path).map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    let mut summaries = Vec::new();
+    for (name, plan) in points(arguments, &plan) {
+        let summary = measure(&name, &plan, arguments.quiet, log.as_mut())?;
+        if !arguments.quiet {
+            println!("{}", table(&summary));
+        }
+        summaries.push(summary);
+    }
+    if let Some(path) = &arguments.json {
+        let json = match &summaries[..] {
+            [one] => serde_json::to_string_pretty(one),
+            all => serde_json::to_string_pretty(all),
+        };
+        let json = json.map_err(|error| error.to_string())?;
+        fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(path) = &arguments.html {
+        let page = page::of_runs(&summaries)?;
+        fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts every key of the workload once.
+fn preload(plan: &Plan) -> Result<(), String> {
+    for (family, of) in plan.workload.families.iter().enumerate() {
+        let preload = Plan {
+            workload: plan.workload.preload(family).into(),
+            requests: Some(of.keys),
+            rate: None,
+            outstanding: PRELOAD_OUTSTANDING,
+            acks: None,
+            ..plan.clone()
+        };
+        let outcome = drive(&preload, |_| {})?;
+        let failed: u64 = outcome.rows.iter().flat_map(|row| row.errors).sum();
+        if failed > 0 {
+            let text = outcome.texts.into_iter().flatten().next().unwrap_or_default();
+            return Err(format!("preload: {failed} of {} puts failed, first: {text}", of.keys));
+        }
+    }
+    Ok(())
+}
+
+/// The runs of a sweep, or the one run.
+fn points(arguments: &RunArguments, plan: &Plan) -> Vec<(String, Plan)> {
+    let name = arguments.name.clone().unwrap_or_else(|| plan.workload.text.clone());
+    let outstanding = arguments.sweep_outstanding.iter().map(|&outstanding| {
+        (format!("{name}, {outstanding} outstanding"), Plan { outstanding, ..plan.clone() })
+    });
+    let rates = arguments
+        .sweep_rate
+        .iter()
+        .map(|&rate| (format!("{name}, {rate}/s"), Plan { rate: Some(rate), ..plan.clone() }));
+    let points: Vec<_> = outstanding.chain(rates).collect();
+    if points.is_empty() { vec![(name, plan.clone())] } else { points }
+}
+
+fn measure(
+    name: &str,
+    plan: &Plan,
+    quiet: bool,
+    mut log: Option<&mut HdrLog>,
+) -> Result<Summary, String> {
+    let mut gathered = Gathered::default();
+    let mut trouble = None;
+    let live = !quiet && std::io::stderr().is_terminal();
+    let outcome = drive(plan, |interval| {
+        let summary = gathered.add(plan, interval);
+        if live {
+            eprint!("\r\x1b[K{}", live_line(summary, plan.duration.as_secs_f64()));
+            let _ = std::io::stderr().flush();
+        } else if !quiet {
+            eprintln!("{}", live_line(summary, plan.duration.as_secs_f64()));
+        }
+        if let Some(log) = &mut log
+            && let Err(error) = log.add(&plan.workload.steps, interval, plan.interval)
+        {
+            trouble = Some(format!("the HdrHistogram log: {error}"));
+        }
+    })?;
+    if live {
+        eprint!("\r\x1b[K");
+    }
+    match trouble {
+        Some(trouble) => Err(trouble),
+        None => Ok(Summary::new(name, plan, &outcome, gathered)),
+    }
+}
+
+/// Verifies a log of acknowledged changes.
+fn check_acks(arguments: &CheckArguments) -> Result<ExitCode, String> {
+    let log = check::read_logs(&arguments.acks)?;
+    let address = arguments.target.addresses()?[0];
+    let verdict = check::check(arguments.target.protocol, address, log, arguments.outstanding)?;
+    println!(
+        "{} acknowledged changes are there, {} cannot be verified (compacted), {} are wrong",
+        verdict.verified, verdict.compacted, verdict.wrong
+    );
+    verdict.examples.iter().for_each(|example| println!("wrong: {example}"));
+    Ok(if verdict.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn serve_null(arguments: &NullArguments) -> Result<ExitCode, String> {
+    let cpus = Cpus::parse(arguments.cpus.as_deref())?;
+    let null = Null::bind(arguments.listen)?;
+    println!("ready to serve client requests on {}", null.address);
+    null.serve(cpus)?;
+    Ok(ExitCode::SUCCESS)
+}

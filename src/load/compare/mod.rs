@@ -1,0 +1,206 @@
+//! `braid-load compare`: Braid and etcd side by side, with the same generator on the same disk.
+//!
+//! ```text
+//!  for each repetition            (so that what drifts on the machine hits all alike)
+//!    baselines: one DSYNC write, one loopback round trip
+//!    for each scenario
+//!      for each server            a fresh one on a fresh directory, alone on the machine
+//!        preload, then per protocol: braid-load run …, its server's CPU, I/O and memory around it
+//! ```
+//!
+//! Every run is a process of its own, so that its CPU is its own and nothing of one run lives on in
+//! the next. What is reported are medians over the repetitions.
+
+mod baseline;
+mod machine;
+mod report;
+mod scenario;
+mod server;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use self::baseline::Baseline;
+use self::report::{Comparison, Measured, Sample};
+use self::scenario::{Scenario, ScenarioSet};
+use self::server::{Server, ServerKind, Usage};
+use super::arguments::CompareArguments;
+use super::summary::Summary;
+use super::wire::Protocol;
+
+/// How long background load runs before what is measured begins.
+const BACKGROUND_LEAD: Duration = Duration::from_millis(700);
+
+/// Who is measured, and how it is spoken to. Each server's targets stand together.
+const TARGETS: [(ServerKind, Protocol, &str); 3] = [
+    (ServerKind::Braid, Protocol::Frames, "Braid, frames"),
+    (ServerKind::Braid, Protocol::Grpc, "Braid, gRPC"),
+    (ServerKind::Etcd, Protocol::Grpc, "etcd, gRPC"),
+];
+
+/// Runs the set and writes the reports; says where they are.
+pub(super) fn compare(arguments: &CompareArguments) -> Result<(), String> {
+    let mut set = ScenarioSet::read(&arguments.scenarios)?;
+    if let Some(part) = &arguments.only {
+        set.scenarios.retain(|scenario| scenario.name.contains(part.as_str()));
+    }
+    if set.scenarios.is_empty() {
+        return Err("there is no such scenario in the set".to_owned());
+    }
+    set.repetitions = arguments.repetitions.unwrap_or(set.repetitions).max(1);
+    let generator = std::env::current_exe().map_err(|error| error.to_string())?;
+    let programs = Programs {
+        braid: arguments.braid.clone().unwrap_or_else(|| generator.with_file_name("braid")),
+        etcd: match &arguments.etcd {
+            Some(path) => path.clone(),
+            None => server::on_path("etcd").ok_or(
+                "etcd is not on PATH; perf/README.md says how to get it, --etcd where it is",
+            )?,
+        },
+        generator,
+        scratch: arguments.scratch.clone(),
+    };
+    fs::create_dir_all(&programs.scratch)
+        .map_err(|error| format!("{}: {error}", programs.scratch.display()))?;
+    let machine = machine::describe(&programs.scratch, &[&programs.braid, &programs.etcd]);
+    let mut baselines = Vec::new();
+    let mut measured = Vec::new();
+    for repetition in 0..set.repetitions {
+        baselines.push(Baseline::measure(&programs.scratch)?);
+        for scenario in &set.scenarios {
+            eprintln!("{}/{}: {}", repetition + 1, set.repetitions, scenario.name);
+            for kind in in_turn(repetition) {
+                measured.extend(programs.measure_server(&set, scenario, kind)?);
+            }
+        }
+    }
+    let comparison = Comparison::new(&set, machine, &baselines, &measured);
+    print!("{}", comparison.table());
+    let path = comparison.write(&arguments.results)?;
+    println!("written to {} and .json beside it", path.display());
+    Ok(())
+}
+
+/// Who goes first changes with every repetition.
+fn in_turn(repetition: u32) -> [ServerKind; 2] {
+    match repetition % 2 {
+        0 => [ServerKind::Braid, ServerKind::Etcd],
+        _ => [ServerKind::Etcd, ServerKind::Braid],
+    }
+}
+
+struct Programs {
+    braid: PathBuf,
+    etcd: PathBuf,
+    generator: PathBuf,
+    scratch: PathBuf,
+}
+
+impl Programs {
+    /// One scenario on a fresh server, over each protocol that it speaks.
+    fn measure_server(
+        &self,
+        set: &ScenarioSet,
+        scenario: &Scenario,
+        kind: ServerKind,
+    ) -> Result<Vec<Measured>, String> {
+        let program = match kind {
+            ServerKind::Braid => &self.braid,
+            ServerKind::Etcd => &self.etcd,
+        };
+        let server = Server::start(kind, program, &self.scratch)?;
+        let mut all = Vec::new();
+        let mut preloaded = !scenario.preload;
+        for (_, protocol, name) in TARGETS.into_iter().filter(|(of, ..)| *of == kind) {
+            if !preloaded {
+                let mut preload = self.generate(&server, protocol, &scenario.run);
+                finish(preload.args(["--preload", "--requests=1"]), "preload")?;
+                preloaded = true;
+            }
+            let sample = self.sample(set, scenario, &server, protocol)?;
+            all.push(Measured { scenario: scenario.name.clone(), server: name, sample });
+        }
+        server.stop()?;
+        Ok(all)
+    }
+
+    fn sample(
+        &self,
+        set: &ScenarioSet,
+        scenario: &Scenario,
+        server: &Server,
+        protocol: Protocol,
+    ) -> Result<Sample, String> {
+        let json = |name: &str| self.scratch.join(format!("{name}.json"));
+        let (json, background_json) = (json("run"), json("background"));
+        let before = server.usage()?;
+        let background = match &scenario.background {
+            None => None,
+            Some(run) => {
+                let mut command = self.generate(server, protocol, run);
+                let length = set.warm_up + set.duration + 2 * BACKGROUND_LEAD;
+                command.args(timing(Duration::ZERO, length));
+                command.arg(format!("--json={}", background_json.display()));
+                let child = Guard(command.spawn().map_err(|error| error.to_string())?);
+                std::thread::sleep(BACKGROUND_LEAD);
+                Some(child)
+            }
+        };
+        let mut command = self.generate(server, protocol, &scenario.run);
+        command.args(timing(set.warm_up, set.duration));
+        finish(command.arg(format!("--json={}", json.display())), &scenario.name)?;
+        let mut background_summary = None;
+        if let Some(child) = background {
+            child.succeed("background load")?;
+            background_summary = Some(read_summary(&background_json)?);
+        }
+        let used = Usage::between(&before, &server.usage()?);
+        Ok(Sample { summary: read_summary(&json)?, background: background_summary, used })
+    }
+
+    fn generate(&self, server: &Server, protocol: Protocol, arguments: &[String]) -> Command {
+        let mut command = Command::new(&self.generator);
+        command.arg("run").args(arguments).arg("--quiet").stdin(Stdio::null());
+        command.arg(format!("--endpoints={}", server.endpoint()));
+        command.arg(format!("--protocol={protocol}"));
+        command
+    }
+}
+
+fn timing(warm_up: Duration, duration: Duration) -> [String; 2] {
+    let milliseconds = |time: Duration| time.as_millis();
+    [
+        format!("--warm-up={}ms", milliseconds(warm_up)),
+        format!("--duration={}ms", milliseconds(duration)),
+    ]
+}
+
+/// A generator that must not outlive us.
+struct Guard(Child);
+
+impl Guard {
+    fn succeed(mut self, what: &str) -> Result<(), String> {
+        let status = self.0.wait().map_err(|error| error.to_string())?;
+        if status.success() { Ok(()) } else { Err(format!("{what}: {status}")) }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn finish(command: &mut Command, what: &str) -> Result<(), String> {
+    Guard(command.spawn().map_err(|error| error.to_string())?).succeed(what)
+}
+
+fn read_summary(path: &Path) -> Result<Summary, String> {
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}

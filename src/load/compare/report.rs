@@ -1,0 +1,278 @@
+//! Medians and ratios, as JSON, as a page and as a table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::baseline::Baseline;
+use super::scenario::ScenarioSet;
+use super::server::Usage;
+use crate::load::page;
+use crate::load::summary::{Latency, Summary};
+use crate::load::text::{show_count, show_ns};
+
+/// One run and what its server used meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub(super) summary: Summary,
+    pub(super) background: Option<Summary>,
+    pub(super) used: Usage,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    pub(super) scenario: String,
+    pub(super) server: &'static str,
+    pub(super) sample: Sample,
+}
+
+/// Who everybody is compared with.
+const REFERENCE: &str = "etcd, gRPC";
+
+#[derive(Debug, Serialize)]
+pub(super) struct Comparison {
+    kind: &'static str,
+    set: String,
+    repetitions: u32,
+    when: String,
+    machine: BTreeMap<String, String>,
+    baseline: BaselineReport,
+    scenarios: Vec<ScenarioReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct BaselineReport {
+    rounds: usize,
+    dsync: Latency,
+    loopback: Latency,
+}
+
+#[derive(Debug, Serialize)]
+struct ScenarioReport {
+    name: String,
+    results: Vec<ServerReport>,
+}
+
+/// Medians over the repetitions.
+#[derive(Debug, Default, Serialize)]
+struct ServerReport {
+    server: String,
+    per_second: f64,
+    per_second_min: f64,
+    per_second_max: f64,
+    p50: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+    cpu_per_1000: f64,
+    written_per_op: f64,
+    peak_mib: f64,
+    /// Errors of all repetitions together.
+    errors: u64,
+    background_per_second: Option<f64>,
+    generator_cpus: f64,
+    /// Against etcd: throughput above 1 is better, latency below 1 is.
+    throughput_ratio: Option<f64>,
+    p99_ratio: Option<f64>,
+    /// p50 as multiple of one DSYNC write and one loopback round trip together.
+    p50_over_baseline: f64,
+    /// Of the repetition with the median throughput.
+    curve: Vec<(f64, u64)>,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match (values.len(), values.len() / 2) {
+        (0, _) => 0.0,
+        (count, middle) if count % 2 == 1 => values[middle],
+        (_, middle) => (values[middle - 1] + values[middle]) / 2.0,
+    }
+}
+
+impl Comparison {
+    pub(super) fn new(
+        set: &ScenarioSet,
+        machine: BTreeMap<String, String>,
+        baselines: &[Baseline],
+        measured: &[Measured],
+    ) -> Comparison {
+        let quietest = |of: fn(&Baseline) -> &Latency| {
+            let best = baselines.iter().map(of).min_by_key(|latency| latency.p50);
+            best.cloned().unwrap_or_default()
+        };
+        let baseline = BaselineReport {
+            rounds: baselines.len(),
+            dsync: quietest(|baseline| &baseline.dsync),
+            loopback: quietest(|baseline| &baseline.loopback),
+        };
+        let floor_ns = (baseline.dsync.p50 + baseline.loopback.p50).max(1) as f64;
+        let scenarios = set.scenarios.iter().map(|scenario| {
+            let of: Vec<&Measured> =
+                measured.iter().filter(|one| one.scenario == scenario.name).collect();
+            let results = super::TARGETS.iter().filter_map(|(_, _, server)| {
+                let samples: Vec<&Sample> =
+                    of.iter().filter(|one| one.server == *server).map(|one| &one.sample).collect();
+                (!samples.is_empty()).then(|| ServerReport::new(server, &samples, floor_ns))
+            });
+            let mut results: Vec<ServerReport> = results.collect();
+            relate(&mut results);
+            ScenarioReport { name: scenario.name.clone(), results }
+        });
+        let now = time::OffsetDateTime::now_utc();
+        let date = now.date();
+        Comparison {
+            kind: "comparison",
+            set: set.name.clone(),
+            repetitions: set.repetitions,
+            when: format!("{date} {:02}:{:02} UTC", now.hour(), now.minute()),
+            machine,
+            scenarios: scenarios.collect(),
+            baseline,
+        }
+    }
+
+    /// Writes JSON and page; says where the page is.
+    pub(super) fn write(&self, folder: &Path) -> Result<PathBuf, String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+        fs::create_dir_all(folder).map_err(failed)?;
+        let json = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
+        fs::write(folder.join(format!("{}.json", self.set)), json + "\n").map_err(failed)?;
+        let html = folder.join(format!("{}.html", self.set));
+        fs::write(&html, page::of(self)?).map_err(failed)?;
+        Ok(html)
+    }
+
+    /// For the terminal.
+    pub(super) fn table(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.machine {
+            let _ = writeln!(text, "{name}: {value}");
+        }
+        let BaselineReport { dsync, loopback, .. } = &self.baseline;
+        let _ = writeln!(
+            text,
+            "DSYNC write of 4 KiB: p50 {}; loopback round trip: p50 {}\n",
+            show_ns(dsync.p50 as f64),
+            show_ns(loopback.p50 as f64)
+        );
+        for scenario in &self.scenarios {
+            let _ = writeln!(text, "{}", scenario.name);
+            for result in &scenario.results {
+                let ratio = |ratio: Option<f64>| match ratio {
+                    Some(ratio) => format!("{ratio:.2}x"),
+                    None => String::new(),
+                };
+                let _ = write!(
+                    text,
+                    "  {:<14} {:>7}/s {:>8}   p50 {:>8}  p99 {:>8} {:>8}   {:.4} CPU s/1000  \
+                     {:>6} B/op  {:.0} MiB",
+                    result.server,
+                    show_count(result.per_second),
+                    ratio(result.throughput_ratio),
+                    show_ns(result.p50),
+                    show_ns(result.p99),
+                    ratio(result.p99_ratio),
+                    result.cpu_per_1000,
+                    show_count(result.written_per_op),
+                    result.peak_mib,
+                );
+                if let Some(background) = result.background_per_second {
+                    let _ = write!(text, "  beside {}/s", show_count(background));
+                }
+                if result.errors > 0 {
+                    let _ = write!(text, "  {} ERRORS", result.errors);
+                }
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+impl ServerReport {
+    fn new(server: &str, samples: &[&Sample], floor_ns: f64) -> ServerReport {
+        let of = |value: &dyn Fn(&Sample) -> f64| {
+            median(samples.iter().map(|sample| value(sample)).collect())
+        };
+        let rates = || samples.iter().map(|sample| sample.summary.total.per_second);
+        let operations = |sample: &Sample| {
+            let background = sample.background.as_ref().map_or(0, |one| one.answered_in_all);
+            (sample.summary.answered_in_all + background).max(1) as f64
+        };
+        let per_second = of(&|sample| sample.summary.total.per_second);
+        let typical = samples.iter().min_by(|a, b| {
+            let off = |sample: &Sample| (sample.summary.total.per_second - per_second).abs();
+            off(a).total_cmp(&off(b))
+        });
+        let latency = |of: &Sample| of.summary.total.latency.clone();
+        let has_background = samples.iter().any(|sample| sample.background.is_some());
+        let background = has_background.then(|| {
+            of(&|sample| sample.background.as_ref().map_or(0.0, |one| one.total.per_second))
+        });
+        let p50 = of(&|sample| latency(sample).p50 as f64);
+        ServerReport {
+            server: server.to_owned(),
+            per_second,
+            per_second_min: rates().fold(f64::INFINITY, f64::min),
+            per_second_max: rates().fold(0.0, f64::max),
+            p50,
+            p99: of(&|sample| latency(sample).p99 as f64),
+            p999: of(&|sample| latency(sample).p999 as f64),
+            max: of(&|sample| latency(sample).max as f64),
+            cpu_per_1000: of(&|sample| sample.used.cpu_seconds * 1000.0 / operations(sample)),
+            written_per_op: of(&|sample| sample.used.written_bytes as f64 / operations(sample)),
+            peak_mib: of(&|sample| sample.used.peak_bytes as f64 / f64::from(1 << 20)),
+            errors: samples.iter().map(|sample| sample.summary.failed()).sum(),
+            background_per_second: background,
+            generator_cpus: of(&|sample| sample.summary.generator_cpus),
+            throughput_ratio: None,
+            p99_ratio: None,
+            p50_over_baseline: p50 / floor_ns,
+            curve: typical.map(|sample| sample.summary.total.curve.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Sets everybody's ratios to the reference.
+fn relate(results: &mut [ServerReport]) {
+    let reference = results.iter().find(|result| result.server == REFERENCE);
+    let Some((rate, p99)) = reference.map(|result| (result.per_second, result.p99)) else {
+        return;
+    };
+    for result in results.iter_mut().filter(|result| result.server != REFERENCE) {
+        result.throughput_ratio = (rate > 0.0).then(|| result.per_second / rate);
+        result.p99_ratio = (p99 > 0.0).then(|| result.p99 / p99);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(Vec::new()), 0.0);
+    }
+
+    #[test]
+    fn ratios_are_to_etcd() {
+        let report = |server: &str, per_second, p99| ServerReport {
+            server: server.to_owned(),
+            per_second,
+            p99,
+            ..ServerReport::default()
+        };
+        let mut results = [report("Braid, frames", 300.0, 5.0), report(REFERENCE, 100.0, 50.0)];
+        relate(&mut results);
+        assert_eq!((results[0].throughput_ratio, results[0].p99_ratio), (Some(3.0), Some(0.1)));
+        assert_eq!(results[1].throughput_ratio, None);
+        let mut alone = [report("Braid, frames", 300.0, 5.0)];
+        relate(&mut alone);
+        assert_eq!(alone[0].throughput_ratio, None);
+    }
+}

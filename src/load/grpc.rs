@@ -1,0 +1,385 @@
+//! gRPC from the generator's side: HTTP/2 written by hand, for unary calls only.
+//!
+//! A general HTTP/2 library costs several microseconds per call, more than the server that is to be
+//! measured. Here a request is two frames behind one another in the send buffer: HEADERS, which
+//! after the first request of a connection is seven bytes of table references, and DATA. Answers
+//! are taken from one read buffer. Windows are kept as the protocol demands, in both directions.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use rustc_hash::FxHashMap;
+
+use super::frames::poll_output;
+use super::hpack;
+use super::http2::{self, FrameHead, HEAD_BYTES, flag, kind, setting};
+use super::wire::{Answer, Lost};
+use crate::protocol::Method;
+use crate::protocol::grpc::{PREFIX_BYTES, encode_message};
+use crate::rt::TcpStream;
+
+/// What the server may send ahead.
+const WINDOW_BYTES: u32 = 1 << 30;
+/// Bytes received after which the connection's window is filled up again.
+const WINDOW_STEP: u32 = 1 << 24;
+/// Bytes of a frame that we accept.
+const FRAME_BYTES_MAX: u32 = 1 << 20;
+/// Bytes waiting for the socket above which no further request is written.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Bytes of header blocks that come in several frames.
+const BLOCK_BYTES_MAX: usize = 256 << 10;
+/// Buffers of answers kept for the next ones.
+const SPARE_MAX: usize = 1024;
+
+/// A call under way.
+#[derive(Debug, Default)]
+struct Call {
+    slot: u32,
+    body: Vec<u8>,
+    status: Option<u32>,
+    message: String,
+    http_status: u32,
+}
+
+/// A request that the server's windows did not let out whole.
+#[derive(Debug)]
+struct Partial {
+    stream: u32,
+    rest: Bytes,
+    window: i64,
+}
+
+pub(super) struct GrpcWire {
+    stream: TcpStream,
+    authority: String,
+    input: BytesMut,
+    output: BytesMut,
+    encoder: hpack::Encoder,
+    decoder: hpack::Decoder,
+    calls: FxHashMap<u32, Call>,
+    spare: Vec<Vec<u8>>,
+    next_stream: u32,
+    calls_max: u32,
+    /// What we may still send.
+    window: i64,
+    stream_window: i64,
+    frame_bytes_max: usize,
+    blocked: VecDeque<Partial>,
+    /// What was received since the window was last filled up.
+    received: u32,
+    /// A header block that goes on in the next frame: stream, whether it ends it, bytes so far.
+    block: Option<(u32, bool, BytesMut)>,
+    scratch: BytesMut,
+}
+
+impl GrpcWire {
+    pub(super) async fn connect(address: SocketAddr) -> Result<GrpcWire, Lost> {
+        let failed = |error| Lost::new(format!("{address}: {error}"));
+        let stream = TcpStream::connect(address).await.map_err(failed)?;
+        let mut output = BytesMut::new();
+        output.extend_from_slice(http2::PREFACE);
+        http2::put_settings(
+            &mut output,
+            &[
+                (setting::ENABLE_PUSH, 0),
+                (setting::INITIAL_WINDOW_SIZE, WINDOW_BYTES),
+                (setting::MAX_FRAME_SIZE, FRAME_BYTES_MAX),
+            ],
+        );
+        let wider = WINDOW_BYTES - http2::WINDOW_DEFAULT as u32;
+        http2::put_window_update(&mut output, 0, wider);
+        Ok(GrpcWire {
+            stream,
+            authority: address.to_string(),
+            input: BytesMut::new(),
+            output,
+            encoder: hpack::Encoder::new(),
+            decoder: hpack::Decoder::default(),
+            calls: FxHashMap::default(),
+            spare: Vec::new(),
+            next_stream: 1,
+            calls_max: u32::MAX,
+            window: http2::WINDOW_DEFAULT,
+            stream_window: http2::WINDOW_DEFAULT,
+            frame_bytes_max: http2::FRAME_BYTES_DEFAULT,
+            blocked: VecDeque::new(),
+            received: 0,
+            block: None,
+            scratch: BytesMut::new(),
+        })
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.blocked.is_empty()
+            && self.calls.len() < self.calls_max as usize
+            && self.output.len() < OUTPUT_BYTES_MAX
+    }
+
+    pub(super) fn send(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        let body = self.spare.pop().unwrap_or_default();
+        self.calls.insert(stream, Call { slot, body, ..Call::default() });
+        self.write_head(stream, method);
+        self.scratch.clear();
+        let written = encode_message(&mut self.scratch, write);
+        assert!(written.is_ok(), "requests are far below the limit of gRPC");
+        let length = self.scratch.len();
+        let fits = length as i64 <= self.window.min(self.stream_window);
+        if fits && length <= self.frame_bytes_max {
+            self.window -= length as i64;
+            http2::put_head(&mut self.output, length, kind::DATA, flag::END_STREAM, stream);
+            self.output.extend_from_slice(&self.scratch);
+            return;
+        }
+        let rest = Bytes::copy_from_slice(&self.scratch);
+        self.blocked.push_back(Partial { stream, rest, window: self.stream_window });
+        self.send_blocked();
+    }
+
+    fn write_head(&mut self, stream: u32, method: Method) {
+        let out = &mut self.output;
+        let start = out.len();
+        out.put_bytes(0, HEAD_BYTES);
+        self.encoder.begin(out);
+        hpack::Encoder::indexed(out, http2::METHOD_POST);
+        hpack::Encoder::indexed(out, http2::SCHEME_HTTP);
+        self.encoder.repeated(out, ":path", method.path());
+        self.encoder.repeated(out, ":authority", &self.authority);
+        self.encoder.repeated(out, "content-type", "application/grpc");
+        self.encoder.repeated(out, "te", "trailers");
+        self.encoder.repeated(out, "user-agent", concat!("braid-load/", env!("CARGO_PKG_VERSION")));
+        let length = out.len() - start - HEAD_BYTES;
+        let head = http2::head(length, kind::HEADERS, flag::END_HEADERS, stream);
+        out[start..start + HEAD_BYTES].copy_from_slice(&head);
+    }
+
+    /// Sends what the windows let out, in order.
+    fn send_blocked(&mut self) {
+        while let Some(first) = self.blocked.front_mut() {
+            loop {
+                let room = self.window.min(first.window).max(0) as usize;
+                let count = first.rest.len().min(room).min(self.frame_bytes_max);
+                if count == 0 {
+                    return;
+                }
+                let piece = first.rest.split_to(count);
+                let end = if first.rest.is_empty() { flag::END_STREAM } else { 0 };
+                http2::put_head(&mut self.output, count, kind::DATA, end, first.stream);
+                self.output.extend_from_slice(&piece);
+                self.window -= count as i64;
+                first.window -= count as i64;
+                if first.rest.is_empty() {
+                    break;
+                }
+            }
+            self.blocked.pop_front();
+        }
+    }
+
+    /// Reads what has come and says every answer in it; pending when nothing has.
+    pub(super) fn poll_answers(
+        &mut self,
+        cx: &mut Context<'_>,
+        each: &mut impl FnMut(Answer<'_>),
+    ) -> Poll<Result<(), Lost>> {
+        let count = ready!(self.stream.poll_read(cx, &mut self.input));
+        if count.map_err(|error| Lost::new(error.to_string()))? == 0 {
+            return Poll::Ready(Err(Lost::new("the server closed the connection")));
+        }
+        let mut input = std::mem::take(&mut self.input);
+        let result = self.take_frames(&mut input, each);
+        self.input = input;
+        if self.received >= WINDOW_STEP {
+            http2::put_window_update(&mut self.output, 0, std::mem::take(&mut self.received));
+        }
+        if self.next_stream > i32::MAX as u32 - 2 && self.calls.is_empty() {
+            return Poll::Ready(Err(Lost::new("all stream numbers of the connection are used")));
+        }
+        Poll::Ready(result)
+    }
+
+    fn take_frames(
+        &mut self,
+        input: &mut BytesMut,
+        each: &mut impl FnMut(Answer<'_>),
+    ) -> Result<(), Lost> {
+        while let Some(bytes) = input.first_chunk::<HEAD_BYTES>() {
+            let head = FrameHead::decode(bytes);
+            if head.length > FRAME_BYTES_MAX as usize {
+                return Err(Lost::new("the server does not speak HTTP/2"));
+            }
+            let Some(payload) = input[HEAD_BYTES..].get(..head.length) else { break };
+            self.take_frame(&head, payload, each)?;
+            input.advance(HEAD_BYTES + head.length);
+        }
+        Ok(())
+    }
+
+    fn take_frame(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        each: &mut impl FnMut(Answer<'_>),
+    ) -> Result<(), Lost> {
+        let ends = head.flags & flag::END_STREAM != 0;
+        match head.kind {
+            kind::DATA => {
+                self.received += head.length as u32;
+                let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
+                if let Some(call) = self.calls.get_mut(&head.stream) {
+                    call.body.extend_from_slice(payload);
+                }
+                if ends {
+                    self.end(head.stream, each);
+                }
+            }
+            kind::HEADERS => {
+                let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
+                match head.flags & flag::END_HEADERS {
+                    0 => self.block = Some((head.stream, ends, BytesMut::from(payload))),
+                    _ => self.take_block(head.stream, ends, payload, each)?,
+                }
+            }
+            kind::CONTINUATION => {
+                let Some((stream, ends, mut block)) = self.block.take() else {
+                    return Err(broken());
+                };
+                block.extend_from_slice(payload);
+                if block.len() > BLOCK_BYTES_MAX {
+                    return Err(broken());
+                }
+                match head.flags & flag::END_HEADERS {
+                    0 => self.block = Some((stream, ends, block)),
+                    _ => self.take_block(stream, ends, &block, each)?,
+                }
+            }
+            kind::RST_STREAM => {
+                let reason = http2::word(payload).ok_or_else(broken)?;
+                if let Some(call) = self.calls.remove(&head.stream) {
+                    self.blocked.retain(|partial| partial.stream != head.stream);
+                    let (code, text) = http2::reset_code(reason);
+                    each(Answer { slot: call.slot, result: Err((code, text)) });
+                }
+                self.send_blocked();
+            }
+            kind::SETTINGS if head.flags & flag::ACK == 0 => self.take_settings(payload)?,
+            kind::PING if head.flags & flag::ACK == 0 => {
+                http2::put_head(&mut self.output, payload.len(), kind::PING, flag::ACK, 0);
+                self.output.extend_from_slice(payload);
+            }
+            kind::GOAWAY => {
+                let text = payload.get(8..).unwrap_or(&[]).escape_ascii();
+                return Err(Lost::new(format!("the server says GOAWAY {text}")));
+            }
+            kind::WINDOW_UPDATE => self.take_window(head.stream, payload)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_window(&mut self, stream: u32, payload: &[u8]) -> Result<(), Lost> {
+        let more = i64::from(http2::word(payload).ok_or_else(broken)? & 0x7fff_ffff);
+        if stream == 0 {
+            self.window += more;
+        } else if let Some(partial) = self.blocked.iter_mut().find(|one| one.stream == stream) {
+            partial.window += more;
+        }
+        self.send_blocked();
+        Ok(())
+    }
+
+    fn take_settings(&mut self, payload: &[u8]) -> Result<(), Lost> {
+        for (name, value) in http2::settings(payload) {
+            match name {
+                setting::HEADER_TABLE_SIZE => self.encoder.table_size(value),
+                setting::MAX_CONCURRENT_STREAMS => self.calls_max = value,
+                setting::INITIAL_WINDOW_SIZE => {
+                    let change = i64::from(value) - self.stream_window;
+                    self.stream_window += change;
+                    self.blocked.iter_mut().for_each(|partial| partial.window += change);
+                }
+                setting::MAX_FRAME_SIZE if value >= 16_384 => self.frame_bytes_max = value as usize,
+                setting::MAX_FRAME_SIZE => return Err(broken()),
+                _ => {}
+            }
+        }
+        http2::put_head(&mut self.output, 0, kind::SETTINGS, flag::ACK, 0);
+        self.send_blocked();
+        Ok(())
+    }
+
+    fn take_block(
+        &mut self,
+        stream: u32,
+        ends: bool,
+        block: &[u8],
+        each: &mut impl FnMut(Answer<'_>),
+    ) -> Result<(), Lost> {
+        let mut call = self.calls.get_mut(&stream);
+        let decoded = self.decoder.decode(block, |name, value| {
+            let Some(call) = &mut call else { return };
+            let text = || String::from_utf8_lossy(value);
+            match name {
+                b"grpc-status" => call.status = text().parse().ok(),
+                b"grpc-message" => call.message = text().into_owned(),
+                b":status" => call.http_status = text().parse().unwrap_or(0),
+                _ => {}
+            }
+        });
+        decoded.map_err(|hpack::BadBlock| broken())?;
+        if ends {
+            self.end(stream, each);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, stream: u32, each: &mut impl FnMut(Answer<'_>)) {
+        let Some(mut call) = self.calls.remove(&stream) else { return };
+        let answer = message(&call.body);
+        let result = match (call.status, answer) {
+            (Some(0), Some(message)) => Ok(message),
+            (Some(0), None) => Err((13, "the answer is not one message")),
+            (Some(code), _) => Err((code, call.message.as_str())),
+            (None, _) if call.http_status != 200 => Err((2, "an HTTP status other than 200")),
+            (None, _) => Err((2, "the answer has no grpc-status")),
+        };
+        each(Answer { slot: call.slot, result });
+        if self.spare.len() < SPARE_MAX {
+            call.body.clear();
+            self.spare.push(call.body);
+        }
+    }
+
+    /// Sends what is written, as far as the socket takes it.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        poll_output(&self.stream, &mut self.output, cx)
+    }
+}
+
+fn broken() -> Lost {
+    Lost::new("the server breaks HTTP/2")
+}
+
+/// The one message of a body, uncompressed.
+fn message(body: &[u8]) -> Option<&[u8]> {
+    let (prefix, message) = body.split_first_chunk::<PREFIX_BYTES>()?;
+    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+    (prefix[0] == 0 && message.len() == length).then_some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_exactly_one_message() {
+        assert_eq!(message(&[0, 0, 0, 0, 2, 7, 8]), Some(&[7, 8][..]));
+        assert_eq!(message(&[0, 0, 0, 0, 0]), Some(&[][..]));
+        for body in [&[][..], &[0, 0, 0, 0], &[0, 0, 0, 0, 2, 7], &[1, 0, 0, 0, 1, 7]] {
+            assert_eq!(message(body), None, "{body:?}");
+        }
+    }
+}

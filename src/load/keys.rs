@@ -1,0 +1,265 @@
+//! Which key comes next, and how keys and values look.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::chance::{Chance, Zipf, mix};
+
+/// How keys are chosen from the keyspace.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Distribution {
+    Uniform,
+    /// A few keys get most requests; which ones they are is scattered over the keyspace.
+    Zipf(f64),
+    /// One after the other, each thread its own share, from the start again at the end.
+    Sequential,
+    /// Always the first key.
+    Single,
+}
+
+/// The exponent that YCSB made common.
+const ZIPF_EXPONENT: f64 = 0.99;
+
+impl FromStr for Distribution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Distribution, String> {
+        match text {
+            "uniform" => Ok(Distribution::Uniform),
+            "zipf" => Ok(Distribution::Zipf(ZIPF_EXPONENT)),
+            "sequential" => Ok(Distribution::Sequential),
+            "single" => Ok(Distribution::Single),
+            _ => {
+                let exponent = text.strip_prefix("zipf:").ok_or_else(|| {
+                    "uniform, zipf, zipf:EXPONENT, sequential or single are known".to_owned()
+                })?;
+                match exponent.parse() {
+                    Ok(exponent) if exponent > 0.0 && exponent <= 10.0 => {
+                        Ok(Distribution::Zipf(exponent))
+                    }
+                    _ => Err("the exponent is a number above 0, at most 10".to_owned()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Distribution::Uniform => f.write_str("uniform"),
+            Distribution::Zipf(exponent) => write!(f, "zipf:{exponent}"),
+            Distribution::Sequential => f.write_str("sequential"),
+            Distribution::Single => f.write_str("single"),
+        }
+    }
+}
+
+/// Chooses numbers of keys.
+#[derive(Clone, Debug)]
+pub(super) struct Chooser {
+    count: u64,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Uniform,
+    Zipf(Zipf),
+    Sequential { next: u64, step: u64 },
+    Single,
+}
+
+impl Chooser {
+    /// The chooser of thread `thread` of `threads`.
+    pub(super) fn new(
+        distribution: Distribution,
+        count: u64,
+        thread: usize,
+        threads: usize,
+    ) -> Chooser {
+        assert!(count > 0 && thread < threads, "{count} keys, thread {thread} of {threads}");
+        let way = match distribution {
+            Distribution::Uniform => Way::Uniform,
+            Distribution::Zipf(exponent) => Way::Zipf(Zipf::new(count, exponent)),
+            Distribution::Sequential => {
+                Way::Sequential { next: thread as u64, step: threads as u64 }
+            }
+            Distribution::Single => Way::Single,
+        };
+        Chooser { count, way }
+    }
+
+    pub(super) fn next(&mut self, chance: &mut Chance) -> u64 {
+        match &mut self.way {
+            Way::Uniform => chance.below(self.count),
+            Way::Zipf(zipf) => mix(zipf.rank(chance)) % self.count,
+            Way::Sequential { next, step } => {
+                let key = *next % self.count;
+                *next += *step;
+                key
+            }
+            Way::Single => 0,
+        }
+    }
+}
+
+/// A set of keys that look alike: a prefix and a number, padded with zeros to one length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyForm {
+    prefix: String,
+    digits: usize,
+}
+
+impl KeyForm {
+    /// Keys of `key_bytes` in all, for `count` numbers.
+    pub(super) fn new(prefix: &str, key_bytes: usize, count: u64) -> Result<KeyForm, String> {
+        let needed = digits(count.saturating_sub(1));
+        let digits = key_bytes.checked_sub(prefix.len()).filter(|&digits| digits >= needed);
+        let digits = digits.ok_or_else(|| {
+            format!(
+                "keys of {key_bytes} bytes cannot hold the prefix {prefix:?} and {needed} digits \
+                 for a keyspace of {count}"
+            )
+        })?;
+        Ok(KeyForm { prefix: prefix.to_owned(), digits })
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.prefix.len() + self.digits
+    }
+
+    /// Writes key `number` over what `key` held.
+    pub(super) fn write(&self, mut number: u64, key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(self.prefix.as_bytes());
+        key.resize(self.length(), b'0');
+        let mut at = key.len();
+        while number > 0 {
+            at -= 1;
+            key[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        assert!(at >= self.prefix.len(), "the number fits into the digits");
+    }
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+/// The end of the range of all keys that begin with `prefix`; empty is "to the end".
+pub(super) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![0]
+}
+
+/// Bytes that values are cut from: incompressible, and made once.
+#[derive(Clone, Debug)]
+pub(super) struct Values {
+    bytes: std::sync::Arc<[u8]>,
+}
+
+/// Offsets at which a value may begin.
+const VALUE_OFFSETS: u64 = 4096;
+
+impl Values {
+    /// Room for values up to `value_bytes_max`.
+    pub(super) fn new(seed: u64, value_bytes_max: usize) -> Values {
+        let mut chance = Chance::new(seed ^ 0x76_616c_7565);
+        let length = value_bytes_max + VALUE_OFFSETS as usize + 8;
+        let words = length.div_ceil(8);
+        let bytes: Vec<u8> = (0..words).flat_map(|_| chance.next().to_le_bytes()).collect();
+        Values { bytes: bytes.into() }
+    }
+
+    /// The value of `length` bytes that belongs to `seed`.
+    pub(super) fn value(&self, seed: u64, length: usize) -> &[u8] {
+        let offset = (mix(seed) % VALUE_OFFSETS) as usize;
+        &self.bytes[offset..offset + length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_one_length_and_the_order_of_their_numbers() {
+        let form = KeyForm::new("load/", 10, 100_000).expect("it fits");
+        let mut key = Vec::new();
+        form.write(42, &mut key);
+        assert_eq!(key, b"load/00042");
+        form.write(99_999, &mut key);
+        assert_eq!(key, b"load/99999");
+        let error = KeyForm::new("load/", 10, 100_001).expect_err("a digit too many");
+        assert!(error.contains("6 digits"), "{error}");
+    }
+
+    #[test]
+    fn distributions_are_read_and_shown() {
+        for (text, shown) in [
+            ("uniform", "uniform"),
+            ("zipf", "zipf:0.99"),
+            ("zipf:1.2", "zipf:1.2"),
+            ("sequential", "sequential"),
+            ("single", "single"),
+        ] {
+            assert_eq!(text.parse::<Distribution>().expect(text).to_string(), shown);
+        }
+        for text in ["", "zipf:", "zipf:0", "zipf:x", "zipf:11", "normal"] {
+            assert!(text.parse::<Distribution>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sequential_threads_share_the_keyspace() {
+        let mut chance = Chance::new(0);
+        let mut seen = [0; 10];
+        for thread in 0..3 {
+            let mut chooser = Chooser::new(Distribution::Sequential, 10, thread, 3);
+            for _ in 0..(10 - thread).div_ceil(3) {
+                seen[chooser.next(&mut chance) as usize] += 1;
+            }
+        }
+        assert_eq!(seen, [1; 10]);
+    }
+
+    #[test]
+    fn zipf_scatters_what_is_hot() {
+        let mut chooser = Chooser::new(Distribution::Zipf(0.99), 1000, 0, 1);
+        let mut chance = Chance::new(5);
+        let mut counts = vec![0u32; 1000];
+        for _ in 0..100_000 {
+            counts[chooser.next(&mut chance) as usize] += 1;
+        }
+        let hottest = (0..1000).max_by_key(|&key| counts[key]).expect("keys");
+        assert_ne!(hottest, 0);
+        assert!(counts[hottest] > 10_000, "{}", counts[hottest]);
+    }
+
+    #[test]
+    fn the_end_of_a_prefix() {
+        assert_eq!(prefix_end(b"ab"), b"ac");
+        assert_eq!(prefix_end(b"a\xff"), b"b");
+        assert_eq!(prefix_end(b"\xff"), [0]);
+    }
+
+    #[test]
+    fn values_belong_to_their_seed() {
+        let values = Values::new(1, 100);
+        assert_eq!(values.value(9, 100), values.value(9, 100));
+        assert_ne!(values.value(9, 100), values.value(10, 100));
+        assert_eq!(values.value(0, 0), b"");
+    }
+}

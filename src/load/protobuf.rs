@@ -1,0 +1,315 @@
+//! The requests that a generator sends and the few fields of answers that it looks at, as protobuf
+//! without objects in between: a request is written straight into the send buffer.
+//!
+//! Field numbers are those of `proto/etcdserverpb.proto` and `proto/mvccpb.proto`; the tests hold
+//! every form against the generated messages.
+
+use bytes::{BufMut, BytesMut};
+
+const VARINT: u8 = 0;
+const FIXED64: u8 = 1;
+const LENGTH: u8 = 2;
+const FIXED32: u8 = 5;
+
+/// `Compare.target` MOD.
+const TARGET_MOD: u64 = 2;
+
+fn varint_len(value: u64) -> usize {
+    (70 - (value | 1).leading_zeros() as usize) / 7
+}
+
+fn put_varint(out: &mut BytesMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+fn bytes_len(length: usize) -> usize {
+    if length == 0 { 0 } else { nested_len(length) }
+}
+
+/// Of a field with a number below 16 that holds a message or bytes.
+fn nested_len(length: usize) -> usize {
+    1 + varint_len(length as u64) + length
+}
+
+fn put_bytes(out: &mut BytesMut, field: u8, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        open(out, field, bytes.len());
+        out.extend_from_slice(bytes);
+    }
+}
+
+fn put_number(out: &mut BytesMut, field: u8, value: u64) {
+    if value != 0 {
+        out.put_u8(field << 3 | VARINT);
+        put_varint(out, value);
+    }
+}
+
+/// The start of a nested message of `length` bytes.
+fn open(out: &mut BytesMut, field: u8, length: usize) {
+    out.put_u8(field << 3 | LENGTH);
+    put_varint(out, length as u64);
+}
+
+/// `PutRequest`.
+pub(super) fn put(out: &mut BytesMut, key: &[u8], value: &[u8]) {
+    put_bytes(out, 1, key);
+    put_bytes(out, 2, value);
+}
+
+fn put_len(key: &[u8], value: &[u8]) -> usize {
+    bytes_len(key.len()) + bytes_len(value.len())
+}
+
+/// `RangeRequest`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Range<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) end: &'a [u8],
+    pub(super) limit: u64,
+    pub(super) revision: u64,
+    pub(super) serializable: bool,
+}
+
+impl Range<'_> {
+    pub(super) fn write(&self, out: &mut BytesMut) {
+        put_bytes(out, 1, self.key);
+        put_bytes(out, 2, self.end);
+        put_number(out, 3, self.limit);
+        put_number(out, 4, self.revision);
+        put_number(out, 7, u64::from(self.serializable));
+    }
+}
+
+/// `DeleteRangeRequest` of one key.
+pub(super) fn delete(out: &mut BytesMut, key: &[u8]) {
+    put_bytes(out, 1, key);
+}
+
+/// What a guarded txn does if the guard holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Guarded<'a> {
+    Put(&'a [u8]),
+    Delete,
+}
+
+/// `TxnRequest`: if `key` was last changed at `revision` (0: does not exist), change it, else say
+/// what it is.
+pub(super) fn compare_and_set(out: &mut BytesMut, key: &[u8], revision: u64, change: Guarded<'_>) {
+    let compare = 2 + bytes_len(key.len()) + 1 + varint_len(revision);
+    open(out, 1, compare);
+    put_number(out, 2, TARGET_MOD);
+    put_bytes(out, 3, key);
+    // In a oneof, a zero is written.
+    out.put_u8(6 << 3 | VARINT);
+    put_varint(out, revision);
+    match change {
+        Guarded::Put(value) => put_op(out, key, value),
+        Guarded::Delete => {
+            let length = bytes_len(key.len());
+            open(out, 2, nested_len(length));
+            open(out, 3, length);
+            delete(out, key);
+        }
+    }
+    let length = bytes_len(key.len());
+    open(out, 3, nested_len(length));
+    open(out, 1, length);
+    put_bytes(out, 1, key);
+}
+
+/// One more put of a `TxnRequest` without compares.
+pub(super) fn put_op(out: &mut BytesMut, key: &[u8], value: &[u8]) {
+    let length = put_len(key, value);
+    open(out, 2, nested_len(length));
+    open(out, 2, length);
+    put(out, key, value);
+}
+
+/// One field of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message in order; ends early at what is no protobuf.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u64, Field<'a>);
+
+    fn next(&mut self) -> Option<(u64, Field<'a>)> {
+        let tag = self.varint()?;
+        let field = match tag as u8 & 7 {
+            VARINT => Field::Number(self.varint()?),
+            LENGTH => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                Field::Bytes(self.take(length)?)
+            }
+            FIXED64 => Field::Bytes(self.take(8)?),
+            FIXED32 => Field::Bytes(self.take(4)?),
+            _ => return None,
+        };
+        Some((tag >> 3, field))
+    }
+}
+
+fn nested(message: &[u8], number: u64) -> Option<&[u8]> {
+    Fields(message).find_map(|(at, field)| match field {
+        Field::Bytes(bytes) if at == number => Some(bytes),
+        _ => None,
+    })
+}
+
+fn number(message: &[u8], number: u64) -> u64 {
+    let found = Fields(message).find_map(|(at, field)| match field {
+        Field::Number(value) if at == number => Some(value),
+        _ => None,
+    });
+    found.unwrap_or(0)
+}
+
+/// `header.revision` of any answer.
+pub(super) fn revision(answer: &[u8]) -> u64 {
+    nested(answer, 1).map_or(0, |header| number(header, 3))
+}
+
+/// `DeleteRangeResponse.deleted`.
+pub(super) fn deleted(answer: &[u8]) -> u64 {
+    number(answer, 2)
+}
+
+/// `TxnResponse.succeeded`.
+pub(super) fn succeeded(answer: &[u8]) -> bool {
+    number(answer, 2) != 0
+}
+
+/// The first key-value of a `RangeResponse`: mod revision and value.
+pub(super) fn first_key_value(range: &[u8]) -> Option<(u64, &[u8])> {
+    let kv = nested(range, 2)?;
+    Some((number(kv, 3), nested(kv, 5).unwrap_or(&[])))
+}
+
+/// Of a `TxnResponse` whose guard failed: the key's mod revision as its only range read it, 0 if
+/// there is no such key.
+pub(super) fn revision_read(answer: &[u8]) -> u64 {
+    let range = nested(answer, 3).and_then(|op| nested(op, 1));
+    range.and_then(first_key_value).map_or(0, |(revision, _)| revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::protocol::pb::etcdserverpb as pb;
+    use crate::protocol::pb::mvccpb::KeyValue;
+
+    fn written<M: Message + Default>(write: impl FnOnce(&mut BytesMut)) -> M {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        M::decode(out.freeze()).expect("protobuf")
+    }
+
+    #[test]
+    fn requests_are_what_the_schema_says() {
+        let message: pb::PutRequest = written(|out| put(out, b"k", &[7; 300]));
+        assert_eq!((&message.key[..], message.value.len()), (&b"k"[..], 300));
+        let range = Range { key: b"a", end: b"b", limit: 9, revision: 300, serializable: true };
+        let message: pb::RangeRequest = written(|out| range.write(out));
+        assert_eq!((&message.key[..], &message.range_end[..]), (&b"a"[..], &b"b"[..]));
+        assert_eq!((message.limit, message.revision, message.serializable), (9, 300, true));
+        let message: pb::DeleteRangeRequest = written(|out| delete(out, b"k"));
+        assert_eq!(&message.key[..], b"k");
+    }
+
+    #[test]
+    fn guarded_txns_are_what_the_schema_says() {
+        use pb::compare::TargetUnion;
+        use pb::request_op::Request;
+        for revision in [0, 5, 1 << 40] {
+            for change in [Guarded::Put(&[1; 200]), Guarded::Delete] {
+                let txn: pb::TxnRequest =
+                    written(|out| compare_and_set(out, b"key", revision, change));
+                let [compare] = &txn.compare[..] else { panic!("{txn:?}") };
+                assert_eq!(compare.target_union, Some(TargetUnion::ModRevision(revision as i64)));
+                assert_eq!((compare.target, compare.result), (2, 0));
+                let ([success], [failure]) = (&txn.success[..], &txn.failure[..]) else {
+                    panic!("{txn:?}")
+                };
+                match (&success.request, change) {
+                    (Some(Request::RequestPut(put)), Guarded::Put(value)) => {
+                        assert_eq!((&put.key[..], &put.value[..]), (&b"key"[..], value));
+                    }
+                    (Some(Request::RequestDeleteRange(delete)), Guarded::Delete) => {
+                        assert_eq!(&delete.key[..], b"key");
+                    }
+                    other => panic!("{other:?}"),
+                }
+                assert!(
+                    matches!(&failure.request, Some(Request::RequestRange(r)) if r.key == "key")
+                );
+            }
+        }
+        let txn: pb::TxnRequest = written(|out| {
+            put_op(out, b"a", b"1");
+            put_op(out, b"b", b"");
+        });
+        assert_eq!(txn.success.len(), 2);
+    }
+
+    #[test]
+    fn answers_are_read_as_the_schema_says() {
+        let header = Some(pb::ResponseHeader { revision: 777, ..Default::default() });
+        let kv = KeyValue { mod_revision: 55, value: "v".into(), ..Default::default() };
+        let range = pb::RangeResponse { header, kvs: vec![kv; 3], count: 9, ..Default::default() };
+        let bytes = range.encode_to_vec();
+        assert_eq!(revision(&bytes), 777);
+        assert_eq!(first_key_value(&bytes), Some((55, &b"v"[..])));
+        let response = Some(pb::response_op::Response::ResponseRange(range));
+        let txn = pb::TxnResponse {
+            header,
+            succeeded: false,
+            responses: vec![pb::ResponseOp { response }],
+        };
+        let bytes = txn.encode_to_vec();
+        assert_eq!((revision(&bytes), succeeded(&bytes), revision_read(&bytes)), (777, false, 55));
+        let delete = pb::DeleteRangeResponse { header, deleted: 4, ..Default::default() };
+        assert_eq!(deleted(&delete.encode_to_vec()), 4);
+        assert_eq!(revision_read(&pb::TxnResponse::default().encode_to_vec()), 0);
+    }
+
+    #[test]
+    fn what_is_no_protobuf_ends() {
+        for bytes in [&[0xff; 20][..], &[0x0a, 5, 1], &[0x0f], &[0x09, 1]] {
+            assert!(Fields(bytes).count() <= 1, "{bytes:?}");
+            assert_eq!(revision(bytes), 0);
+        }
+    }
+}

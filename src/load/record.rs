@@ -1,0 +1,263 @@
+//! What one thread counts: answers and latencies per interval and row of the workload.
+//!
+//! ```text
+//!   start      measured_from                                  end          drained
+//!     ├── warm-up ──┼── interval 0 ──┼── interval 1 ──┼── … ──┼── drain ──────┤
+//! ```
+//!
+//! - *Throughput* counts answers that came between `measured_from` and `end`.
+//! - *Latency* counts requests that were to start in that time, even if their answer came in the
+//!   drain: leaving those out would hide a stall at the end.
+//! - In an open loop a latency begins when the request was due (*intended*), and beside it stands
+//!   the one from when it was sent (*service*). A request that was due and never sent counts with
+//!   the time it had waited by the end.
+
+use hdrhistogram::Histogram;
+
+use super::source::Found;
+use crate::types::Nanos;
+
+/// Latencies from 100 ns to 60 s with three significant digits; above counts as 60 s.
+const LATENCY_MIN_NS: u64 = 100;
+const LATENCY_MAX_NS: u64 = 60_000_000_000;
+const DIGITS: u8 = 3;
+
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(LATENCY_MIN_NS, LATENCY_MAX_NS, DIGITS).expect("sound bounds")
+}
+
+/// Ends of requests that no server has stated, after the gRPC codes.
+pub(super) const CONNECTION_LOST: usize = 17;
+pub(super) const CANNOT_CONNECT: usize = 18;
+pub(super) const UNANSWERED: usize = 19;
+pub(super) const CODES: usize = 20;
+
+/// The codes' names: gRPC's, then ours.
+pub(super) const CODE_NAMES: [&str; CODES] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+    "connection lost",
+    "cannot connect",
+    "unanswered",
+];
+
+/// The counts of one row of the workload in one interval.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// Answers without error, misses included.
+    pub(super) answered: u64,
+    /// Of these, those that found nothing or whose guard did not hold.
+    pub(super) missed: u64,
+    pub(super) errors: [u64; CODES],
+    pub(super) intended: Histogram<u64>,
+}
+
+impl Row {
+    pub(super) fn new() -> Row {
+        Row { answered: 0, missed: 0, errors: [0; CODES], intended: histogram() }
+    }
+
+    pub(super) fn add(&mut self, other: &Row) {
+        self.answered += other.answered;
+        self.missed += other.missed;
+        for (sum, count) in self.errors.iter_mut().zip(other.errors) {
+            *sum += count;
+        }
+        self.intended.add(&other.intended).expect("equal bounds");
+    }
+}
+
+/// What a thread says when it is done.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    /// What came in the drain: latencies and errors count, answers do not.
+    pub(super) drain: Vec<Row>,
+    /// Per row; empty in a closed loop, where it would be the same as intended.
+    pub(super) service: Vec<Histogram<u64>>,
+    /// Requests that were due and not sent by the end.
+    pub(super) unsent: u64,
+    /// Answers without error at any time, warm-up and drain included.
+    pub(super) answered_in_all: u64,
+    /// Per code, the first text that came with it.
+    pub(super) texts: Vec<Option<String>>,
+}
+
+/// When things begin and end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) measured_from: Nanos,
+    pub(super) end: Nanos,
+    pub(super) drained: Nanos,
+}
+
+pub(super) struct Recorder {
+    clock: Clock,
+    rows: Vec<Row>,
+    service: Vec<Histogram<u64>>,
+    open_loop: bool,
+    unsent: u64,
+    answered_in_all: u64,
+    texts: Vec<Option<String>>,
+}
+
+impl Recorder {
+    pub(super) fn new(clock: Clock, rows: usize, open_loop: bool) -> Recorder {
+        Recorder {
+            clock,
+            rows: vec![Row::new(); rows],
+            service: vec![histogram(); if open_loop { rows } else { 0 }],
+            open_loop,
+            unsent: 0,
+            answered_in_all: 0,
+            texts: vec![None; CODES],
+        }
+    }
+
+    fn counts(&self, now: Nanos) -> bool {
+        now >= self.clock.measured_from && now < self.clock.end
+    }
+
+    fn measures(&self, intended: Nanos) -> bool {
+        self.counts(intended)
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        step: u16,
+        intended: Nanos,
+        sent: Nanos,
+        now: Nanos,
+        found: Found,
+    ) {
+        self.answered_in_all += 1;
+        let counts = self.counts(now);
+        let measures = self.measures(intended);
+        let row = &mut self.rows[usize::from(step)];
+        if counts {
+            row.answered += 1;
+            row.missed += u64::from(found == Found::Miss);
+        }
+        if measures {
+            row.intended.saturating_record(now.0.saturating_sub(intended.0));
+            if self.open_loop {
+                let service = &mut self.service[usize::from(step)];
+                service.saturating_record(now.0.saturating_sub(sent.0));
+            }
+        }
+    }
+
+    /// An error is counted whenever it comes, warm-up included: a run should not look better for
+    /// having had it early.
+    pub(super) fn failed(&mut self, step: u16, code: usize, text: &str) {
+        let code = if code < CODES { code } else { 2 };
+        self.rows[usize::from(step)].errors[code] += 1;
+        self.texts[code].get_or_insert_with(|| text.to_owned());
+    }
+
+    /// A request of an open loop that was due and could not be sent by the end.
+    pub(super) fn unsent(&mut self, step: u16, intended: Nanos, now: Nanos) {
+        if self.measures(intended) {
+            self.unsent += 1;
+            let waited = now.0.saturating_sub(intended.0);
+            self.rows[usize::from(step)].intended.saturating_record(waited);
+        }
+    }
+
+    /// Ends an interval: takes what was counted since the last one.
+    pub(super) fn cut(&mut self) -> Vec<Row> {
+        let empty = vec![Row::new(); self.rows.len()];
+        std::mem::replace(&mut self.rows, empty)
+    }
+
+    pub(super) fn finish(self) -> Rest {
+        Rest {
+            drain: self.rows,
+            service: self.service,
+            unsent: self.unsent,
+            answered_in_all: self.answered_in_all,
+            texts: self.texts,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder(open_loop: bool) -> Recorder {
+        let clock = Clock {
+            measured_from: Nanos(1_000_000),
+            end: Nanos(2_000_000),
+            drained: Nanos(9_000_000),
+        };
+        Recorder::new(clock, 1, open_loop)
+    }
+
+    #[test]
+    fn warm_up_and_drain_count_as_the_drawing_says() {
+        let mut recorder = recorder(false);
+        let mut answer = |intended, now| {
+            recorder.answered(0, Nanos(intended), Nanos(intended), Nanos(now), Found::Hit);
+        };
+        answer(500_000, 900_000);
+        answer(900_000, 1_100_000);
+        answer(1_100_000, 1_200_000);
+        answer(1_900_000, 5_000_000);
+        let row = &recorder.cut()[0];
+        assert_eq!((row.answered, row.intended.len()), (2, 2));
+        assert!(row.intended.max() >= 3_100_000);
+        assert_eq!(recorder.cut()[0].answered, 0);
+    }
+
+    #[test]
+    fn an_open_loop_counts_from_when_a_request_was_due() {
+        let mut recorder = recorder(true);
+        let (due, sent, now) = (Nanos(1_100_000), Nanos(1_600_000), Nanos(1_700_000));
+        recorder.answered(0, due, sent, now, Found::Miss);
+        recorder.unsent(0, Nanos(1_500_000), Nanos(2_500_000));
+        recorder.unsent(0, Nanos(500_000), Nanos(2_500_000));
+        let row = recorder.cut().remove(0);
+        assert_eq!((row.missed, row.intended.len()), (1, 2));
+        let near = |value: u64, expected: u64| value.abs_diff(expected) <= expected / 500;
+        assert!(near(row.intended.min(), 600_000) && near(row.intended.max(), 1_000_000));
+        let rest = recorder.finish();
+        assert!(near(rest.service[0].max(), 100_000) && rest.unsent == 1);
+    }
+
+    #[test]
+    fn errors_count_by_code_and_keep_their_first_text() {
+        let mut recorder = recorder(false);
+        recorder.failed(0, 8, "first");
+        recorder.failed(0, 8, "second");
+        recorder.failed(0, 99, "strange");
+        assert_eq!((recorder.rows[0].errors[8], recorder.rows[0].errors[2]), (2, 1));
+        assert_eq!(recorder.finish().texts[8].as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn latencies_have_three_digits_up_to_a_minute() {
+        let mut histogram = histogram();
+        for value in [1_234, 1_234_000, 59_900_000_000] {
+            histogram.reset();
+            histogram.saturating_record(value);
+            assert!(histogram.max().abs_diff(value) <= value / 500 + 64, "{value}");
+        }
+        histogram.saturating_record(u64::MAX);
+        assert!(histogram.max() >= LATENCY_MAX_NS);
+    }
+}

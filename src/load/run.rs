@@ -1,0 +1,373 @@
+//! Starts the threads of a run, opens all at once, and gathers what they count.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::acks::AckLog;
+use super::affinity::Cpus;
+use super::chance::Chance;
+use super::keys::Values;
+use super::record::{Clock, Recorder, Rest, Row};
+use super::session::{Pace, Session, Thread};
+use super::source::Source;
+use super::wire::{Protocol, Wires};
+use super::workload::Workload;
+use crate::rt;
+use crate::types::Nanos;
+
+/// How often a thread looks whether all are ready.
+const GATE_PAUSE: Duration = Duration::from_millis(1);
+/// From "all are ready" to the first request.
+const GATE_LEAD: Duration = Duration::from_millis(5);
+/// "No end": far enough for any run that ends by count.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Everything about a run.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) protocol: Protocol,
+    pub(super) endpoints: Vec<SocketAddr>,
+    /// Clients; a client of frames has one socket per core of the server.
+    pub(super) connections: usize,
+    /// Requests under way per client, at most.
+    pub(super) outstanding: u32,
+    pub(super) threads: usize,
+    pub(super) cpus: Cpus,
+    /// Requests per second of all clients together; none is a closed loop.
+    pub(super) rate: Option<f64>,
+    pub(super) poisson: bool,
+    pub(super) warm_up: Duration,
+    pub(super) duration: Duration,
+    pub(super) drain: Duration,
+    pub(super) interval: Duration,
+    /// Ends after so many requests instead of after `duration`.
+    pub(super) requests: Option<u64>,
+    pub(super) seed: u64,
+    pub(super) workload: Arc<Workload>,
+    pub(super) acks: Option<PathBuf>,
+}
+
+/// One interval, all threads together.
+#[derive(Clone, Debug)]
+pub(super) struct Interval {
+    pub(super) index: u64,
+    pub(super) rows: Vec<Row>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    /// Per row of the workload, drain included.
+    pub(super) rows: Vec<Row>,
+    /// As in [`Rest::service`].
+    pub(super) service: Vec<hdrhistogram::Histogram<u64>>,
+    pub(super) unsent: u64,
+    pub(super) answered_in_all: u64,
+    pub(super) texts: Vec<Option<String>>,
+    /// Processor time of this process per second of measured time.
+    pub(super) cpus_used: f64,
+    /// The time that was measured.
+    pub(super) seconds: f64,
+}
+
+enum Event {
+    Ready,
+    Failed(String),
+    Piece(u64, Vec<Row>),
+    Done { rest: Box<Rest>, cpus_used: Option<f64> },
+}
+
+/// Makes the run. `each` sees every interval as it ends, in order.
+pub(super) fn drive(plan: &Plan, mut each: impl FnMut(&Interval)) -> Result<Outcome, String> {
+    let gate = Arc::new(AtomicU64::new(0));
+    let (sender, events) = channel();
+    let longest = plan.workload.families.iter().map(|family| family.value_bytes).max();
+    let values = Values::new(plan.seed, longest.unwrap_or(0));
+    let mut bodies = Vec::new();
+    for thread in 0..plan.threads {
+        let body = Body {
+            plan: plan.clone(),
+            thread,
+            values: values.clone(),
+            gate: gate.clone(),
+            events: sender.clone(),
+        };
+        bodies.push(move || body.run());
+    }
+    drop(sender);
+    let settings = rt::ExecutorSettings { name: "load".to_owned(), spin: Duration::ZERO };
+    let executors = rt::start(&settings, bodies).map_err(|error| error.to_string())?;
+    let outcome = gather(plan, &gate, &events, &mut each);
+    executors.join().map_err(|error| error.to_string())?;
+    outcome
+}
+
+/// A gate that says to go home.
+const CLOSED: u64 = u64::MAX;
+
+fn gather(
+    plan: &Plan,
+    gate: &AtomicU64,
+    events: &Receiver<Event>,
+    each: &mut impl FnMut(&Interval),
+) -> Result<Outcome, String> {
+    let rows = plan.workload.steps.len();
+    let mut failed = None;
+    for _ in 0..plan.threads {
+        match events.recv() {
+            Ok(Event::Ready) => {}
+            Ok(Event::Failed(reason)) => failed = Some(reason),
+            Ok(_) | Err(_) => failed = Some("a thread ended early".to_owned()),
+        }
+    }
+    if let Some(reason) = failed {
+        gate.store(CLOSED, Ordering::Release);
+        return Err(reason);
+    }
+    gate.store(rt::now().0 + GATE_LEAD.as_nanos() as u64, Ordering::Release);
+    let mut outcome = Outcome {
+        rows: vec![Row::new(); rows],
+        service: Vec::new(),
+        unsent: 0,
+        answered_in_all: 0,
+        texts: Vec::new(),
+        cpus_used: 0.0,
+        seconds: plan.duration.as_secs_f64(),
+    };
+    let (began, cpu) = (rt::now(), processor_time());
+    let mut open: BTreeMap<u64, (usize, Vec<Row>)> = BTreeMap::new();
+    while let Ok(event) = events.recv() {
+        match event {
+            Event::Ready => {}
+            Event::Failed(reason) => failed = Some(reason),
+            Event::Piece(index, piece) => {
+                let entry = open.entry(index).or_insert_with(|| (0, vec![Row::new(); rows]));
+                entry.0 += 1;
+                add_rows(&mut entry.1, &piece);
+                if entry.0 == plan.threads {
+                    let (_, rows) = open.remove(&index).expect("just there");
+                    add_rows(&mut outcome.rows, &rows);
+                    each(&Interval { index, rows });
+                }
+            }
+            Event::Done { rest, cpus_used } => outcome.add(*rest, cpus_used),
+        }
+    }
+    if plan.requests.is_some() {
+        outcome.seconds = (rt::now().0 - began.0) as f64 / 1e9;
+        outcome.cpus_used = (processor_time() - cpu).as_secs_f64() / outcome.seconds;
+    }
+    match failed {
+        Some(reason) => Err(reason),
+        None => Ok(outcome),
+    }
+}
+
+fn add_rows(sum: &mut [Row], rows: &[Row]) {
+    for (sum, row) in sum.iter_mut().zip(rows) {
+        sum.add(row);
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, rest: Rest, cpus_used: Option<f64>) {
+        add_rows(&mut self.rows, &rest.drain);
+        self.unsent += rest.unsent;
+        self.answered_in_all += rest.answered_in_all;
+        if self.service.is_empty() {
+            self.service = rest.service;
+        } else {
+            for (sum, service) in self.service.iter_mut().zip(&rest.service) {
+                sum.add(service).expect("equal bounds");
+            }
+        }
+        if self.texts.is_empty() {
+            self.texts = rest.texts;
+        } else {
+            for (text, other) in self.texts.iter_mut().zip(rest.texts) {
+                *text = text.take().or(other);
+            }
+        }
+        self.cpus_used = cpus_used.unwrap_or(self.cpus_used);
+    }
+}
+
+/// What one thread does.
+struct Body {
+    plan: Plan,
+    thread: usize,
+    values: Values,
+    gate: Arc<AtomicU64>,
+    events: Sender<Event>,
+}
+
+impl Body {
+    async fn run(self) {
+        // That nobody listens any more means that the run is over.
+        let say = |event| drop(self.events.send(event));
+        self.plan.cpus.apply(self.thread);
+        let mut wires = Vec::new();
+        for client in self.clients() {
+            let address = self.plan.endpoints[client % self.plan.endpoints.len()];
+            let plan = &self.plan;
+            match Wires::connect(plan.protocol, address, plan.outstanding).await {
+                Ok(connected) => wires.push((client, connected)),
+                Err(lost) => return say(Event::Failed(lost.0)),
+            }
+        }
+        let acks = match &self.plan.acks {
+            None => None,
+            Some(path) => match AckLog::create(path, self.thread) {
+                Ok(log) => Some(RefCell::new(log)),
+                Err(error) => {
+                    return say(Event::Failed(format!("{}: {error}", path.display())));
+                }
+            },
+        };
+        say(Event::Ready);
+        let start = loop {
+            match self.gate.load(Ordering::Acquire) {
+                0 => rt::sleep(GATE_PAUSE).await,
+                CLOSED => return,
+                start => break Nanos(start),
+            }
+        };
+        let thread = Rc::new(self.thread_state(start, acks));
+        let cpus_used = Rc::new(Cell::new(None));
+        let ticker = rt::spawn(tick(
+            thread.clone(),
+            self.plan.interval,
+            self.events.clone(),
+            cpus_used.clone(),
+        ));
+        self.serve(&thread, wires, start).await;
+        match self.plan.requests {
+            None => ticker.await,
+            Some(_) => drop(ticker.cancel().await),
+        }
+        let Ok(thread) = Rc::try_unwrap(thread) else {
+            return say(Event::Failed("a client outlived its thread".to_owned()));
+        };
+        if let Some(acks) = &thread.acks
+            && let Err(error) = acks.borrow_mut().flush()
+        {
+            return say(Event::Failed(format!("the log of acknowledged changes: {error}")));
+        }
+        let rest = Box::new(thread.recorder.into_inner().finish());
+        let cpus_used = if self.thread == 0 { cpus_used.get() } else { None };
+        say(Event::Done { rest, cpus_used });
+    }
+
+    /// The clients of this thread.
+    fn clients(&self) -> impl Iterator<Item = usize> + use<> {
+        (self.thread..self.plan.connections).step_by(self.plan.threads)
+    }
+
+    fn thread_state(&self, start: Nanos, acks: Option<RefCell<AckLog>>) -> Thread {
+        let plan = &self.plan;
+        let after = |from: Nanos, time: Duration| Nanos(from.0 + time.as_nanos() as u64);
+        let measured_from = after(start, plan.warm_up);
+        let end = match plan.requests {
+            None => after(measured_from, plan.duration),
+            Some(_) => after(measured_from, FOREVER),
+        };
+        let clock = Clock { measured_from, end, drained: after(end, plan.drain) };
+        let workload = plan.workload.clone();
+        let rows = workload.steps.len();
+        let source =
+            Source::new(workload, self.values.clone(), plan.seed, self.thread, plan.threads);
+        let (threads, thread) = (plan.threads as u64, self.thread as u64);
+        let budget = plan.requests.map(|all| all / threads + u64::from(thread < all % threads));
+        Thread {
+            source: RefCell::new(source),
+            recorder: RefCell::new(Recorder::new(clock, rows, plan.rate.is_some())),
+            acks,
+            clock,
+            budget: Cell::new(budget.unwrap_or(u64::MAX)),
+        }
+    }
+
+    async fn serve(&self, thread: &Rc<Thread>, wires: Vec<(usize, Wires)>, start: Nanos) {
+        let plan = &self.plan;
+        let lead = Duration::from_nanos(start.0.saturating_sub(rt::now().0));
+        rt::sleep(lead).await;
+        let mut tasks = Vec::new();
+        for (client, wires) in wires {
+            let session = Session::new(
+                thread.clone(),
+                (plan.protocol, wires),
+                (plan.endpoints.clone(), client % plan.endpoints.len()),
+                plan.outstanding,
+                self.pace(client, start),
+            );
+            tasks.push(rt::spawn(session.run()));
+        }
+        for task in tasks {
+            task.await;
+        }
+    }
+
+    fn pace(&self, client: usize, start: Nanos) -> Pace {
+        let Some(rate) = self.plan.rate else { return Pace::Closed };
+        let gap_ns = 1e9 * self.plan.connections as f64 / rate;
+        // Clients take turns instead of all sending at once.
+        let offset = gap_ns * client as f64 / self.plan.connections as f64;
+        let chance = Chance::new(self.plan.seed ^ (client as u64) << 32);
+        Pace::Open { gap_ns, poisson: self.plan.poisson, next: start.0 as f64 + offset, chance }
+    }
+}
+
+/// Ends the intervals of a thread, and measures the process's processor time over all of them.
+async fn tick(
+    thread: Rc<Thread>,
+    interval: Duration,
+    events: Sender<Event>,
+    cpus_used: Rc<Cell<Option<f64>>>,
+) {
+    let until = async |time: Nanos| {
+        rt::sleep(Duration::from_nanos(time.0.saturating_sub(rt::now().0))).await;
+    };
+    let Clock { measured_from, end, .. } = thread.clock;
+    until(measured_from).await;
+    let (began, cpu) = (rt::now(), processor_time());
+    for index in 0.. {
+        let boundary = Nanos(measured_from.0 + (index + 1) * interval.as_nanos() as u64).min(end);
+        until(boundary).await;
+        let rows = thread.recorder.borrow_mut().cut();
+        let _ = events.send(Event::Piece(index, rows));
+        if let Some(acks) = &thread.acks
+            && let Err(error) = acks.borrow_mut().flush()
+        {
+            let _ = events.send(Event::Failed(format!("the log of acknowledged changes: {error}")));
+        }
+        if boundary >= end {
+            break;
+        }
+    }
+    let wall = Duration::from_nanos(rt::now().0 - began.0);
+    let cpu = processor_time().saturating_sub(cpu);
+    cpus_used.set(Some(cpu.as_secs_f64() / wall.as_secs_f64().max(1e-9)));
+}
+
+/// User and system time of this process.
+pub(super) fn processor_time() -> Duration {
+    // SAFETY: `usage` is valid for writes, and an all-zero `rusage` is a sound value.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        if libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) != 0 {
+            return Duration::ZERO;
+        }
+        usage
+    };
+    let time = |time: libc::timeval| {
+        Duration::new(time.tv_sec as u64, (time.tv_usec as u32).saturating_mul(1000))
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}

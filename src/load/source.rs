@@ -1,0 +1,319 @@
+//! One thread's stream of requests: planned, written, and judged by their answers.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::chance::Chance;
+use super::keys::{Chooser, Values, prefix_end};
+use super::protobuf::{self, Guarded, Range};
+use super::workload::{Action, Workload};
+use crate::protocol::Method;
+
+/// A request as few numbers; everything else about it follows from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Planned {
+    /// Position in the workload's steps.
+    pub(super) step: u16,
+    key: u64,
+    /// Chooses the value.
+    seed: u64,
+    /// The mod revision that a guarded write expects.
+    guard: u64,
+    removes: bool,
+}
+
+/// What an answer that is no error says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Hit,
+    /// The key was not there, or the guard did not hold.
+    Miss,
+}
+
+/// A change that the server has acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change<'a> {
+    Put { key: &'a [u8], value_hash: u64 },
+    Delete { key: &'a [u8] },
+}
+
+pub(super) struct Source {
+    workload: Arc<Workload>,
+    choosers: Vec<Chooser>,
+    /// Per family, for guarded writes: the mod revision of each key as last seen.
+    revisions: Vec<Vec<u64>>,
+    /// The end of the whole range of each family.
+    ends: Vec<Vec<u8>>,
+    values: Values,
+    chance: Chance,
+    weights: u64,
+    key: Vec<u8>,
+    end: Vec<u8>,
+}
+
+impl Source {
+    /// The source of thread `thread` of `threads`.
+    pub(super) fn new(
+        workload: Arc<Workload>,
+        values: Values,
+        seed: u64,
+        thread: usize,
+        threads: usize,
+    ) -> Source {
+        let families = workload.families.iter();
+        let choosers = families
+            .clone()
+            .map(|family| Chooser::new(family.distribution, family.keys, thread, threads))
+            .collect();
+        let guarded =
+            |at| workload.steps.iter().any(|step| step.action == Action::Cas && step.family == at);
+        let revisions = families
+            .clone()
+            .enumerate()
+            .map(|(at, family)| vec![0; if guarded(at) { family.keys as usize } else { 0 }])
+            .collect();
+        let ends = families.map(|family| prefix_end(family.form.prefix().as_bytes())).collect();
+        let weights = workload.steps.iter().map(|step| u64::from(step.weight)).sum();
+        let chance = Chance::new(super::chance::mix(seed) ^ thread as u64);
+        let (key, end) = (Vec::new(), Vec::new());
+        Source { workload, choosers, revisions, ends, values, chance, weights, key, end }
+    }
+
+    /// The next request.
+    pub(super) fn plan(&mut self) -> Planned {
+        let step = self.choose_step();
+        let family = self.workload.steps[step].family;
+        let key = self.choosers[family].next(&mut self.chance);
+        let seed = self.chance.next();
+        let mut planned = Planned { step: step as u16, key, seed, guard: 0, removes: false };
+        if self.workload.steps[step].action == Action::Cas {
+            planned.guard = self.revisions[family][key as usize];
+            let deletes = self.workload.families[family].deletes;
+            planned.removes = deletes > 0 && planned.guard > 0 && seed.is_multiple_of(deletes);
+        }
+        planned
+    }
+
+    fn choose_step(&mut self) -> usize {
+        if self.workload.steps.len() == 1 {
+            return 0;
+        }
+        let mut at = self.chance.below(self.weights);
+        let reached = self.workload.steps.iter().position(|step| {
+            let weight = u64::from(step.weight);
+            let here = at < weight;
+            at = at.saturating_sub(weight);
+            here
+        });
+        reached.expect("the weights sum up")
+    }
+
+    /// The key that decides where the request goes.
+    pub(super) fn route(&mut self, planned: &Planned) -> &[u8] {
+        self.set_key(planned, 0);
+        &self.key
+    }
+
+    pub(super) fn method(&self, planned: &Planned) -> Method {
+        match self.workload.steps[usize::from(planned.step)].action {
+            Action::Put => Method::Put,
+            Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => Method::Range,
+            Action::Delete => Method::DeleteRange,
+            Action::Cas | Action::Txn => Method::Txn,
+        }
+    }
+
+    /// Key `index` of the request; only txns have more than one.
+    fn set_key(&mut self, planned: &Planned, index: u64) {
+        let step = &self.workload.steps[usize::from(planned.step)];
+        let family = &self.workload.families[step.family];
+        // Distinct as long as there are as many keys as the txn has.
+        let stride = (family.keys / self.workload.txn_keys.max(1)).max(1);
+        family.form.write((planned.key + index * stride) % family.keys, &mut self.key);
+    }
+
+    fn value_bytes(&self, planned: &Planned) -> usize {
+        let step = &self.workload.steps[usize::from(planned.step)];
+        self.workload.families[step.family].value_bytes
+    }
+
+    /// Appends the request's message.
+    pub(super) fn write(&mut self, planned: &Planned, out: &mut BytesMut) {
+        self.set_key(planned, 0);
+        let length = self.value_bytes(planned);
+        let limit = self.workload.limit;
+        let step = &self.workload.steps[usize::from(planned.step)];
+        let key = &self.key[..];
+        match step.action {
+            Action::Put => protobuf::put(out, key, self.values.value(planned.seed, length)),
+            Action::Get => Range { key, ..Range::default() }.write(out),
+            Action::GetSerializable => {
+                Range { key, serializable: true, ..Range::default() }.write(out);
+            }
+            Action::Range => {
+                Range { key, end: &self.ends[step.family], limit, ..Range::default() }.write(out);
+            }
+            Action::Prefix => {
+                let shared = &key[..key.len() - self.workload.prefix_digits];
+                self.end.clear();
+                self.end.extend_from_slice(shared);
+                if let Some(last) = self.end.last_mut() {
+                    // A digit or a letter of the prefix: there is a byte above it.
+                    *last += 1;
+                }
+                Range { key: shared, end: &self.end, limit, ..Range::default() }.write(out);
+            }
+            Action::Delete => protobuf::delete(out, key),
+            Action::Cas => {
+                let change = match planned.removes {
+                    true => Guarded::Delete,
+                    false => Guarded::Put(self.values.value(planned.seed, length)),
+                };
+                protobuf::compare_and_set(out, key, planned.guard, change);
+            }
+            Action::Txn => self.write_txn(planned, out),
+        }
+    }
+
+    fn write_txn(&mut self, planned: &Planned, out: &mut BytesMut) {
+        let length = self.value_bytes(planned);
+        for index in 0..self.workload.txn_keys {
+            self.set_key(planned, index);
+            let value = self.values.value(planned.seed.wrapping_add(index), length);
+            protobuf::put_op(out, &self.key, value);
+        }
+    }
+
+    /// Judges an answer, and remembers what guarded writes need to know.
+    pub(super) fn learn(&mut self, planned: &Planned, answer: &[u8]) -> Found {
+        let step = &self.workload.steps[usize::from(planned.step)];
+        let hit = match step.action {
+            Action::Put | Action::Txn => true,
+            Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => {
+                protobuf::first_key_value(answer).is_some()
+            }
+            Action::Delete => protobuf::deleted(answer) > 0,
+            Action::Cas => {
+                let succeeded = protobuf::succeeded(answer);
+                let seen = match (succeeded, planned.removes) {
+                    (true, true) => 0,
+                    (true, false) => protobuf::revision(answer),
+                    (false, _) => protobuf::revision_read(answer),
+                };
+                self.revisions[step.family][planned.key as usize] = seen;
+                succeeded
+            }
+        };
+        if hit { Found::Hit } else { Found::Miss }
+    }
+
+    /// Says every change that the answer acknowledges.
+    pub(super) fn changes(&mut self, planned: &Planned, mut each: impl FnMut(Change<'_>)) {
+        let length = self.value_bytes(planned);
+        let (count, removes) = match self.workload.steps[usize::from(planned.step)].action {
+            Action::Put => (1, false),
+            Action::Txn => (self.workload.txn_keys, false),
+            Action::Delete => (1, true),
+            Action::Cas => (1, planned.removes),
+            Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => (0, false),
+        };
+        for index in 0..count {
+            self.set_key(planned, index);
+            let key = &self.key[..];
+            if removes {
+                each(Change::Delete { key });
+                continue;
+            }
+            let value = self.values.value(planned.seed.wrapping_add(index), length);
+            each(Change::Put { key, value_hash: xxh3_64(value) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::super::workload::tests::shape;
+    use super::*;
+    use crate::protocol::pb::etcdserverpb as pb;
+
+    fn source(text: &str) -> Source {
+        let workload = Workload::parse(text, &shape()).expect(text);
+        let values = Values::new(1, 16 << 10);
+        Source::new(Arc::new(workload), values, 1, 0, 1)
+    }
+
+    fn written<M: Message + Default>(source: &mut Source, planned: &Planned) -> M {
+        let mut out = BytesMut::new();
+        source.write(planned, &mut out);
+        M::decode(out.freeze()).expect("protobuf")
+    }
+
+    #[test]
+    fn mixtures_keep_their_weights() {
+        let mut source = source("put=1,get=9");
+        let puts = (0..10_000).filter(|_| source.plan().step == 0).count();
+        assert!((900..1100).contains(&puts), "{puts}");
+    }
+
+    #[test]
+    fn a_txn_has_distinct_keys() {
+        let mut source = source("txn");
+        let planned = source.plan();
+        let txn: pb::TxnRequest = written(&mut source, &planned);
+        let keys: std::collections::BTreeSet<_> = txn
+            .success
+            .iter()
+            .map(|op| match op.request.as_ref().expect("a request") {
+                pb::request_op::Request::RequestPut(put) => put.key.clone(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(keys.len(), 4);
+        let mut acknowledged = Vec::new();
+        source.changes(&planned, |change| match change {
+            Change::Put { key, .. } => acknowledged.push(key.to_vec()),
+            Change::Delete { .. } => panic!("a put"),
+        });
+        assert!(acknowledged.iter().all(|key| keys.contains(&key[..])), "{acknowledged:?}");
+    }
+
+    #[test]
+    fn a_prefix_leaves_its_last_digits_open() {
+        let mut source = source("prefix");
+        let planned = Planned { key: 199, ..Planned::default() };
+        let range: pb::RangeRequest = written(&mut source, &planned);
+        assert_eq!(range.key, "load/000000001");
+        assert_eq!(range.range_end, "load/000000002");
+    }
+
+    #[test]
+    fn guarded_writes_learn_the_revision() {
+        let mut source = source("cas");
+        let planned = Planned { key: 5, ..Planned::default() };
+        let header = Some(pb::ResponseHeader { revision: 70, ..Default::default() });
+        let done = pb::TxnResponse { header, succeeded: true, ..Default::default() };
+        assert_eq!(source.learn(&planned, &done.encode_to_vec()), Found::Hit);
+        assert_eq!(source.revisions[0][5], 70);
+        let refused = pb::TxnResponse { header, succeeded: false, ..Default::default() };
+        assert_eq!(source.learn(&planned, &refused.encode_to_vec()), Found::Miss);
+        assert_eq!(source.revisions[0][5], 0);
+    }
+
+    #[test]
+    fn acknowledged_values_are_those_that_were_sent() {
+        let mut source = source("put");
+        let planned = source.plan();
+        let put: pb::PutRequest = written(&mut source, &planned);
+        let mut changes = 0;
+        source.changes(&planned, |change| {
+            let expected = Change::Put { key: &put.key, value_hash: xxh3_64(&put.value) };
+            assert_eq!(change, expected);
+            changes += 1;
+        });
+        assert_eq!(changes, 1);
+    }
+}

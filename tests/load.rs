@@ -1,0 +1,233 @@
+//! The load generator against the real server, both as processes: tiny runs of everything.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use common::{Server, program, scratch};
+use serde_json::Value;
+
+fn load(arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_braid-load")).args(arguments).output();
+    output.expect("run braid-load")
+}
+
+/// Runs, must succeed, and yields the JSON.
+fn run(server: &str, folder: &Path, arguments: &[&str]) -> Value {
+    let json = folder.join("run.json");
+    let (endpoints, json_flag) =
+        (format!("--endpoints={server}"), format!("--json={}", json.display()));
+    let mut all = vec!["run", &endpoints, &json_flag, "--keyspace=200", "--outstanding=8"];
+    all.extend(arguments);
+    let output = load(&all);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    serde_json::from_slice(&fs::read(json).expect("the JSON")).expect("JSON")
+}
+
+fn protocols() -> &'static [&'static str] {
+    if program().is_etcd() {
+        &["--protocol=grpc"]
+    } else {
+        &["--protocol=frames", "--protocol=grpc"]
+    }
+}
+
+#[test]
+fn every_workload_gets_its_answers() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    for protocol in protocols() {
+        for workload in [
+            "put",
+            "get",
+            "get-serializable",
+            "range",
+            "prefix",
+            "delete",
+            "cas",
+            "txn",
+            "one-key",
+            "kubernetes:5",
+            "put=1,get=3",
+        ] {
+            let workload = format!("--workload={workload}");
+            let flags = [*protocol, &workload, "--requests=300", "--preload", "--connections=2"];
+            let json = run(&server.endpoint(), folder.path(), &flags);
+            assert_eq!(json["answered_in_all"], 300, "{protocol} {workload}: {json}");
+            assert_eq!(json["total"]["latency"]["count"], 300, "{protocol} {workload}");
+            assert_eq!(json["errors"], serde_json::json!({}), "{protocol} {workload}");
+        }
+    }
+}
+
+#[test]
+fn what_was_put_before_is_found() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    for protocol in protocols() {
+        let flags = [*protocol, "--workload=get", "--requests=500"];
+        let [missed, found] = [&flags[..], &[&flags[..], &["--preload"]].concat()]
+            .map(|flags| run(&server.endpoint(), folder.path(), flags)["total"]["missed"].as_u64());
+        let first = protocol == protocols().first().expect("one");
+        assert_eq!(missed, Some(if first { 500 } else { 0 }), "{protocol}");
+        assert_eq!(found, Some(0), "{protocol}");
+    }
+}
+
+/// Values above a frame and above a stream's first window of HTTP/2.
+#[test]
+fn large_values_pass() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    for protocol in protocols() {
+        let flags = [*protocol, "--value-size=200KiB", "--requests=60"];
+        let json = run(&server.endpoint(), folder.path(), &flags);
+        assert_eq!((&json["answered_in_all"], &json["total"]["failed"]), (&60.into(), &0.into()));
+        let flags = [*protocol, "--workload=get", "--requests=60", "--distribution=zipf"];
+        assert_eq!(run(&server.endpoint(), folder.path(), &flags)["answered_in_all"], 60);
+    }
+}
+
+#[test]
+fn an_open_loop_writes_its_reports() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    let path = |name: &str| folder.path().join(name);
+    let (html, log) = (path("page.html"), path("run.hlog"));
+    let flags = [
+        protocols()[0],
+        "--rate=400",
+        "--poisson",
+        "--warm-up=100ms",
+        "--duration=1s",
+        "--interval=250ms",
+        &format!("--html={}", html.display()),
+        &format!("--hdr-log={}", log.display()),
+    ];
+    let json = run(&server.endpoint(), folder.path(), &flags);
+    assert_eq!(json["intervals"].as_array().expect("intervals").len(), 4);
+    let due = json["total"]["latency"]["count"].as_u64().expect("a count");
+    assert!((250..=550).contains(&due), "{due} due in a second at 400/s");
+    // What was due is measured from then, never from later.
+    let total = &json["total"];
+    assert!(total["latency"]["p50"].as_u64() >= total["service"]["p50"].as_u64(), "{total}");
+    assert!(fs::read_to_string(html).expect("the page").contains("\"kind\":\"runs\""));
+    let log = fs::read_to_string(log).expect("the log");
+    assert_eq!(log.lines().filter(|line| line.starts_with("Tag=put,")).count(), 4, "{log}");
+}
+
+#[test]
+fn acknowledged_changes_are_verified_and_a_loss_is_found() {
+    let mut server = Server::start(&program(), &[]);
+    let folder = scratch();
+    let acks = folder.path().join("acks");
+    let acks_flag = format!("--acks={}", acks.display());
+    let workload = "--workload=put=3,delete=1,cas=2,txn=1";
+    run(
+        &server.endpoint(),
+        folder.path(),
+        &[protocols()[0], workload, "--requests=400", &acks_flag],
+    );
+    let lines = fs::read_to_string(&acks).expect("the log").lines().count();
+    assert!(lines > 200, "{lines}");
+    for protocol in protocols() {
+        let endpoints = format!("--endpoints={}", server.endpoint());
+        let check = || load(&["check", &endpoints, protocol, &acks_flag]);
+        let output = check();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.starts_with(&format!("{lines} acknowledged changes are there")), "{text}");
+        // A change that nobody ever made.
+        let whole = fs::read_to_string(&acks).expect("the log");
+        fs::write(&acks, format!("{whole}2\tP\tload/99999999999\t0000000000000001\n"))
+            .expect("write");
+        let output = check();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("not there"), "{output:?}");
+        fs::write(&acks, whole).expect("write");
+    }
+    server.kill();
+}
+
+#[test]
+fn a_server_that_dies_is_an_error_and_not_the_end() {
+    let mut server = Server::start(&program(), &[]);
+    let folder = scratch();
+    let json = folder.path().join("run.json");
+    let mut child = Generator(
+        Command::new(env!("CARGO_BIN_EXE_braid-load"))
+            .args(["run", "--warm-up=0", "--duration=1s", "--interval=50ms", protocols()[0]])
+            .arg(format!("--endpoints={}", server.endpoint()))
+            .arg(format!("--json={}", json.display()))
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("run braid-load"),
+    );
+    // The first live line says that requests are under way.
+    let mut first = [0; 1];
+    let mut stderr = child.0.stderr.take().expect("piped");
+    std::io::Read::read_exact(&mut stderr, &mut first).expect("a live line");
+    server.kill();
+    let drain = std::thread::spawn(move || std::io::read_to_string(stderr));
+    assert!(child.0.wait().expect("the generator").success());
+    drain.join().expect("no panic").expect("text");
+    let json: Value = serde_json::from_slice(&fs::read(json).expect("the JSON")).expect("JSON");
+    assert!(json["total"]["answered"].as_u64() > Some(0), "{json}");
+    assert_eq!(json["errors"]["connection lost"]["count"], 64, "{}", json["errors"]);
+    assert!(json["errors"]["cannot connect"]["count"].as_u64() > Some(0), "{}", json["errors"]);
+}
+
+#[test]
+fn the_null_server_answers_both_protocols() {
+    let mut null = Generator(
+        Command::new(env!("CARGO_BIN_EXE_braid-load"))
+            .args(["null", "--listen=127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run braid-load"),
+    );
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(null.0.stdout.take().expect("piped"));
+    std::io::BufRead::read_line(&mut stdout, &mut line).expect("its address");
+    let address = line.trim().rsplit(' ').next().expect("an address");
+    let folder = scratch();
+    for protocol in ["--protocol=frames", "--protocol=grpc"] {
+        for workload in ["--workload=put=1,get=1,txn=1", "--workload=delete"] {
+            let json = run(address, folder.path(), &[protocol, workload, "--requests=2000"]);
+            assert_eq!(json["answered_in_all"], 2000, "{protocol}: {json}");
+            assert_eq!(
+                (&json["total"]["failed"], &json["total"]["missed"]),
+                (&0.into(), &0.into())
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_run_says_why() {
+    for (arguments, reason) in [
+        (&["run", "--workload=watch"][..], "does not serve it yet"),
+        (&["run", "--endpoints=127.0.0.1:1"], "127.0.0.1:1"),
+        (&["check", "--acks=/nonexistent"], "/nonexistent"),
+        (&["compare", "--scenarios=/nonexistent"], "/nonexistent"),
+    ] {
+        let output = load(arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.starts_with("braid-load: ") && text.contains(reason), "{text}");
+    }
+}
+
+/// Killed when dropped.
+struct Generator(Child);
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
