@@ -15,7 +15,7 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
     builder.check(check);
 }
 
-/// Lanes hold the sequencer by the standard library's `Arc`: what is modelled is not how it is freed.
+/// Lanes hold the sequencer by the standard library's `Arc`: how it is freed is not modelled.
 fn open_line(shards: u16) -> (std::sync::Arc<Sequencer>, Vec<Lane>) {
     let sequencer = std::sync::Arc::new(Sequencer::new(usize::from(shards)));
     sequencer.open(Revision::EMPTY);
