@@ -11,12 +11,12 @@ use super::{Answer, Fatal, Service};
 use crate::control::Control;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::replica::{RecoverError, ReplicaConfig};
-use crate::router::{Outgoing, Router, RouterEffects, plan};
+use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
 use crate::shard::{Recovery, Shard, ShardCounters, ShardEffects, Switches};
 use crate::types::placement::shard_of;
 use crate::types::{
-    AlarmKind, CoreId, GroupId, Member, MemberId, MemberListReply, Nanos, Refusal, Reply, Request,
-    Revision, ShardId, StatusReply, Ticket,
+    AlarmKind, CoreId, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal, Reply,
+    Request, Revision, ShardId, StatusReply, Ticket,
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
 
@@ -296,6 +296,7 @@ impl Core {
         if !self.ticks.is_multiple_of(EXPIRY_TICKS) {
             return;
         }
+        self.raise_if_full();
         self.seal();
         self.router.expire(now, &mut self.to_router);
         self.take_router_effects();
@@ -303,6 +304,18 @@ impl Core {
         while self.parked.front().is_some_and(|first| now.0 >= first.since.0 + timeout) {
             let parked = self.parked.pop_front().expect("a front");
             self.effects.answers.push((parked.ticket, Err(Refusal::Timeout)));
+        }
+    }
+
+    /// A log that cannot grow refuses writes by itself; the alarm says so to everybody, and stands
+    /// until it is disarmed, as etcd's does.
+    fn raise_if_full(&mut self) {
+        let full = self.shards.iter().any(|shard| shard.replica().is_full());
+        if full && self.open && !self.switches.no_space {
+            // Nobody waits for the answer.
+            let origin = Origin { core: self.id, call: u64::MAX, part: 0 };
+            let ask = LeadAsk::OutOfSpace;
+            self.send(self.shared.lead_core(), Mail::Lead { origin, deadline: None, ask });
         }
     }
 

@@ -14,7 +14,7 @@ use super::trace::Trace;
 use super::workload::{Known, Workload};
 use super::{Left, Summary};
 use crate::member::{RecoverError, Shared};
-use crate::types::{Nanos, Reply, Request, Ticket};
+use crate::types::{AlarmAction, AlarmRequest, Nanos, Reply, Request, Ticket};
 use crate::wal::OpenError;
 
 /// See the module.
@@ -46,6 +46,8 @@ pub struct World {
 
 /// Steps in which a member must come to rest once its clients are gone.
 const REST_STEPS: u64 = 40_000;
+/// Calls from here on are the operator's, who waits for no answer.
+const OPERATOR: u64 = 1 << 48;
 /// Time passes for a busy member, too.
 const BUSY_STEPS_PER_TICK: u64 = 300;
 /// Ticks of every core after which what a full disk refused has been tried again.
@@ -170,7 +172,8 @@ impl World {
         let host = self.host(cores).map_err(|error| format!("the start is refused: {error}"))?;
         trace.tell(|| format!("a member of {cores} cores and {} shards starts", self.plan.shards));
         self.host = Some(host);
-        (self.is_settled, self.was_full) = (false, self.disk.full);
+        // An alarm that a full disk raised is still there after a restart.
+        (self.is_settled, self.was_full) = (false, self.was_full || self.disk.full);
         Ok(())
     }
 
@@ -222,6 +225,9 @@ impl World {
         trace.number(stable as u64);
         for (ticket, answer) in answers {
             trace.answer(ticket, &answer);
+            if ticket.0 >= OPERATOR {
+                continue;
+            }
             self.workload.saw(&answer);
             let Some(at) = self.open.remove(&ticket.0) else {
                 return Err(format!("{ticket:?} is answered twice, or after its client left"));
@@ -311,7 +317,25 @@ impl World {
         host.tick(at, Nanos(self.now), entropy);
         if !self.disk.full {
             self.ticks_with_room += 1;
+            self.disarm(trace);
         }
+    }
+
+    /// The operator: when the disk has room again, the alarm that a full one raised is taken back.
+    fn disarm(&mut self, trace: &mut Trace) {
+        let host = self.host.as_mut().expect("it runs");
+        let alarms = host.shared.alarms();
+        let Some(alarm) = alarms.first().filter(|_| self.ticks_with_room.is_multiple_of(8)) else {
+            return;
+        };
+        self.next += 1;
+        let request = Request::Alarm(AlarmRequest {
+            action: AlarmAction::Deactivate,
+            member: alarm.member,
+            kind: Some(alarm.kind),
+        });
+        trace.tell(|| format!("the operator disarms {alarm:?}"));
+        host.submit(0, Nanos(self.now), Ticket(OPERATOR + self.next), request, None);
     }
 
     /// Nobody runs and no operation is under way: nobody may be waiting either.
