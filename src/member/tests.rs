@@ -8,15 +8,17 @@ use bytes::Bytes;
 
 use super::*;
 use crate::types::{
-    ClusterId, CompactRequest, Compare, CompareOperand, CompareOperator, CoreId,
-    DeleteRangeRequest, HashKvRequest, KeyRange, Member, MemberId, Op, PutRequest, RangeRequest,
-    Refusal, Reply, TxnRequest,
+    AlarmAction, AlarmKind, AlarmRequest, ClusterId, CompactRequest, Compare, CompareOperand,
+    CompareOperator, CoreId, DeleteRangeRequest, HashKvRequest, KeyRange, Member, MemberId, Op,
+    PutRequest, RangeRequest, Refusal, Reply, TxnRequest,
 };
 use crate::wal::{DiskOp, DiskOutcome, ReadDisk};
 
 #[derive(Clone, Default)]
 struct MemoryDisk {
     files: BTreeMap<String, Vec<u8>>,
+    /// No new segment finds room.
+    full: bool,
 }
 
 impl MemoryDisk {
@@ -28,6 +30,7 @@ impl MemoryDisk {
                 file[at..at + buffer.as_slice().len()].copy_from_slice(buffer.as_slice());
                 return DiskOutcome::Done(Some(buffer));
             }
+            DiskOp::PrepareSegment { .. } if self.full => return DiskOutcome::Full,
             DiskOp::PrepareSegment { path, bytes, recycle } => {
                 let old = recycle.and_then(|old| self.files.remove(&*old));
                 let file = old.unwrap_or_else(|| vec![0; bytes as usize]);
@@ -446,4 +449,41 @@ fn a_hash_while_a_compaction_is_on_its_way_ends_its_turn() {
     host.run();
     let answers: Vec<u64> = host.answers.keys().copied().collect();
     assert_eq!(answers, [901, 902]);
+}
+
+#[test]
+fn a_full_disk_raises_the_alarm_and_stops_nothing() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 2);
+    host.disk.full = true;
+    let value = "v".repeat(20_000);
+    let mut refused = false;
+    for i in 0..400 {
+        match host.call(0, put(&format!("key-{i}"), &value)) {
+            Ok(_) => {} // One shard's log fills before the other's.
+            Err(refusal) => {
+                assert_eq!(refusal, Refusal::NoSpace);
+                refused = true;
+            }
+        }
+    }
+    assert!(refused);
+    for _ in 0..5 {
+        host.cores.iter_mut().for_each(|core| core.tick(Nanos(0), 1));
+    }
+    host.run();
+    let alarms = host.shared.alarms();
+    assert_eq!(alarms.iter().map(|alarm| alarm.kind).collect::<Vec<_>>(), [AlarmKind::NoSpace]);
+    assert!(!host.list(1, 0).is_empty(), "reads go on");
+    host.disk.full = false;
+    for _ in 0..5 {
+        host.cores.iter_mut().for_each(|core| core.tick(Nanos(0), 1));
+    }
+    host.run();
+    let disarm = Request::Alarm(AlarmRequest {
+        action: AlarmAction::Deactivate,
+        member: alarms[0].member,
+        kind: Some(AlarmKind::NoSpace),
+    });
+    assert!(host.call(0, disarm).is_ok());
+    assert!(host.call(0, put("after", "v")).is_ok());
 }
