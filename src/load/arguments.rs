@@ -49,8 +49,8 @@ pub(super) struct Target {
 pub(super) struct RunArguments {
     #[command(flatten)]
     pub(super) target: Target,
-    /// put, get, get-serializable, range, prefix, delete, cas, txn, one-key, kubernetes[:NODES], or
-    /// a mixture like put=1,get=9
+    /// put, get, get-serializable, range, prefix, delete, cas, txn, one-key,
+    /// `kubernetes[:NODES]`, or a mixture like put=1,get=9
     #[arg(long, short, default_value = "put")]
     pub(super) workload: String,
     /// uniform, zipf, zipf:EXPONENT, sequential or single
