@@ -12,9 +12,12 @@
 //!   the one from when it was sent (*service*). A request that was due and never sent counts with
 //!   the time it had waited by the end.
 
+use std::borrow::Cow;
+
 use hdrhistogram::Histogram;
 
 use super::source::Found;
+use crate::protocol::status;
 use crate::types::Nanos;
 
 /// Latencies from 100 ns to 60 s with three significant digits; above counts as 60 s.
@@ -32,29 +35,15 @@ pub(super) const CANNOT_CONNECT: usize = 18;
 pub(super) const UNANSWERED: usize = 19;
 pub(super) const CODES: usize = 20;
 
-/// The codes' names: gRPC's, then ours.
-pub(super) const CODE_NAMES: [&str; CODES] = [
-    "OK",
-    "Canceled",
-    "Unknown",
-    "InvalidArgument",
-    "DeadlineExceeded",
-    "NotFound",
-    "AlreadyExists",
-    "PermissionDenied",
-    "ResourceExhausted",
-    "FailedPrecondition",
-    "Aborted",
-    "OutOfRange",
-    "Unimplemented",
-    "Internal",
-    "Unavailable",
-    "DataLoss",
-    "Unauthenticated",
-    "connection lost",
-    "cannot connect",
-    "unanswered",
-];
+/// A code's name: gRPC's, or ours.
+pub(super) fn code_name(code: usize) -> Cow<'static, str> {
+    match code {
+        CONNECTION_LOST => Cow::Borrowed("connection lost"),
+        CANNOT_CONNECT => Cow::Borrowed("cannot connect"),
+        UNANSWERED => Cow::Borrowed("unanswered"),
+        stated => status::code_name(stated as u32),
+    }
+}
 
 /// The counts of one row of the workload in one interval.
 #[derive(Clone, Debug)]

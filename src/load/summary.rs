@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::record::{CODE_NAMES, Row};
+use super::record::{Row, code_name};
 use super::run::{Interval, Outcome, Plan};
 
 /// Of one histogram, in nanoseconds.
@@ -204,7 +204,7 @@ impl Summary {
         let mut errors = BTreeMap::new();
         for (code, &count) in total_row.errors.iter().enumerate().filter(|(_, count)| **count > 0) {
             let text = outcome.texts.get(code).cloned().flatten().unwrap_or_default();
-            errors.insert(CODE_NAMES[code].to_owned(), Failure { count, text });
+            errors.insert(code_name(code).into_owned(), Failure { count, text });
         }
         let family = &plan.workload.families[0];
         let per_second = total_row.answered as f64 / seconds;
