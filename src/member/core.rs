@@ -16,7 +16,7 @@ use crate::shard::{Recovery, Shard, ShardCounters, ShardEffects, Switches};
 use crate::types::placement::shard_of;
 use crate::types::{
     AlarmKind, CoreId, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal, Reply,
-    Request, Revision, ShardId, StatusReply, Ticket,
+    Request, Revision, ShardId, StatusReply, Ticket, WatchReply, WatchRequest, WatchStream,
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
 
@@ -46,6 +46,8 @@ pub struct MemberConfig {
 #[derive(Debug, Default)]
 pub struct CoreEffects {
     pub answers: Vec<(Ticket, Answer)>,
+    /// What watch streams are told, in order.
+    pub watched: Vec<(WatchStream, WatchReply)>,
     pub mail: Vec<(CoreId, Mail)>,
     pub disk: Vec<(GroupId, OpId, DiskOp)>,
     /// Cores that wait for what stable has reached.
@@ -584,5 +586,27 @@ impl Service for Core {
         self.effects.answers.retain(|(answered, _)| *answered != ticket);
         self.router.cancel(ticket, &mut self.to_router);
         self.take_router_effects();
+    }
+
+    fn watch_open(&mut self, _: Nanos) -> WatchStream {
+        WatchStream(0)
+    }
+
+    fn watch(&mut self, _: Nanos, stream: WatchStream, _: WatchRequest) -> bool {
+        let nobody = Refusal::Unimplemented("braid: watch is not implemented yet".to_owned());
+        self.effects.watched.push((stream, WatchReply::Ended(nobody)));
+        true
+    }
+
+    fn watch_has_room(&self, _: WatchStream) -> bool {
+        true
+    }
+
+    fn watch_sent(&mut self, _: WatchStream, _: usize) {}
+
+    fn watch_close(&mut self, _: WatchStream) {}
+
+    fn has_lead(&self) -> bool {
+        self.shared.leader() != MemberId(0)
     }
 }

@@ -69,7 +69,12 @@ pub fn decode(method: Method, payload: Bytes, limits: &RequestLimits) -> Result<
 /// Whether etcd would put the request through consensus.
 fn is_proposed(request: &Request) -> bool {
     match request {
-        Request::Put(_) | Request::DeleteRange(_) | Request::Compact(_) | Request::Alarm(_) => true,
+        Request::Put(_)
+        | Request::DeleteRange(_)
+        | Request::Compact(_)
+        | Request::Alarm(_)
+        | Request::LeaseGrant(_)
+        | Request::LeaseRevoke { .. } => true,
         Request::Txn(txn) => {
             txn.success.iter().chain(&txn.failure).any(|op| !matches!(op, Op::Range(_)))
         }
@@ -78,7 +83,10 @@ fn is_proposed(request: &Request) -> bool {
         | Request::Hash
         | Request::HashKv(_)
         | Request::Defragment
-        | Request::MemberList { .. } => false,
+        | Request::MemberList { .. }
+        | Request::LeaseKeepAlive { .. }
+        | Request::LeaseTimeToLive(_)
+        | Request::LeaseLeases => false,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::rt::{
 };
 use crate::types::{
     AlarmReply, ClusterId, CoreId, KeyValue, LeaseId, MemberId, Nanos, PutReply, RangeEnd,
-    RangeReply, Refusal, Reply, Request, Revision, StatusReply, Term,
+    RangeReply, Refusal, Reply, Request, Revision, StatusReply, Term, WatchRequest, WatchStream,
 };
 
 /// What happens in a core, for tests to look at.
@@ -168,6 +168,26 @@ impl Service for Fake {
         self.waiting.retain(|(waiting, _)| *waiting != ticket);
         self.stalled.retain(|(stalled, _)| *stalled != ticket);
         self.seen.lock().expect("no panic").cancelled.push(ticket);
+    }
+
+    fn watch_open(&mut self, _: Nanos) -> WatchStream {
+        WatchStream(0)
+    }
+
+    fn watch(&mut self, _: Nanos, _: WatchStream, _: WatchRequest) -> bool {
+        true
+    }
+
+    fn watch_has_room(&self, _: WatchStream) -> bool {
+        true
+    }
+
+    fn watch_sent(&mut self, _: WatchStream, _: usize) {}
+
+    fn watch_close(&mut self, _: WatchStream) {}
+
+    fn has_lead(&self) -> bool {
+        self.leader != 0
     }
 }
 
