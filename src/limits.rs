@@ -27,6 +27,18 @@ pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// request is refused.
 pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
 
+/// Messages of a client on one of its streams that are not taken yet, and their bytes; above either
+/// a connection that speaks frames is not read from.
+pub const STREAM_MESSAGES_MAX: usize = 1 << 10;
+/// See [`STREAM_MESSAGES_MAX`].
+pub const STREAM_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Keep-alives of one stream that are under way; above it the stream's messages are not taken.
+pub const STREAM_KEEPALIVES_MAX: usize = 1 << 10;
+
+/// Streams that a connection that speaks frames remembers to have ended before their client did.
+pub const STREAMS_ENDED_MAX: usize = 1 << 10;
+
 /// Cross-shard requests waiting for the coordinator. One more is answered "too many requests".
 pub const ROUND_QUEUE_MAX: usize = 1 << 14;
 
