@@ -19,6 +19,9 @@ use braid::client::Transport;
 use common::{Program, Server};
 use script::{CaseFile, Target};
 
+/// Folders of cases that etcd is held to and Braid not yet.
+const NOT_YET: &[&str] = &["watch", "lease", "lock", "election"];
+
 #[test]
 fn the_table_holds_with_one_shard() {
     table(1);
@@ -40,7 +43,8 @@ fn the_table_holds_inside_the_process() {
     let only = env::var("BRAID_CASES").unwrap_or_default();
     let mut failures = Vec::new();
     for (cores, shards) in [(1, 1), (1, 3), (3, 1), (2, 2), (2, 5), (3, 4), (4, 16)] {
-        for file in files(&only).iter().filter(|file| !file.only_grpc) {
+        let files = served(files(&only));
+        for file in files.iter().filter(|file| !file.only_grpc && !file.only_outside) {
             let flags = file.server.clone().unwrap_or_default();
             let mut target = Target::inside(cores, shards, &flags);
             if file.server.is_none() {
@@ -55,6 +59,15 @@ fn the_table_holds_inside_the_process() {
 
 fn files(only: &str) -> Vec<CaseFile> {
     CaseFile::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"), only)
+}
+
+/// Those that Braid is held to.
+fn served(files: Vec<CaseFile>) -> Vec<CaseFile> {
+    let folder = |file: &CaseFile| {
+        let folder = file.path.parent().and_then(Path::file_name).expect("a folder of cases");
+        folder.to_string_lossy().into_owned()
+    };
+    files.into_iter().filter(|file| !NOT_YET.contains(&folder(file).as_str())).collect()
 }
 
 fn report(failures: &[String]) {
@@ -74,6 +87,7 @@ fn table(shards: u32) {
             failures.extend(run(&files, &etcd, &[], Transport::Grpc, regenerate));
         }
         None => {
+            let files = served(files);
             let flag = format!("--shards={shards}");
             for transport in [Transport::Frames, Transport::Grpc] {
                 let regenerate = regenerate && shards == 1 && transport == Transport::Grpc;
@@ -110,8 +124,11 @@ fn run(
         };
         if regenerate {
             let lost = printed.iter().flatten().any(|line| line.starts_with("no answer"));
-            assert!(!lost, "{}: {printed:?}", file.path.display());
-            file.write(&printed);
+            if lost {
+                failures.push(format!("{}: {printed:#?}", file.path.display()));
+            } else {
+                file.write(&printed);
+            }
         } else {
             failures.extend(difference(file, &printed, &format!("{transport:?}"), flags));
         }
