@@ -16,7 +16,7 @@ use std::env;
 use std::path::Path;
 
 use braid::client::Transport;
-use common::{Program, Server};
+use common::{Program, Server, scratch};
 use script::{CaseFile, Target};
 
 /// Folders of cases that etcd is held to and Braid not yet.
@@ -116,10 +116,9 @@ fn run(
                 shared_target.run(file)
             }
             Some(own_flags) => {
-                let all: Vec<&str> =
-                    flags.iter().copied().chain(own_flags.iter().map(String::as_str)).collect();
-                let own = Server::start(program, &all);
-                Target::connect(&own.endpoint(), transport).run(file)
+                let shape = flags.iter().map(|flag| (*flag).to_owned());
+                let all: Vec<String> = shape.chain(own_flags.iter().cloned()).collect();
+                Target::own(own_server(program.clone(), all), transport).run(file)
             }
         };
         if regenerate {
@@ -134,6 +133,19 @@ fn run(
         }
     }
     failures
+}
+
+/// Starts the server on a directory of its own, and again on the same one after killing it.
+fn own_server(program: Program, flags: Vec<String>) -> Box<dyn FnMut() -> String> {
+    let directory = scratch();
+    let mut running: Option<Server> = None;
+    Box::new(move || {
+        // A server that is dropped is killed.
+        drop(running.take());
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let server = Server::start_in(&program, &directory.path().join("d"), &flags);
+        running.insert(server).endpoint()
+    })
 }
 
 fn difference(

@@ -17,7 +17,7 @@ use super::file::CaseFile;
 use super::inside::Inside;
 use super::lasting::{Answer, Calls};
 use super::parse::{self, Command};
-use super::parse_lasting::{Lasting, Lease, Lock};
+use super::parse_lasting::{Concurrency, Lasting, Lease};
 use super::show::Shown;
 
 /// Far more than any command takes.
@@ -27,7 +27,7 @@ const AWAIT_PAUSE: Duration = Duration::from_millis(5);
 
 /// A server as the cases reach it.
 pub struct Target {
-    reach: Reach,
+    reach: RefCell<Reach>,
     /// What is subtracted from revisions so that they read as on a fresh store.
     base: i64,
     live: RefCell<Live>,
@@ -43,29 +43,34 @@ struct Live {
 
 /// How it is reached.
 enum Reach {
-    Client(Client),
+    Client {
+        client: Client,
+        /// Kills the server, starts it again and says where it listens now.
+        restart: Option<Box<dyn FnMut() -> String>>,
+    },
     /// A member in this process.
-    Inside(RefCell<Inside>),
+    Inside(Inside),
 }
 
 impl Target {
     /// A member in this process, on a disk in memory, with these flags.
     pub fn inside(cores: u16, shards: u16, flags: &[String]) -> Target {
-        let member = RefCell::new(Inside::start(cores, shards, flags));
-        Target { reach: Reach::Inside(member), base: 0, live: RefCell::default() }
+        Target::new(Reach::Inside(Inside::start(cores, shards, flags)))
     }
 
     pub fn connect(endpoint: &str, transport: Transport) -> Target {
-        let options = Options {
-            transport,
-            request_timeout: Some(COMMAND_WAIT_MAX),
-            attempts_max: 1,
-            // What is too large is the server's to say.
-            request_bytes_max: 1 << 30,
-            ..Options::endpoints([endpoint])
-        };
-        let client = block_on(Client::connect(options)).expect("connect to the server");
-        Target { reach: Reach::Client(client), base: 0, live: RefCell::default() }
+        Target::new(Reach::Client { client: connected(endpoint, transport), restart: None })
+    }
+
+    /// A server that a case may restart: `restart` kills it, starts it again and says where it
+    /// listens now. Its first call starts it.
+    pub fn own(mut restart: Box<dyn FnMut() -> String>, transport: Transport) -> Target {
+        let client = connected(&restart(), transport);
+        Target::new(Reach::Client { client, restart: Some(restart) })
+    }
+
+    fn new(reach: Reach) -> Target {
+        Target { reach: RefCell::new(reach), base: 0, live: RefCell::default() }
     }
 
     /// Leaves nothing of what was there but a higher revision: no key, no history, no alarm, no
@@ -97,7 +102,7 @@ impl Target {
     }
 
     fn clear_leases(&self) {
-        if matches!(self.reach, Reach::Inside(_)) {
+        if self.client().is_none() {
             return;
         }
         let request = pb::LeaseLeasesRequest {};
@@ -168,9 +173,26 @@ impl Target {
         Req: prost::Message,
         Resp: prost::Message + Default,
     {
-        match &self.reach {
-            Reach::Client(client) => block_on(client.unary(method, request)),
-            Reach::Inside(member) => member.borrow_mut().unary(method, request),
+        match &mut *self.reach.borrow_mut() {
+            Reach::Client { client, .. } => block_on(client.unary(method, request)),
+            Reach::Inside(member) => member.unary(method, request),
+        }
+    }
+
+    fn client(&self) -> Option<Client> {
+        match &*self.reach.borrow() {
+            Reach::Client { client, .. } => Some(client.clone()),
+            Reach::Inside(_) => None,
+        }
+    }
+
+    fn restart(&self) {
+        match &mut *self.reach.borrow_mut() {
+            Reach::Client { client, restart: Some(restart) } => {
+                let endpoint = restart();
+                *client = client.at(&endpoint).expect("an endpoint");
+            }
+            _ => panic!("only a case with a server of its own restarts it"),
         }
     }
 
@@ -208,8 +230,12 @@ impl Target {
                 shown.alarms(&self.unary(Method::ALARM, &request)?)
             }
             Command::Await { count, request } => shown.range(&self.awaited(*count, request)?),
+            Command::Restart => {
+                self.restart();
+                Vec::new()
+            }
             Command::Lease(lease) => self.lease(lease, shown)?,
-            Command::Lock(lock) => self.lock(lock, shown)?,
+            Command::Concurrency(lock) => self.lock(lock, shown)?,
             Command::Lasting(lasting) => self.lasting(lasting, shown)?,
         })
     }
@@ -233,9 +259,9 @@ impl Target {
         })
     }
 
-    fn lock(&self, lock: &Lock, shown: Shown) -> Result<Vec<String>, Error> {
+    fn lock(&self, lock: &Concurrency, shown: Shown) -> Result<Vec<String>, Error> {
         Ok(match lock {
-            Lock::Lock { request, name } => {
+            Concurrency::Lock { request, name } => {
                 let locked: lock::LockResponse = self.unary(Rpc::Lock.into(), request)?;
                 if name.is_some() {
                     let key = String::from_utf8_lossy(&locked.key).into_owned();
@@ -245,29 +271,30 @@ impl Target {
                 }
                 locked.lines(shown)
             }
-            Lock::Unlock(request) => shown.unlock(&self.unary(Rpc::Unlock.into(), request)?),
-            Lock::Campaign { request, name } => {
+            Concurrency::Unlock(request) => shown.unlock(&self.unary(Rpc::Unlock.into(), request)?),
+            Concurrency::Campaign { request, name } => {
                 let elected: election::CampaignResponse =
                     self.unary(Rpc::Campaign.into(), request)?;
                 let lease = elected.leader.as_ref().map_or(0, |leader| leader.lease);
                 self.name_lease(name.as_ref(), lease);
                 elected.lines(shown)
             }
-            Lock::Proclaim(request) => shown.proclaim(&self.unary(Rpc::Proclaim.into(), request)?),
-            Lock::Leader(request) => {
+            Concurrency::Proclaim(request) => {
+                shown.proclaim(&self.unary(Rpc::Proclaim.into(), request)?)
+            }
+            Concurrency::Leader(request) => {
                 let leader: election::LeaderResponse = self.unary(Rpc::Leader.into(), request)?;
                 leader.lines(shown)
             }
-            Lock::Resign(request) => shown.resign(&self.unary(Rpc::Resign.into(), request)?),
+            Concurrency::Resign(request) => shown.resign(&self.unary(Rpc::Resign.into(), request)?),
         })
     }
 
     fn lasting(&self, lasting: &Lasting, shown: Shown) -> Result<Vec<String>, Error> {
-        let Reach::Client(client) = &self.reach else {
-            panic!("a call that lasts is made only from outside: mark the case so")
-        };
+        let client = self.client();
+        let client = client.expect("a call that lasts is made only from outside: mark the case so");
         let fresh = || client.at(&client.endpoints()[0]);
-        self.live.borrow_mut().calls.run(lasting, client, fresh, shown)
+        self.live.borrow_mut().calls.run(lasting, &client, fresh, shown)
     }
 
     /// Reads until there are so many keys.
@@ -302,9 +329,9 @@ impl Target {
     }
 
     fn chunks(&self, request: &pb::RangeRequest) -> Result<Vec<pb::RangeStreamResponse>, Error> {
-        let client = match &self.reach {
-            Reach::Client(client) => client,
-            Reach::Inside(member) => return member.borrow_mut().range_stream(request),
+        let client = match &mut *self.reach.borrow_mut() {
+            Reach::Client { client, .. } => client.clone(),
+            Reach::Inside(member) => return member.range_stream(request),
         };
         block_on(async {
             let mut stream = client.range_stream(request.clone()).await?;
@@ -315,6 +342,18 @@ impl Target {
             Ok(chunks)
         })
     }
+}
+
+fn connected(endpoint: &str, transport: Transport) -> Client {
+    let options = Options {
+        transport,
+        request_timeout: Some(COMMAND_WAIT_MAX),
+        attempts_max: 1,
+        // What is too large is the server's to say.
+        request_bytes_max: 1 << 30,
+        ..Options::endpoints([endpoint])
+    };
+    block_on(Client::connect(options)).expect("connect to the server")
 }
 
 /// `Code: text`, as the server sent both.

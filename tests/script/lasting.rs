@@ -15,7 +15,7 @@ use futures_lite::future::block_on;
 
 use super::call::{COMMAND_WAIT_MAX, status};
 use super::order::Order;
-use super::parse_lasting::{Lasting, Lock};
+use super::parse_lasting::{Concurrency, Lasting};
 use super::show::Shown;
 
 /// Far more often than the shortest lease ends.
@@ -24,10 +24,12 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(300);
 /// The calls of one case.
 #[derive(Default)]
 pub struct Calls {
-    watches: BTreeMap<String, Call<pb::WatchRequest, pb::WatchResponse>>,
+    watches: BTreeMap<String, Watches>,
     keep_alives: BTreeMap<String, Call<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse>>,
     others: BTreeMap<String, Box<dyn Arrivals>>,
 }
+
+type Watches = Call<pb::WatchRequest, pb::WatchResponse>;
 
 /// An answer that a call may bring many of.
 pub trait Answer: prost::Message + Default + 'static {
@@ -173,10 +175,9 @@ impl Calls {
                 self.watch(stream, request, *wait, fresh, shown)?
             }
             Lasting::Events { stream, revision, watchers } => {
-                let unknown = || panic!("no stream of watches is named {stream}");
-                let call = self.watches.get_mut(stream).unwrap_or_else(unknown);
-                events(call, *revision, watchers, shown)
+                events(self.watches_of(stream), *revision, watchers, shown)
             }
+            Lasting::Lost { stream, watcher } => lost(self.watches_of(stream), *watcher, shown),
             Lasting::KeepAlive { stream, id, until } => {
                 self.keep_alive(stream, *id, until.as_deref(), fresh)?
             }
@@ -211,6 +212,11 @@ impl Calls {
                 Vec::new()
             }
         })
+    }
+
+    fn watches_of(&mut self, name: &str) -> &mut Watches {
+        let unknown = || panic!("no stream of watches is named {name}");
+        self.watches.get_mut(name).unwrap_or_else(unknown)
     }
 
     fn named(&mut self, name: &str) -> &mut dyn Arrivals {
@@ -287,13 +293,13 @@ impl Calls {
 }
 
 /// A call that is sent and not waited for.
-fn start(client: &Client, call: &Lock) -> Result<Box<dyn Arrivals>, Error> {
+fn start(client: &Client, call: &Concurrency) -> Result<Box<dyn Arrivals>, Error> {
     let client = client.with_timeout(None);
     Ok(match call {
-        Lock::Lock { request, .. } => Box::new(Call::new(block_on(
+        Concurrency::Lock { request, .. } => Box::new(Call::new(block_on(
             client.server_stream::<_, lock::LockResponse>(Method::Lock, request),
         )?)),
-        Lock::Campaign { request, .. } => Box::new(Call::new(block_on(
+        Concurrency::Campaign { request, .. } => Box::new(Call::new(block_on(
             client.server_stream::<_, election::CampaignResponse>(Method::Campaign, request),
         )?)),
         other => panic!("nothing waits in {other:?}"),
@@ -302,12 +308,7 @@ fn start(client: &Client, call: &Lock) -> Result<Box<dyn Arrivals>, Error> {
 
 /// Whatever has come by the time that an event of this revision has, whole: by watcher, without
 /// a trace of how the events were packed into responses.
-fn events(
-    call: &mut Call<pb::WatchRequest, pb::WatchResponse>,
-    revision: i64,
-    watchers: &[i64],
-    shown: Shown,
-) -> Vec<String> {
+fn events(call: &mut Watches, revision: i64, watchers: &[i64], shown: Shown) -> Vec<String> {
     let mut taken: Vec<pb::WatchResponse> = Vec::new();
     let mut missing: Vec<i64> = watchers.to_vec();
     let end = loop {
@@ -332,4 +333,15 @@ fn events(
     lines.extend(call.order.broken());
     lines.extend(end);
     lines
+}
+
+/// How a watcher was canceled. How much it was sent before is not shown, only checked.
+fn lost(call: &mut Watches, watcher: i64, shown: Shown) -> Vec<String> {
+    loop {
+        match call.take(|response| response.watch_id == watcher) {
+            Ok(response) if !response.canceled => {}
+            Ok(response) => return call.shown(shown, [response]),
+            Err(end) => return vec![end],
+        }
+    }
 }

@@ -22,6 +22,8 @@ struct Watcher {
     progress: i64,
     /// The header of a response whose rest is still to come.
     torn: Option<pb::ResponseHeader>,
+    /// Canceled for a compaction; its id may still be cancelled, but it has nothing more to tell.
+    lost: bool,
 }
 
 impl Order {
@@ -43,7 +45,9 @@ impl Order {
         } else {
             self.broken.push(format!("progress of watcher {id}, which does not exist"));
         }
-        if response.canceled {
+        if response.canceled && response.compact_revision != 0 {
+            self.watchers.entry(id).or_default().lost = true;
+        } else if response.canceled {
             self.watchers.remove(&id);
         }
     }
@@ -59,6 +63,9 @@ impl Order {
             self.broken.push(format!("a response of watcher {id}, which does not exist"));
             return;
         };
+        if watcher.lost && !response.events.is_empty() {
+            self.broken.push(format!("watcher {id}: events after its loss to a compaction"));
+        }
         let was_torn = watcher.torn.take();
         if was_torn.as_ref().is_some_and(|torn| torn != header) {
             self.broken.push(format!("a fragment of watcher {id} has another header"));
@@ -135,9 +142,12 @@ mod tests {
     #[test]
     fn every_break_is_seen() {
         let canceled = pb::WatchResponse { canceled: true, ..response(0, 2, &[]) };
+        let lost = pb::WatchResponse { compact_revision: 2, ..canceled.clone() };
+        assert_eq!(broken(&[created(0), lost.clone(), canceled.clone()]), 0);
         for (name, bad) in [
             ("not created", vec![response(0, 2, &[2])]),
             ("after its end", vec![created(0), canceled, response(0, 3, &[3])]),
+            ("after its loss", vec![created(0), lost, response(0, 3, &[3])]),
             ("twice", vec![created(0), response(0, 2, &[2]), response(0, 2, &[2])]),
             ("back", vec![created(0), response(0, 3, &[3]), response(0, 3, &[2])]),
             ("back inside", vec![created(0), response(0, 3, &[3, 2])]),

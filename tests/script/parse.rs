@@ -5,7 +5,7 @@ use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::range_request::{SortOrder, SortTarget};
 use pb::request_op::Request as Op;
 
-use super::parse_lasting::{Lasting, Lease, Lock};
+use super::parse_lasting::{Concurrency, Lasting, Lease};
 use super::words::{self, Word};
 
 /// What a command asks of the server.
@@ -38,8 +38,10 @@ pub enum Command {
         count: i64,
         request: pb::RangeRequest,
     },
+    /// The server is killed and started again on what it left.
+    Restart,
     Lease(Lease),
-    Lock(Lock),
+    Concurrency(Concurrency),
     Lasting(Lasting),
 }
 
@@ -93,6 +95,7 @@ impl Line {
                 linearizable: line.flag("linearizable"),
             }),
             "alarm" => line.alarm()?,
+            "restart" => Command::Restart,
             "await" => Command::Await { count: line.number("a count")?, request: line.range()? },
             other => line.more_commands(other)?,
         })

@@ -18,7 +18,7 @@ pub enum Lease {
 
 /// Of the lock and election services.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Lock {
+pub enum Concurrency {
     Lock { request: lock::LockRequest, name: Option<String> },
     Unlock(lock::UnlockRequest),
     Campaign { request: election::CampaignRequest, name: Option<String> },
@@ -41,6 +41,11 @@ pub enum Lasting {
         revision: i64,
         watchers: Vec<i64>,
     },
+    /// Whatever comes until this watcher is canceled.
+    Lost {
+        stream: String,
+        watcher: i64,
+    },
     KeepAlive {
         stream: String,
         id: i64,
@@ -53,7 +58,7 @@ pub enum Lasting {
     /// A call whose answer is not waited for.
     Start {
         stream: String,
-        call: Lock,
+        call: Concurrency,
     },
     Expect {
         stream: String,
@@ -80,7 +85,7 @@ impl Line {
             })),
             "leases" => Command::Lease(Lease::Leases),
             "lock" | "unlock" | "campaign" | "proclaim" | "leader" | "resign" => {
-                Command::Lock(self.lock(verb)?)
+                Command::Concurrency(self.lock(verb)?)
             }
             _ => Command::Lasting(self.lasting(verb)?),
         };
@@ -106,15 +111,17 @@ impl Line {
         Ok(Lease::Grant { request, name })
     }
 
-    fn lock(&mut self, verb: &str) -> Result<Lock, String> {
+    fn lock(&mut self, verb: &str) -> Result<Concurrency, String> {
         Ok(match verb {
             "lock" => {
                 let mut request =
                     lock::LockRequest { name: self.bytes("a name")?.into(), lease: 0 };
                 let name = self.lease_options(&mut request.lease)?;
-                Lock::Lock { request, name }
+                Concurrency::Lock { request, name }
             }
-            "unlock" => Lock::Unlock(lock::UnlockRequest { key: self.bytes("a key")?.into() }),
+            "unlock" => {
+                Concurrency::Unlock(lock::UnlockRequest { key: self.bytes("a key")?.into() })
+            }
             "campaign" => {
                 let mut request = election::CampaignRequest {
                     name: self.bytes("a name")?.into(),
@@ -122,16 +129,16 @@ impl Line {
                     lease: 0,
                 };
                 let name = self.lease_options(&mut request.lease)?;
-                Lock::Campaign { request, name }
+                Concurrency::Campaign { request, name }
             }
-            "proclaim" => Lock::Proclaim(election::ProclaimRequest {
+            "proclaim" => Concurrency::Proclaim(election::ProclaimRequest {
                 value: self.bytes("a value")?.into(),
                 leader: self.leader_key()?,
             }),
             "leader" => {
-                Lock::Leader(election::LeaderRequest { name: self.bytes("a name")?.into() })
+                Concurrency::Leader(election::LeaderRequest { name: self.bytes("a name")?.into() })
             }
-            "resign" => Lock::Resign(election::ResignRequest { leader: self.leader_key()? }),
+            "resign" => Concurrency::Resign(election::ResignRequest { leader: self.leader_key()? }),
             other => return Err(format!("{other} is no call of a lock or an election")),
         })
     }
@@ -169,12 +176,13 @@ impl Line {
 
     fn lasting(&mut self, verb: &str) -> Result<Lasting, String> {
         use pb::watch_request::RequestUnion as Ask;
-        const VERBS: [&str; 13] = [
+        const VERBS: [&str; 14] = [
             "watch",
             "cancel",
             "progress",
             "malformed",
             "events",
+            "lost",
             "keepalive",
             "observe",
             "start",
@@ -211,6 +219,7 @@ impl Line {
                 let watchers = if self.flag("of") { self.rest()? } else { Vec::new() };
                 Lasting::Events { stream, revision, watchers }
             }
+            "lost" => Lasting::Lost { stream, watcher: self.id()? },
             "keepalive" => Lasting::KeepAlive {
                 stream,
                 id: self.id()?,

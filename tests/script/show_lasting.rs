@@ -116,6 +116,10 @@ impl Shown {
             if response.created || response.canceled {
                 others.push(format!("  {}", self.watch_head(response)));
             }
+            let in_fragments = "  in fragments".to_owned();
+            if response.fragment && !others.contains(&in_fragments) {
+                others.push(in_fragments);
+            }
         }
         let mut lines = Vec::new();
         for (id, (events, others)) in watchers {
