@@ -171,8 +171,8 @@ impl Calls {
         shown: Shown,
     ) -> Result<Vec<String>, Error> {
         Ok(match command {
-            Lasting::Watch { stream, request, wait } => {
-                self.watch(stream, request, *wait, fresh, shown)?
+            Lasting::Watch { stream, request, times, wait } => {
+                self.watch(stream, request, (*times, *wait), fresh, shown)?
             }
             Lasting::Events { stream, revision, watchers } => {
                 events(self.watches_of(stream), *revision, watchers, shown)
@@ -240,7 +240,7 @@ impl Calls {
         &mut self,
         name: &str,
         request: &pb::WatchRequest,
-        wait: bool,
+        (times, wait): (usize, bool),
         fresh: impl Fn() -> Result<Client, Error>,
         shown: Shown,
     ) -> Result<Vec<String>, Error> {
@@ -249,14 +249,17 @@ impl Calls {
             self.watches.insert(name.to_owned(), Call::new(stream));
         }
         let call = self.watches.get_mut(name).expect("just opened");
-        block_on(call.stream.send(request))?;
-        if !wait {
-            return Ok(Vec::new());
+        let mut lines = Vec::new();
+        for _ in 0..times {
+            block_on(call.stream.send(request))?;
+            if wait {
+                lines = match call.take(|response| response.created) {
+                    Ok(response) => call.shown(shown, [response]),
+                    Err(end) => return Ok(vec![end]),
+                };
+            }
         }
-        Ok(match call.take(|response| response.created) {
-            Ok(response) => call.shown(shown, [response]),
-            Err(end) => vec![end],
-        })
+        Ok(lines)
     }
 
     /// Sends one keep-alive, or one after the other until something arrives on another call.

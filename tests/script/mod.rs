@@ -17,7 +17,7 @@
 //! | `status`, `hash`, `hashkv REV`, `defragment`, `members [linearizable]` | |
 //! | `alarm get\|activate\|deactivate [NOSPACE\|CORRUPT\|NONE] [member=self\|N]` | |
 //! | `await COUNT KEY [END]` | as `get`, read again and again until there are `COUNT` keys |
-//! | `restart` | kills the server and starts it again on what it left; with a server of its own |
+//! | `restart` | kills the server, one of the case's own, and starts it on what it left |
 //! | `grant TTL` | `id=N as=NAME` |
 //! | `revoke ID`, `ttl ID [keys]`, `leases` | |
 //! | `lock NAME`, `campaign NAME [VALUE]` | `lease=ID as=NAME` |
@@ -32,13 +32,13 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `watch W KEY [END]` | a watcher: `prefix id=N rev=N prev_kv noput nodelete fragment progress_notify`; shows its created response, which it does not wait for with `later` |
+//! | `watch W KEY [END]` | a watcher: `prefix id=N rev=N prev_kv noput nodelete filter=N fragment progress_notify`, `times=N` of it; shows its created response, which it does not wait for with `later` |
 //! | `cancel W ID`, `progress W`, `malformed W` | what else is sent on a stream of watches |
 //! | `keepalive W ID [until V]` | one keep-alive, or so many until something arrives on `V` |
 //! | `observe W NAME` | |
 //! | `start W CALL` | `lock` or `campaign`, not waited for |
 //! | `expect W COUNT [of ID]` | the strict form: the next responses, each as it came |
-//! | `events W REV [of ID...]` | the normalised form: by watcher, whatever came until an event of `REV`, however it was packed; with ids, until each of these has one |
+//! | `events W REV [of ID...]` | the normalised form: by watcher, whatever came until an event of `REV`, however it was packed; with ids (`3`, `0..9`), until each of these has one |
 //! | `lost W ID` | how watcher `ID` is canceled, whatever it is sent before |
 //! | `quiet W MS` | what comes in that time; hopefully `nothing` |
 //! | `finish W`, `end W`, `leave W` | no more is sent; what comes until the server ends it; gone |

@@ -30,9 +30,11 @@ pub enum Concurrency {
 /// On a call that has a name and outlasts its command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lasting {
+    /// So many requests of the kind; of creations the last is waited for.
     Watch {
         stream: String,
         request: pb::WatchRequest,
+        times: usize,
         wait: bool,
     },
     /// Events until one of this revision has come to each of these watchers, or to any.
@@ -196,24 +198,24 @@ impl Line {
             return Err(format!("unknown command {verb}"));
         }
         let stream = self.keyword("the name of a stream")?;
-        let ask = |stream, ask, wait| Lasting::Watch {
+        let ask = |stream, ask| Lasting::Watch {
             stream,
             request: pb::WatchRequest { request_union: ask },
-            wait,
+            times: 1,
+            wait: false,
         };
         Ok(match verb {
             "watch" => {
-                let (create, wait) = self.watch()?;
-                ask(stream, Some(Ask::CreateRequest(create)), wait)
+                let (create, times, wait) = self.watch()?;
+                let request_union = Some(Ask::CreateRequest(create));
+                Lasting::Watch { stream, request: pb::WatchRequest { request_union }, times, wait }
             }
             "cancel" => {
                 let cancel = pb::WatchCancelRequest { watch_id: self.id()? };
-                ask(stream, Some(Ask::CancelRequest(cancel)), false)
+                ask(stream, Some(Ask::CancelRequest(cancel)))
             }
-            "progress" => {
-                ask(stream, Some(Ask::ProgressRequest(pb::WatchProgressRequest {})), false)
-            }
-            "malformed" => ask(stream, None, false),
+            "progress" => ask(stream, Some(Ask::ProgressRequest(pb::WatchProgressRequest {}))),
+            "malformed" => ask(stream, None),
             "events" => {
                 let revision = self.revision()?;
                 let watchers = if self.flag("of") { self.rest()? } else { Vec::new() };
@@ -248,28 +250,33 @@ impl Line {
     fn rest(&mut self) -> Result<Vec<i64>, String> {
         let mut ids = Vec::new();
         self.options(|id, _| {
-            ids.push(integer(id)?);
+            match id.split_once("..") {
+                Some((first, last)) => ids.extend(integer(first)?..=integer(last)?),
+                None => ids.push(integer(id)?),
+            }
             Ok(())
         })?;
         Ok(ids)
     }
 
-    fn watch(&mut self) -> Result<(pb::WatchCreateRequest, bool), String> {
-        const OPTIONS: [&str; 9] = [
+    fn watch(&mut self) -> Result<(pb::WatchCreateRequest, usize, bool), String> {
+        const OPTIONS: [&str; 11] = [
             "prefix",
             "id",
             "rev",
             "prev_kv",
             "noput",
             "nodelete",
+            "filter",
             "fragment",
             "progress_notify",
+            "times",
             "later",
         ];
         let mut request =
             pb::WatchCreateRequest { key: self.bytes("a key")?.into(), ..Default::default() };
         request.range_end = self.argument(&OPTIONS).unwrap_or_default().into();
-        let mut wait = true;
+        let (mut times, mut wait) = (1, true);
         let base = self.shifted(1) - 1;
         self.options(|name, value| {
             match name {
@@ -282,6 +289,8 @@ impl Line {
                 "prev_kv" => request.prev_kv = true,
                 "noput" => request.filters.push(FilterType::Noput.into()),
                 "nodelete" => request.filters.push(FilterType::Nodelete.into()),
+                "filter" => request.filters.push(integer(value)? as i32),
+                "times" => times = integer(value)? as usize,
                 "fragment" => request.fragment = true,
                 "progress_notify" => request.progress_notify = true,
                 "later" => wait = false,
@@ -289,6 +298,6 @@ impl Line {
             }
             Ok(())
         })?;
-        Ok((request, wait))
+        Ok((request, times, wait))
     }
 }

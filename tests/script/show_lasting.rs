@@ -14,6 +14,8 @@ use super::words::text;
 
 /// More events of one watcher than this are counted.
 const EVENTS_LISTED_MAX: usize = 12;
+/// More watchers with the same to tell than this are shown as one.
+const ALIKE_LISTED_MAX: usize = 8;
 /// A machine may be slow, but not that slow.
 const SECONDS_GONE_MAX: i64 = 10;
 
@@ -121,14 +123,23 @@ impl Shown {
                 others.push(in_fragments);
             }
         }
+        let told = watchers.into_iter().map(|(id, (events, others))| {
+            let mut lines = self.listed(&events);
+            lines.extend(others);
+            (id, lines)
+        });
+        let told: Vec<(i64, Vec<String>)> = told.filter(|(_, lines)| !lines.is_empty()).collect();
         let mut lines = Vec::new();
-        for (id, (events, others)) in watchers {
-            if events.is_empty() && others.is_empty() {
+        for alike in told.chunk_by(|one, next| one.1 == next.1) {
+            if alike.len() > ALIKE_LISTED_MAX {
+                lines.push(format!("watchers {} to {}:", alike[0].0, alike[alike.len() - 1].0));
+                lines.extend(alike[0].1.clone());
                 continue;
             }
-            lines.push(format!("watcher {id}:"));
-            lines.extend(self.listed(&events));
-            lines.extend(others);
+            for (id, told) in alike {
+                lines.push(format!("watcher {id}:"));
+                lines.extend(told.clone());
+            }
         }
         lines
     }
