@@ -27,6 +27,18 @@ pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// request is refused.
 pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
 
+/// Messages of a client on one of its streams that are not taken yet, and their bytes; above either
+/// a connection that speaks frames is not read from.
+pub const STREAM_MESSAGES_MAX: usize = 1 << 10;
+/// See [`STREAM_MESSAGES_MAX`].
+pub const STREAM_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Keep-alives of one stream that are under way; above it the stream's messages are not taken.
+pub const STREAM_KEEPALIVES_MAX: usize = 1 << 10;
+
+/// Streams that a connection that speaks frames remembers to have ended before their client did.
+pub const STREAMS_ENDED_MAX: usize = 1 << 10;
+
 /// Cross-shard requests waiting for the coordinator. One more is answered "too many requests".
 pub const ROUND_QUEUE_MAX: usize = 1 << 14;
 
@@ -80,6 +92,23 @@ pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
 
 /// Entries of the control group after which it takes a checkpoint.
 pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
+
+/// Leases that one entry of the control group names at most.
+pub const LEASE_COMMAND_IDS_MAX: usize = 1000;
+
+/// Leases that expire in a second at most, and at one tick; five times etcd's pace.
+pub const LEASE_EXPIRIES_PER_SECOND: u64 = 5000;
+/// See [`LEASE_EXPIRIES_PER_SECOND`].
+pub const LEASE_EXPIRY_BURST: u64 = 500;
+
+/// Leases that have expired and whose keys are not yet gone; above it no more expire.
+pub const LEASES_EXPIRING_MAX: usize = 2000;
+
+/// Leases that one turn looks at because their deadlines may have passed.
+pub const LEASE_LOOKS_PER_TURN: usize = 2000;
+
+/// Bytes that the quota counts a lease as: about what it takes in the lead's memory.
+pub const LEASE_BYTES: u64 = 192;
 
 /// Request bytes that one round may carry, but for a single larger request.
 pub const ROUND_BYTES_MAX: usize = 4 << 20;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chance::Chance;
-use crate::member::{Identity, MemberConfig};
+use crate::member::{Identity, LeaseConfig, MemberConfig};
 use crate::types::{ClusterId, Member, MemberId};
 
 /// Sizes, speeds and faults of one simulation.
@@ -52,6 +52,7 @@ impl Plan {
             segment_bytes,
             batch_bytes_max: chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             checkpoint_log_bytes: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            leases: LeaseConfig::default(),
         };
         let slow_disk = chance.one_in(4);
         Plan {
