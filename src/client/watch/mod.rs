@@ -46,7 +46,15 @@ impl Client {
     pub fn watch_stream(&self) -> WatchStream {
         let ledger = Ledger::default();
         let client = self.clone();
-        WatchStream { client, stream: None, ledger, failures: 0, not_before: None, failed: None }
+        WatchStream {
+            client,
+            stream: None,
+            ledger,
+            failures: 0,
+            not_before: None,
+            failure: None,
+            ended: false,
+        }
     }
 
     /// One watcher on a stream of its own; returns when the server has created it, so that it
@@ -71,8 +79,10 @@ pub struct WatchStream {
     failures: u32,
     /// When the next stream may be opened.
     not_before: Option<Instant>,
-    /// Why there will be no further stream.
-    failed: Option<Error>,
+    /// The last failure since the last response.
+    failure: Option<Error>,
+    /// Whether that was final.
+    ended: bool,
 }
 
 type WireStream = Stream<pb::WatchRequest, pb::WatchResponse>;
@@ -105,6 +115,11 @@ impl WatchStream {
         self.len() == 0
     }
 
+    /// What keeps the stream from being opened, while it is tried on.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
+    }
+
     /// The next update of any watcher; waits for ever while there is none. An error is the end of
     /// all watchers, and of this stream for good.
     pub async fn next(&mut self) -> Result<(WatcherId, Update), Error> {
@@ -112,7 +127,7 @@ impl WatchStream {
             if let Some(update) = self.ledger.next_update() {
                 return Ok(update);
             }
-            if let Some(error) = &self.failed {
+            if let Some(error) = self.failure.as_ref().filter(|_| self.ended) {
                 return Err(error.clone());
             }
             if self.ledger.len() == 0 {
@@ -121,7 +136,10 @@ impl WatchStream {
                 return std::future::pending().await;
             }
             match self.step().await {
-                Ok(()) => self.failures = 0,
+                Ok(()) => {
+                    self.failures = 0;
+                    self.failure = None;
+                }
                 Err(error) => self.lost(error),
             }
         }
@@ -173,10 +191,8 @@ impl WatchStream {
     fn lost(&mut self, error: Error) {
         self.stream = None;
         self.ledger.stream_lost();
-        if !end::is_passing(&error) {
-            self.failed = Some(error);
-            return;
-        }
+        self.ended = !end::is_passing(&error);
+        self.failure = Some(error);
         let pause = BACKOFF.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
         self.failures += 1;
         self.not_before = Some(Instant::now() + pause);
