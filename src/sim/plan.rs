@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::chance::Chance;
+use super::streams::Habits;
 use crate::member::{Identity, MemberConfig};
 use crate::types::{ClusterId, Member, MemberId};
 
@@ -26,6 +27,15 @@ pub struct Plan {
     pub deadline_every: u64,
     /// One start in so many finds the disk harmed.
     pub harm_every: u64,
+    /// Time passes for a busy member, too: one step in so many is a tick.
+    pub busy_steps_per_tick: u64,
+    /// One step in so many the process is paused.
+    pub pause_every: u64,
+    pub watchers: Habits,
+    /// Seconds: the shortest TTL.
+    pub ttl_min: i64,
+    /// Nanoseconds: a longer gap is a pause of the member.
+    pub pause_min: u64,
 }
 
 /// Nanoseconds between two ticks of a core.
@@ -71,6 +81,11 @@ impl Plan {
             cancel_every: chance.pick(&[0, 40, 200]),
             deadline_every: chance.pick(&[0, 10]),
             harm_every: chance.pick(&[0, 2, 4]),
+            busy_steps_per_tick: chance.pick(&[300, 300, 60, 25]),
+            pause_every: chance.pick(&[0, 0, 300]),
+            watchers: Habits::draw(chance),
+            ttl_min: 1,
+            pause_min: 1_000_000_000,
         }
     }
 }
