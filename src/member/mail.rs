@@ -6,6 +6,7 @@ use crate::line::message::{Finished, Order, Report};
 use crate::router::LeadAsk;
 use crate::shard::{Ask, Told};
 use crate::types::{Alarm, Answer, CoreId, Epoch, Member, Nanos, Origin, Revision, ShardId};
+use crate::watch::{WatchAsk, WatchTold};
 
 /// One message between two cores. Between two cores they arrive in order.
 #[derive(Debug)]
@@ -28,6 +29,10 @@ pub enum Mail {
     Finished(Finished),
     /// To the core whose router asked.
     Decided { origin: Origin, answer: Answer },
+    /// To the core that has the shard, from the hub of `core`.
+    Watch { shard: ShardId, core: CoreId, ask: WatchAsk },
+    /// To the core whose hub asked, or wants to know.
+    Watched { shard: ShardId, told: WatchTold },
     /// From the lead to every core.
     Notice { number: u64, notice: Notice },
     /// To the lead: the core acts on notice `number` and all before it.

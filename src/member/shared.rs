@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::line::{Sequencer, Waits};
-use crate::types::{Alarm, CoreId, GroupId, MemberId, ShardId};
+use crate::types::{Alarm, CoreId, Epoch, GroupId, MemberId, ShardId};
 
 /// One per member. Each gauge is written by the core that owns what it tells of.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Shared {
     groups: Box<[GroupGauge]>,
     sizes: Box<[SizeGauge]>,
     leader: AtomicU64,
+    /// The newest epoch that was opened; stored before its sequencer is.
+    epoch: AtomicU64,
     /// The control group's compaction target.
     compacted: AtomicI64,
     ready: AtomicBool,
@@ -62,6 +64,7 @@ impl Shared {
             groups: (0..=shards).map(|_| GroupGauge::default()).collect(),
             sizes: (0..shards).map(|_| SizeGauge::default()).collect(),
             leader: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             compacted: AtomicI64::new(-1),
             ready: AtomicBool::new(false),
             alarms: Mutex::new(Arc::from([])),
@@ -94,6 +97,15 @@ impl Shared {
 
     pub(super) fn set_leader(&self, leader: Option<u64>) {
         self.leader.store(leader.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Before the sequencer opens: whoever sees a revision of the epoch as stable sees its number.
+    pub(super) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     pub(super) fn set_compacted(&self, compacted: i64) {

@@ -62,6 +62,7 @@ impl Plan {
             segment_bytes,
             batch_bytes_max: chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             checkpoint_log_bytes: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            watch_progress_interval: 10 * TICK,
         };
         let slow_disk = chance.one_in(4);
         Plan {
