@@ -81,6 +81,23 @@ pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
 /// Entries of the control group after which it takes a checkpoint.
 pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
 
+/// Leases that one entry of the control group names at most.
+pub const LEASE_COMMAND_IDS_MAX: usize = 1000;
+
+/// Leases that expire in a second at most, and at one tick; five times etcd's pace.
+pub const LEASE_EXPIRIES_PER_SECOND: u64 = 5000;
+/// See [`LEASE_EXPIRIES_PER_SECOND`].
+pub const LEASE_EXPIRY_BURST: u64 = 500;
+
+/// Leases that have expired and whose keys are not yet gone; above it no more expire.
+pub const LEASES_EXPIRING_MAX: usize = 2000;
+
+/// Leases that one turn looks at because their deadlines may have passed.
+pub const LEASE_LOOKS_PER_TURN: usize = 2000;
+
+/// Bytes that the quota counts a lease as: about what it takes in the lead's memory.
+pub const LEASE_BYTES: u64 = 192;
+
 /// Request bytes that one round may carry, but for a single larger request.
 pub const ROUND_BYTES_MAX: usize = 4 << 20;
 

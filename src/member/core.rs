@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::identity::Identity;
 use super::lead::{Lead, LeadEffects};
+use super::leases::{LeaseConfig, LeaseCounters};
 use super::mail::{Mail, Notice};
 use super::shared::Shared;
 use super::{Answer, Fatal, Service};
@@ -12,7 +13,7 @@ use crate::control::Control;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::replica::{RecoverError, ReplicaConfig};
 use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
-use crate::shard::{Recovery, Shard, ShardCounters, ShardEffects, Switches};
+use crate::shard::{LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, Switches};
 use crate::types::placement::shard_of;
 use crate::types::{
     AlarmKind, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal,
@@ -43,6 +44,7 @@ pub struct MemberConfig {
     pub checkpoint_log_bytes: u64,
     /// Nanoseconds between two notifications of a watcher's progress.
     pub watch_progress_interval: u64,
+    pub leases: LeaseConfig,
 }
 
 /// What a step of a core wants done.
@@ -84,6 +86,7 @@ pub struct Core {
     /// Requests that wait for an epoch.
     parked: VecDeque<Parked>,
     switches: Switches,
+    leases: LeaseIds,
     alarms: Arc<[crate::types::Alarm]>,
     members: Arc<[Member]>,
     /// Mail of this core to itself.
@@ -132,6 +135,7 @@ impl Core {
         };
         let mut warnings = Vec::new();
         let mut shards = Vec::new();
+        let leases = LeaseIds::default();
         for shard in (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id) {
             let recovery = Recovery {
                 shard,
@@ -139,12 +143,14 @@ impl Core {
                 checkpoint_log_bytes: config.checkpoint_log_bytes,
             };
             let sequencer = &shared.sequencer;
-            shards.push(Shard::recover(&recovery, sequencer, disk, &mut warnings)?);
+            let mut shard = Shard::recover(&recovery, sequencer, disk, &mut warnings)?;
+            shard.follow_leases(leases.clone());
+            shards.push(shard);
         }
         let lead = if shared.lead_core() == id {
             let me = config.identity.member;
             let control = Control::recover(&replica(GroupId::CONTROL), me, disk, &mut warnings)?;
-            Some(Lead::new(config.member.clone(), control, Arc::clone(shared)))
+            Some(Lead::new(config.member.clone(), control, config.leases, Arc::clone(shared)))
         } else {
             None
         };
@@ -165,6 +171,7 @@ impl Core {
             open: false,
             parked: VecDeque::new(),
             switches: Switches::default(),
+            leases,
             alarms: Arc::from([]),
             members: Arc::from([]),
             own: VecDeque::new(),
@@ -304,6 +311,8 @@ impl Core {
                 }
                 self.alarms = alarms;
             }
+            Notice::Leases(ids) => self.leases.replace(&ids),
+            Notice::LeasesChanged { added, going } => self.leases.change(&added, &going),
             Notice::Members(members) => self.members = members,
             Notice::Ready => self.shared.set_ready(),
         }
@@ -331,7 +340,7 @@ impl Core {
     /// A heartbeat interval has passed.
     pub fn tick(&mut self, now: Nanos, entropy: u64) {
         if let Some(lead) = &mut self.lead {
-            lead.control.tick(entropy);
+            lead.tick(now, entropy);
         }
         self.hub.tick(now, entropy, &mut self.to_hub);
         self.take_hub_effects();
@@ -389,7 +398,7 @@ impl Core {
                 self.take_shard_effects(slot);
             }
             if let Some(lead) = &mut self.lead {
-                lead.turn(now, &mut self.to_lead);
+                more |= lead.turn(now, &mut self.to_lead);
                 self.take_lead_effects();
             }
             more |= self.tell_watchers();
@@ -422,7 +431,9 @@ impl Core {
     /// What this core waits for when it has nothing to do.
     pub fn park(&self) -> Park {
         let shards = self.shards.iter().filter_map(Shard::waits_for);
-        let lowest = shards.chain(self.router.waits_for()).chain(self.hub.waits_for()).min();
+        let lead = self.lead.as_ref().and_then(Lead::waits_for);
+        let watched = self.hub.waits_for();
+        let lowest = shards.chain(self.router.waits_for()).chain(lead).chain(watched).min();
         let frozen = self.shards.iter().any(Shard::is_frozen);
         let polls = frozen || self.lead.as_ref().is_some_and(Lead::is_busy);
         Park { lowest, polls }
@@ -436,6 +447,11 @@ impl Core {
     /// Its watchers, for metrics.
     pub fn watch_counts(&self) -> HubCounts {
         self.hub.counts()
+    }
+
+    /// What leases came to, for metrics: on the lead's core.
+    pub fn lease_counters(&self) -> Option<LeaseCounters> {
+        self.lead.as_ref().map(Lead::lease_counters)
     }
 
     fn read_own_mail(&mut self) {
@@ -560,12 +576,26 @@ impl Core {
                     return Some(self.shards[slot].range(range));
                 }
             }
-            Request::Put(_) | Request::Txn(_) | Request::DeleteRange(_) | Request::Compact(_)
+            Request::LeaseKeepAlive { id } => {
+                // The short way, too: the lead is here, and has nothing to wait for.
+                let lead = self.lead.as_mut();
+                if let Some(answer) = lead.and_then(|lead| lead.keep_alive(now, *id)) {
+                    return Some(answer);
+                }
+            }
+            Request::Put(_)
+            | Request::Txn(_)
+            | Request::DeleteRange(_)
+            | Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. }
                 if self.switches.corrupt && plan::changes(&request) =>
             {
                 return Some(Err(Refusal::Corrupt));
             }
-            Request::Put(_) | Request::Txn(_) if self.finds_no_room(&request) => {
+            Request::Put(_) | Request::Txn(_) | Request::LeaseGrant(_)
+                if self.finds_no_room(&request) =>
+            {
                 if self.switches.no_space {
                     return Some(Err(Refusal::NoSpace));
                 }

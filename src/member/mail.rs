@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::line::message::{Finished, Order, Report};
 use crate::router::LeadAsk;
 use crate::shard::{Ask, Told};
-use crate::types::{Alarm, Answer, CoreId, Epoch, Member, Nanos, Origin, Revision, ShardId};
+use crate::types::{
+    Alarm, Answer, CoreId, Epoch, LeaseId, Member, Nanos, Origin, Revision, ShardId,
+};
 use crate::watch::{WatchAsk, WatchTold};
 
 /// One message between two cores. Between two cores they arrive in order.
@@ -49,6 +51,13 @@ pub enum Notice {
     },
     /// No epoch is open.
     Over,
+    /// Before an epoch opens: the leases to which keys may be attached, and no others.
+    Leases(Arc<[LeaseId]>),
+    /// Leases that are granted, and leases that end.
+    LeasesChanged {
+        added: Arc<[LeaseId]>,
+        going: Arc<[LeaseId]>,
+    },
     Alarms(Arc<[Alarm]>),
     Members(Arc<[Member]>),
     /// This member has published itself: it may tell clients that it is ready.

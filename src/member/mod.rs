@@ -14,8 +14,10 @@
 //! differs between the two.
 
 mod core;
+mod deadlines;
 mod identity;
 mod lead;
+mod leases;
 mod mail;
 mod shared;
 #[cfg(test)]
@@ -25,6 +27,7 @@ pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};
 pub use crate::types::{Answer, Nanos, Ticket};
 pub use identity::{BadIdentity, Identity};
+pub use leases::{LeaseConfig, LeaseCounters};
 pub use mail::{Mail, Notice};
 pub use shared::{Shared, Sizes};
 

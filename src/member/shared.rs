@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::limits::LEASE_BYTES;
 use crate::line::{Sequencer, Waits};
 use crate::types::{Alarm, CoreId, Epoch, GroupId, MemberId, ShardId};
 
@@ -18,6 +19,7 @@ pub struct Shared {
     leader: AtomicU64,
     /// The newest epoch that was opened; stored before its sequencer is.
     epoch: AtomicU64,
+    leases: AtomicU64,
     /// The control group's compaction target.
     compacted: AtomicI64,
     ready: AtomicBool,
@@ -65,6 +67,7 @@ impl Shared {
             sizes: (0..shards).map(|_| SizeGauge::default()).collect(),
             leader: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            leases: AtomicU64::new(0),
             compacted: AtomicI64::new(-1),
             ready: AtomicBool::new(false),
             alarms: Mutex::new(Arc::from([])),
@@ -106,6 +109,15 @@ impl Shared {
 
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_leases(&self, count: usize) {
+        self.leases.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// How many leases there are.
+    pub fn leases(&self) -> u64 {
+        self.leases.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_compacted(&self, compacted: i64) {
@@ -153,9 +165,10 @@ impl Shared {
         (sum(|group| &group.committed), sum(|group| &group.applied))
     }
 
-    /// Sizes over all shards.
+    /// Sizes over all shards, and of the leases.
     pub fn sizes(&self) -> Sizes {
-        let mut sizes = Sizes { in_use: BASE_BYTES, held: BASE_BYTES, keys: 0 };
+        let base = BASE_BYTES + self.leases() * LEASE_BYTES;
+        let mut sizes = Sizes { in_use: base, held: base, keys: 0 };
         for gauge in &self.sizes {
             sizes.in_use += gauge.in_use.load(Ordering::Relaxed);
             sizes.held += gauge.held.load(Ordering::Relaxed);

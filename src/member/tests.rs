@@ -1,5 +1,7 @@
 //! A whole member on a disk in memory: what goes in comes out, also after a restart.
 
+mod leases;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -86,6 +88,10 @@ struct Host {
 
 impl Host {
     fn start(disk: MemoryDisk, cores: u16, shards: u16) -> Host {
+        Host::start_with(disk, cores, shards, LeaseConfig::default())
+    }
+
+    fn start_with(disk: MemoryDisk, cores: u16, shards: u16, leases: LeaseConfig) -> Host {
         let identity =
             Identity { cluster: ClusterId(1), member: MemberId(7), shards, salt: 0x5a17 };
         let member = Member { id: 7, name: "m".into(), ..Member::default() };
@@ -100,6 +106,7 @@ impl Host {
             batch_bytes_max: 64 << 10,
             checkpoint_log_bytes: 256 << 10,
             watch_progress_interval: 1_000_000_000,
+            leases,
         });
         let shared = Arc::new(Shared::new(cores, shards));
         let cores = (0..cores)

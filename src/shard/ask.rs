@@ -2,8 +2,8 @@
 
 use crate::line::message::{CompareShare, Report};
 use crate::types::{
-    Answer, Compare, CoreId, DeleteRangeRequest, Nanos, Origin, PutRequest, RangeReply,
-    RangeRequest, Refusal, Revision, Sub, TxnRequest,
+    Answer, Blob, Compare, CoreId, DeleteRangeRequest, LeaseId, Nanos, Origin, PutRequest,
+    RangeReply, RangeRequest, Refusal, Revision, Sub, TxnRequest,
 };
 use crate::wal::{DiskOp, OpId};
 use crate::watch::WatchTold;
@@ -53,6 +53,10 @@ pub enum Ask {
         at: Revision,
     },
     Defragment,
+    /// The keys that are attached to the lease.
+    LeaseKeys {
+        lease: LeaseId,
+    },
 }
 
 /// What a router is told.
@@ -63,6 +67,8 @@ pub enum Told {
     /// The shard's hash and the compact revision it holds for.
     Hash(Result<(u32, i64), Refusal>),
     Defragmented,
+    /// In order; told when stable has reached what was seen.
+    LeaseKeys(Vec<Blob>),
 }
 
 /// What a step of a shard wants done.

@@ -29,6 +29,7 @@ pub mod entry;
 mod evaluate;
 mod held;
 mod job;
+mod leases;
 mod read;
 mod recover;
 mod round;
@@ -38,6 +39,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, Told, Waiting, Write};
+pub use leases::LeaseIds;
 pub use recover::{Recovery, RecoveryError};
 
 use crate::limits::{COMPACTION_SLICE_KEYS, UNCOMMITTED_BYTES_MAX};
@@ -83,6 +85,7 @@ pub struct Shard {
     replica: Replica,
     sequencer: Arc<Sequencer>,
     switches: Switches,
+    leases: LeaseIds,
     /// Held while the epoch is open and led from here.
     lane: Option<Lane>,
     frozen: Option<RoundId>,
@@ -182,6 +185,11 @@ impl Shard {
         self.switches = switches;
     }
 
+    /// Looks at `leases` from now on.
+    pub fn follow_leases(&mut self, leases: LeaseIds) {
+        self.leases = leases;
+    }
+
     /// Takes what a router asks; the answer may be among the effects already.
     pub fn ask(
         &mut self,
@@ -206,6 +214,7 @@ impl Shard {
                 self.jobs.defragment(origin);
                 return;
             }
+            Ask::LeaseKeys { lease } => return self.tell_lease_keys(origin, lease),
         };
         effects.told.push((origin, told));
     }

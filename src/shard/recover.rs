@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::held::Held;
 use super::job::Jobs;
 use super::watch::Telling;
-use super::{Shard, ShardCounters, Switches};
+use super::{LeaseIds, Shard, ShardCounters, Switches};
 use crate::line::Sequencer;
 use crate::replica::{RecoverError, ReplicaConfig, recover};
 use crate::types::{LogIndex, ShardId};
@@ -45,6 +45,7 @@ impl Shard {
             replica: recovered.replica,
             sequencer: Arc::clone(sequencer),
             switches: Switches::default(),
+            leases: LeaseIds::default(),
             lane: None,
             frozen: None,
             stalled: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chance::Chance;
 use super::streams::Habits;
-use crate::member::{Identity, MemberConfig};
+use crate::member::{Identity, LeaseConfig, MemberConfig};
 use crate::types::{ClusterId, Member, MemberId};
 
 /// Sizes, speeds and faults of one simulation.
@@ -32,10 +32,6 @@ pub struct Plan {
     /// One step in so many the process is paused.
     pub pause_every: u64,
     pub watchers: Habits,
-    /// Seconds: the shortest TTL.
-    pub ttl_min: i64,
-    /// Nanoseconds: a longer gap is a pause of the member.
-    pub pause_min: u64,
 }
 
 /// Nanoseconds between two ticks of a core.
@@ -62,7 +58,8 @@ impl Plan {
             segment_bytes,
             batch_bytes_max: chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             checkpoint_log_bytes: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
-            watch_progress_interval: 10 * TICK,
+            watch_progress_interval: chance.pick(&[2 * TICK, 10 * TICK]),
+            leases: LeaseConfig { ttl_min: 1, ..LeaseConfig::default() },
         };
         let slow_disk = chance.one_in(4);
         Plan {
@@ -85,8 +82,6 @@ impl Plan {
             busy_steps_per_tick: chance.pick(&[300, 300, 60, 25]),
             pause_every: chance.pick(&[0, 0, 300]),
             watchers: Habits::draw(chance),
-            ttl_min: 1,
-            pause_min: 1_000_000_000,
         }
     }
 }

@@ -63,9 +63,10 @@ impl World {
     /// Of a seed, before the first start.
     pub fn new(seed: u64, plan: Plan, left_out: Option<Left>, mut chance: Chance) -> World {
         let workload = Workload::draw(&mut chance);
+        let leases = plan.config.leases;
         World {
             streams: Streams::new(plan.watchers),
-            leases: Leases::new(plan.ttl_min, plan.pause_min),
+            leases: Leases::new(leases.ttl_min, leases.election_timeout),
             clock: Clock::default(),
             booted: 0,
             plan,
@@ -254,7 +255,8 @@ impl World {
 
     /// The lead's core does a step.
     fn lead_looks(&mut self, is_tick: bool) {
-        self.clock.look(self.now, self.plan.pause_min, is_tick);
+        let pause = self.plan.config.leases.election_timeout;
+        self.clock.look(self.now, pause, is_tick);
     }
 
     fn run_core(&mut self, trace: &mut Trace) -> Result<(), Broken> {
@@ -513,7 +515,10 @@ impl World {
     /// All time is over that anybody asked for: there are no leases, and no keys of any.
     fn check_leases(&self) -> Result<(), Broken> {
         let host = self.host.as_ref().expect("it runs");
-        let _ = host; // TODO merge
+        let left = host.shared.leases();
+        if left > 0 {
+            return Err(format!("{left} leases have not ended, and nobody keeps them"));
+        }
         let all = self.line.shown().seen(&KeyRange::all(), self.line.newest());
         match all.iter().find(|kv| kv.lease != LeaseId::NONE) {
             None => Ok(()),

@@ -7,7 +7,9 @@ use std::io;
 use std::sync::Arc;
 
 use braid::client::{self, Error};
-use braid::member::{Answer, Core, Identity, MemberConfig, Nanos, Service, Shared, Ticket};
+use braid::member::{
+    Answer, Core, Identity, LeaseConfig, MemberConfig, Nanos, Service, Shared, Ticket,
+};
 use braid::protocol::convert::{self, HeaderFields, RequestLimits};
 use braid::protocol::pb::etcdserverpb as pb;
 use braid::protocol::{Method, status};
@@ -171,6 +173,7 @@ fn config(shards: u16, quota: i64) -> MemberConfig {
         batch_bytes_max: 64 << 10,
         checkpoint_log_bytes: 8 << 20,
         watch_progress_interval: 600_000_000_000,
+        leases: LeaseConfig::default(),
     }
 }
 
