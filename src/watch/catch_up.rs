@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::hub::{Hub, HubEffects, shards_of};
 use super::keys::Keys;
-use super::watcher::{NONE, State, Wants};
+use super::watcher::{NONE, State, Wants, Watcher};
 use super::word::{Compacted, HistoryAsk, HistoryPart, WatchAsk};
 use crate::limits::{WATCH_FETCHES_MAX, WATCH_RECENT_VISITS, WATCH_REPLY_REVISIONS_MAX};
 use crate::types::{Event, Revision, WatchReply};
@@ -70,7 +70,7 @@ impl Hub {
             }
             if !self.streams.at(watcher.stream).has_room() {
                 self.lag(slot, watcher.next);
-            } else if !watcher.wants.has(Wants::UNCHECKED) && self.recent.covers(watcher.next) {
+            } else if self.finds_recent(watcher) {
                 if visits == 0 {
                     self.queue.push_front(slot);
                     return true;
@@ -84,6 +84,13 @@ impl Hub {
             }
         }
         false
+    }
+
+    /// Whether all that it misses is among the recent events: not what was before its topic.
+    fn finds_recent(&self, watcher: &Watcher) -> bool {
+        !watcher.wants.has(Wants::UNCHECKED)
+            && watcher.next > self.watchers.topic(watcher.topic).base
+            && self.recent.covers(watcher.next)
     }
 
     fn read_recent(&mut self, slot: u32, visits: &mut usize, effects: &mut HubEffects) {
