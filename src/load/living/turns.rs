@@ -1,6 +1,6 @@
 //! When a client of this room makes its requests: the loop that writers and keepers share.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
