@@ -185,6 +185,7 @@ fn member_config(config: &Config, identity: Identity) -> MemberConfig {
         segment_bytes: SEGMENT_BYTES,
         batch_bytes_max: LOG_BATCH_BYTES_MAX,
         checkpoint_log_bytes: CHECKPOINT_LOG_BYTES,
+        watch_progress_interval: config.timing.watch_progress.as_nanos() as u64,
         leases: LeaseConfig::of(ticks as u64, heartbeat as u64, checkpoints),
     }
 }
@@ -356,7 +357,6 @@ fn settings(
         },
         request_bytes_max: config.bounds.request_bytes_max,
         request_timeout: config.timing.request,
-        election_timeout: config.timing.election,
         slow: config.timing.warning_unary,
         streams_max: config.bounds.concurrent_streams_max,
         keepalive: Keepalive {

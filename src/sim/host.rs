@@ -150,9 +150,13 @@ impl Host {
         let place = &mut self.cores[at];
         (place.state, place.rung) = (State::Awake, false);
         self.shared.waits.stay(id);
+        let partly = chance.one_in(3);
+        if !partly {
+            place.core.look();
+        }
         for post in &mut place.post {
             // What comes while it reads is read in the next turn.
-            let batches = if chance.one_in(3) { chance.slot(post.len() + 1) } else { post.len() };
+            let batches = if partly { chance.slot(post.len() + 1) } else { post.len() };
             for mail in post.drain(..batches).flatten() {
                 place.core.receive(mail);
             }

@@ -21,6 +21,7 @@ use http::{HeaderValue, Request, Uri};
 
 use super::endpoint::Endpoint;
 use super::socket::{Socket, TokioSocket};
+use super::transport::Header;
 use super::{Error, executor};
 use crate::protocol::grpc::{MessageReader, encode_message};
 use crate::protocol::status::Status;
@@ -91,10 +92,9 @@ impl Connection {
     pub(super) async fn open_call(
         self: &Arc<Self>,
         path: &'static str,
-        token: Option<&str>,
-        deadline: Option<Instant>,
+        header: Header<'_>,
     ) -> Result<Call, Error> {
-        let request = self.request_head(path, token, deadline)?;
+        let request = self.request_head(path, header)?;
         let unsent = |error: h2::Error| self.lost(&error, false);
         let mut requests = self.requests.clone().ready().await.map_err(unsent)?;
         let (response, upstream) = requests.send_request(request, false).map_err(unsent)?;
@@ -108,12 +108,7 @@ impl Connection {
         })
     }
 
-    fn request_head(
-        &self,
-        path: &'static str,
-        token: Option<&str>,
-        deadline: Option<Instant>,
-    ) -> Result<Request<()>, Error> {
+    fn request_head(&self, path: &'static str, header: Header<'_>) -> Result<Request<()>, Error> {
         let invalid = |error: http::Error| {
             Error::Invalid(format!("request to {}: {error}", self.endpoint.text))
         };
@@ -131,12 +126,15 @@ impl Connection {
         let agent = concat!("braid/", env!("CARGO_PKG_VERSION"));
         headers.insert("user-agent", HeaderValue::from_static(agent));
         headers.insert("client-api-version", HeaderValue::from_static("3.7"));
-        if let Some(token) = token {
+        if let Some(token) = header.token {
             let token = HeaderValue::from_str(token)
                 .map_err(|_| Error::Invalid("the token is not a header value".to_owned()))?;
             headers.insert("token", token);
         }
-        if let Some(deadline) = deadline {
+        if header.require_leader {
+            headers.insert("hasleader", HeaderValue::from_static("true"));
+        }
+        if let Some(deadline) = header.deadline {
             let left = status::timeout(deadline.saturating_duration_since(Instant::now()));
             let left = HeaderValue::try_from(left).expect("digits and a letter are a header value");
             headers.insert("grpc-timeout", left);

@@ -160,7 +160,7 @@ fn refusals_name_themselves_and_the_connection_goes_on() {
     let (mut client, _) = Client::connect(&rig, None);
     let status = error(&client.ask(1, Method::Put, &put("", b"")));
     assert_eq!((status.code, &*status.message), (3, "etcdserver: key is not provided"));
-    let status = error(&client.ask(2, Method::LeaseGrant, &pb::LeaseGrantRequest::default()));
+    let status = error(&client.ask(2, Method::AuthEnable, &pb::LeaseGrantRequest::default()));
     assert_eq!(status.code, 12, "{status:?}");
     let status = error(&client.ask(3, Method::Put, &put("k", &vec![0; 3 << 19])));
     assert_eq!(&*status.message, "etcdserver: request is too large");

@@ -15,6 +15,7 @@ use super::*;
 use crate::protocol::Method;
 use crate::protocol::frame::{Flags, Frame, Opcode};
 use crate::protocol::pb::etcdserverpb as pb;
+use crate::protocol::status::Status;
 use pb::watch_request::RequestUnion;
 
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -120,8 +121,6 @@ fn watchers_of_one_stream_over_frames() {
     rig.stop();
 }
 
-use crate::protocol::status::Status;
-
 #[test]
 fn watchers_that_cannot_be_are_refused_within_the_stream() {
     let rig = Rig::start(1);
@@ -207,7 +206,10 @@ fn what_breaks_the_rules_of_a_stream_over_frames() {
     assert_eq!(after_end, "braid: stream 1 already has a request under way");
     let other_method = closed_with(&|client| client.say(1, Method::LeaseKeepAlive, &alive(1)));
     assert_eq!(other_method, "braid: frame opcode 0x32 is not allowed on stream 1");
-    let other_kind = closed_with(&|client| client.queue(1, Method::Put, &put("a", b"")));
+    let other_kind = closed_with(&|client| {
+        client.queue(1, Method::Put, &put("a", b""));
+        client.flush();
+    });
     assert_eq!(other_kind, "braid: frame opcode 0x12 is not allowed on stream 1");
     let an_error = closed_with(&|client| {
         client.say_bare(1, Method::Watch, Flags::END | Flags::ERROR);
