@@ -45,6 +45,7 @@ impl Host {
             segment_bytes: 64 << 20,
             batch_bytes_max: 1 << 20,
             checkpoint_log_bytes: u64::MAX,
+            watch_progress_interval: 0,
             leases: LeaseConfig::default(),
         });
         let shared = Arc::new(Shared::new(cores, shards));
