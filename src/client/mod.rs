@@ -36,6 +36,8 @@ mod frames;
 mod grpc;
 mod kv;
 pub mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod method;
 mod options;
 mod pool;

@@ -72,9 +72,7 @@ impl Connection {
     ) -> Result<Connection, Error> {
         let wire = match options.transport {
             Transport::Grpc => {
-                let bytes_max = options.answer_bytes_max;
-                let opened = grpc::Connection::open(endpoint, options.dial_timeout, bytes_max);
-                Wire::Grpc(Arc::new(opened.await?))
+                Wire::Grpc(Arc::new(grpc::Connection::open(endpoint, options).await?))
             }
             Transport::Frames => {
                 let opened = frames::Connection::open(endpoint, options, purpose);

@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::exit;
@@ -24,10 +25,26 @@ pub fn run(words: &[OsString], variables: &[(&str, OsString)]) -> Result<(), Tro
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     command.envs(variables.iter().map(|(name, value)| (name, value)));
+    // SAFETY: between fork and exec, `listen_to_all_signals` only makes system calls.
+    unsafe { command.pre_exec(listen_to_all_signals) };
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(ended(status)),
         Err(error) => Err(Trouble { text: unstarted(program, &error), code: exit::ERROR }),
+    }
+}
+
+/// Undoes for the program what [`super::signals`] does to us.
+fn listen_to_all_signals() -> io::Result<()> {
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: `sigemptyset` initializes the set before it is read; the old mask is not asked for.
+    let failed = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+    };
+    match failed {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
     }
 }
 
@@ -90,6 +107,16 @@ mod tests {
         assert_eq!(run_words(&["no-such-program", "a"]), trouble(missing, 1));
         let missing = "fork/exec ./no-such: no such file or directory";
         assert_eq!(run_words(&["./no-such"]), trouble(missing, 1));
+    }
+
+    #[test]
+    fn signals_that_we_wait_for_still_end_the_program() {
+        let taken = std::thread::spawn(|| {
+            let _signals = super::super::signals::Signals::take().expect("signals");
+            run_words(&["sh", "-c", "kill -INT $$; exit 3"])
+        });
+        let interrupted = Trouble { text: "signal: interrupt".to_owned(), code: 255 };
+        assert_eq!(taken.join().expect("a thread"), Err(interrupted));
     }
 
     #[test]

@@ -40,11 +40,11 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, default_value = "5s")]
     #[arg(value_parser = go::parse_duration)]
     pub command_timeout: Duration,
-    /// accepted, without effect: a dead connection shows by its deadline
+    /// keepalive time for client connections (over gRPC 10s at least)
     #[arg(long, global = true, hide = true, default_value = "2s")]
     #[arg(value_parser = go::parse_duration)]
     pub keepalive_time: Duration,
-    /// accepted, without effect
+    /// keepalive timeout for client connections
     #[arg(long, global = true, hide = true, default_value = "6s")]
     #[arg(value_parser = go::parse_duration)]
     pub keepalive_timeout: Duration,

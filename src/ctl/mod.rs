@@ -13,8 +13,11 @@
 //! library, which are part of etcdctl's output.
 //!
 //! Flags and arguments follow etcdctl 3.7. What differs on purpose: unknown subcommands of a group
-//! are an error, a bad value in the environment is an error, and everything about TLS and DNS
-//! discovery is refused by name instead of being ignored.
+//! are an error, a bad value in the environment is an error, a third word after `watch` is an
+//! error, and everything about TLS and DNS discovery is refused by name instead of being ignored.
+//! `lock` and `elect` end their lease when they end, and what `lock` tells its program goes before
+//! what the environment says. `make-mirror --rev` keeps the prefix, and the first copy goes in
+//! txns. `-w protobuf` has the whole answer about a lease.
 
 mod alarm;
 mod arguments;

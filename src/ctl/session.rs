@@ -37,6 +37,8 @@ impl Session {
                     .unwrap_or(defaults.request_bytes_max),
                 answer_bytes_max: positive(globals.max_recv_bytes)
                     .unwrap_or(defaults.answer_bytes_max),
+                ping_interval: globals.keepalive_time,
+                ping_timeout: globals.keepalive_timeout,
                 // One command makes one connection.
                 core_connections: false,
                 ..defaults

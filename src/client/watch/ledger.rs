@@ -222,3 +222,7 @@ impl Ledger {
         *start = (*start).max(revision.saturating_add(1));
     }
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

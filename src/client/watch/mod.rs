@@ -15,14 +15,18 @@
 //!
 //! There is no task behind it. Whoever calls [`WatchStream::next`] moves it: requests are sent and
 //! responses are read there and nowhere else, so what nobody takes stays at the server, which
-//! knows how to wait. A future of `next` that is dropped loses nothing.
+//! knows how to wait. A future of `next` that is dropped loses nothing. Over frames a stream that
+//! is read slowly holds up the other calls of its connection: it should have a client of its own.
 //!
 //! A server answers the creations on a stream in their order, and names no watcher before its
 //! creation: both are etcd's, and this relies on them.
 
 mod end;
 mod ledger;
+#[cfg(test)]
+mod tests;
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -49,6 +53,7 @@ impl Client {
         WatchStream {
             client,
             stream: None,
+            opening: None,
             ledger,
             failures: 0,
             not_before: None,
@@ -74,6 +79,8 @@ impl Client {
 pub struct WatchStream {
     client: Client,
     stream: Option<WireStream>,
+    /// A stream being opened; kept here, so that who polls seldom and briefly gets it too.
+    opening: Option<Opening>,
     ledger: Ledger,
     /// Attempts in a row that brought no response.
     failures: u32,
@@ -86,6 +93,16 @@ pub struct WatchStream {
 }
 
 type WireStream = Stream<pb::WatchRequest, pb::WatchResponse>;
+type Opening = Pin<Box<dyn Future<Output = Result<WireStream, Error>> + Send>>;
+
+fn open(client: Client, not_before: Option<Instant>) -> Opening {
+    Box::pin(async move {
+        if let Some(instant) = not_before {
+            Timer::at(instant).await;
+        }
+        client.open(Method::WATCH).await
+    })
+}
 
 impl WatchStream {
     /// Adds a watcher. Its first update is that it was created, or that it could not be.
@@ -131,7 +148,7 @@ impl WatchStream {
                 return Err(error.clone());
             }
             if self.ledger.len() == 0 {
-                self.stream = None;
+                (self.stream, self.opening) = (None, None);
                 self.ledger.stream_lost();
                 return std::future::pending().await;
             }
@@ -154,10 +171,11 @@ impl WatchStream {
             Some(stream) => stream,
             None => {
                 self.ledger.stream_lost();
-                if let Some(instant) = self.not_before {
-                    Timer::at(instant).await;
-                }
-                self.client.open(Method::WATCH).await?
+                let (client, not_before) = (&self.client, self.not_before);
+                let opening = self.opening.get_or_insert_with(|| open(client.clone(), not_before));
+                let opened = opening.await;
+                self.opening = None;
+                opened?
             }
         };
         while let Some(request) = self.ledger.next_request() {

@@ -8,6 +8,8 @@ mod simple;
 mod table;
 
 #[cfg(test)]
+mod living_tests;
+#[cfg(test)]
 mod tests;
 
 use prost::Message;

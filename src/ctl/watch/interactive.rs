@@ -42,10 +42,8 @@ pub(super) fn run(session: &Session, surroundings: &Surroundings) -> Result<(), 
             };
             let output = async { reader.turn(session).await.map(|_| None) };
             let Some(line) = input.or(output).await? else { continue };
-            let line = line.map_err(|why| {
-                let why = format!("error reading watch request line: {why}");
-                Failure::new(exit::INVALID_INPUT, why)
-            })?;
+            let line =
+                line.map_err(|why| invalid(&format!("error reading watch request line: {why}")))?;
             match asked(&line, surroundings)? {
                 Asked::Watch(request, command) => reader.watch(request, command),
                 Asked::Progress => reader.request_progress(),
@@ -76,9 +74,13 @@ fn lines() -> Result<async_channel::Receiver<Result<String, String>>, Failure> {
     Ok(receiver)
 }
 
+fn invalid(why: &str) -> Failure {
+    Failure::new(exit::INVALID_INPUT, why)
+}
+
 /// Reads one line. What cannot be parsed at all ends the program, as it does etcdctl.
 fn asked(line: &str, surroundings: &Surroundings) -> Result<Asked, Failure> {
-    let words = words(line).ok_or_else(|| Failure::bad_arguments("invalid syntax"))?;
+    let words = words(line).ok_or_else(|| invalid("invalid syntax"))?;
     let Some((first, rest)) = words.split_first() else {
         let why = format!("Invalid command: {line} (watch and progress supported)");
         return Ok(Asked::Nothing(why));
@@ -151,9 +153,9 @@ mod tests {
             ("watch --bogus", "unknown flag: --bogus"),
             ("watch --prefix", "bad number of arguments"),
             ("watch a --", super::super::SEPARATOR_ALONE),
-            (r#"watch "\q""#, "invalid syntax"),
         ] {
             assert_eq!(ask(line).expect_err(line), Failure::bad_arguments(text));
         }
+        assert_eq!(ask(r#"watch "\q""#).expect_err("no escape"), invalid("invalid syntax"));
     }
 }
