@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::{Shard, ShardEffects};
 use crate::limits::{WATCH_HISTORY_BYTES, WATCH_HISTORY_VISITS, WATCH_REPLY_REVISIONS_MAX};
 use crate::store::HistoryBounds;
-use crate::types::{CoreId, Event, Revision};
+use crate::types::{CoreId, Epoch, Event, Revision};
 use crate::watch::{Compacted, HistoryAsk, HistoryPart, Interest, WatchAsk, WatchTold};
 
 const BOUNDS: HistoryBounds = HistoryBounds {
@@ -54,7 +54,8 @@ impl Shard {
                 self.tell(effects);
                 self.telling.interest.add(keys, core);
                 let newest = self.held.store.newest();
-                effects.watch.push((core, WatchTold::Added { topic, newest }));
+                let epoch = self.held.opened.map_or(Epoch(0), |(epoch, _)| epoch);
+                effects.watch.push((core, WatchTold::Added { topic, epoch, newest }));
             }
             WatchAsk::Drop { keys } => self.telling.interest.drop(&keys, core),
             WatchAsk::History(ask) => {

@@ -168,7 +168,8 @@ impl Hub {
     pub fn hear(&mut self, shard: ShardId, told: WatchTold, effects: &mut HubEffects) {
         self.is_stirred = true;
         match told {
-            WatchTold::Added { topic, newest } => {
+            WatchTold::Added { topic, epoch, newest } => {
+                let newest = self.inflow.still(epoch, newest);
                 if let Some(topic) = self.watchers.topic_named(topic) {
                     topic.unanswered -= 1;
                     topic.base = topic.base.max(newest);
@@ -185,6 +186,8 @@ impl Hub {
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
         self.is_open = true;
         self.inflow.opened(epoch, cut);
+        self.watchers.lower_bases(cut);
+        self.is_stirred = true;
     }
 
     /// Tells everything up to `stable`, of which every event must have been heard; answers what
@@ -282,7 +285,7 @@ impl Hub {
                 let asked = self.streams.at_mut(place).asked.pop_front().expect("a front");
                 self.answer_one(place, asked.what, effects);
             }
-            self.streams.at_mut(place).asked.shrink_to(16);
+            self.streams.at_mut(place).asked = VecDeque::new();
             false
         });
         self.asking = asking;

@@ -14,14 +14,17 @@ use std::sync::Arc;
 
 use crate::types::{Epoch, Event, Revision, ShardId, ShardSet};
 
+/// Epochs that may pass while a word of a shard is on its way.
+const EPOCHS_MAX: usize = 64;
+
 /// One queue for each shard, in order of revisions.
 #[derive(Debug)]
 pub(super) struct Inflow {
     queues: Vec<VecDeque<(Epoch, Arc<Event>)>>,
     /// Shards whose queue holds something.
     filled: ShardSet,
-    /// The newest epoch that was heard to open, and its cut.
-    opened: (Epoch, Revision),
+    /// The last epochs that were heard to open, with their cuts.
+    opened: VecDeque<(Epoch, Revision)>,
 }
 
 impl Inflow {
@@ -29,7 +32,7 @@ impl Inflow {
         Inflow {
             queues: (0..shards).map(|_| VecDeque::new()).collect(),
             filled: ShardSet::EMPTY,
-            opened: (Epoch(0), Revision(0)),
+            opened: VecDeque::new(),
         }
     }
 
@@ -46,9 +49,10 @@ impl Inflow {
         while queue.back().is_some_and(|(_, event)| event.revision > after) {
             queue.pop_back();
         }
-        let (opened, cut) = self.opened;
+        let kept = self.still(epoch, Revision::NEWEST);
+        let queue = &mut self.queues[usize::from(shard.0)];
         for event in events {
-            if epoch < opened && event.revision > cut {
+            if event.revision > kept {
                 break; // It was on its way while its epoch ended.
             }
             assert!(
@@ -63,12 +67,21 @@ impl Inflow {
 
     /// An epoch is open: what earlier ones told above its cut did not happen.
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
-        self.opened = (epoch, cut);
+        self.opened.push_back((epoch, cut));
+        if self.opened.len() > EPOCHS_MAX {
+            self.opened.pop_front();
+        }
         for shard in self.filled.iter() {
             let queue = &mut self.queues[usize::from(shard.0)];
             queue.retain(|(of, event)| *of >= epoch || event.revision <= cut);
             self.mark(shard);
         }
+    }
+
+    /// A shard's newest revision in `epoch`, without what was void since.
+    pub fn still(&self, epoch: Epoch, newest: Revision) -> Revision {
+        let later = self.opened.iter().filter(|(opened, _)| *opened > epoch);
+        later.map(|(_, cut)| *cut).fold(newest, Revision::min)
     }
 
     /// The lowest revision that waits.

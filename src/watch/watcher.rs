@@ -175,6 +175,13 @@ impl Watchers {
         (slot, Some(TopicId { slot, life: self.lives }))
     }
 
+    /// What was pending above `cut` is void: nobody has to wait for it.
+    pub fn lower_bases(&mut self, cut: Revision) {
+        for (_, topic) in &mut self.topics {
+            topic.base = topic.base.min(cut);
+        }
+    }
+
     /// Adds a watcher to its topic.
     pub fn insert(&mut self, mut watcher: Watcher) -> u32 {
         let topic = &mut self.topics[watcher.topic as usize];

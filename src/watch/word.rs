@@ -36,8 +36,8 @@ pub struct HistoryAsk {
 /// From a shard to a hub.
 #[derive(Clone, Debug)]
 pub enum WatchTold {
-    /// Everything above `newest` will be told.
-    Added { topic: TopicId, newest: Revision },
+    /// Everything above `newest`, which may be pending, will be told.
+    Added { topic: TopicId, epoch: Epoch, newest: Revision },
     /// All that the core wants of what changed above `after`, pending: it counts when stable has
     /// reached it. What was told above `after` before this is void.
     Events { epoch: Epoch, after: Revision, events: Vec<Arc<Event>> },
