@@ -176,10 +176,10 @@ impl Session {
     }
 }
 
-struct FrameOutlet {
-    session: Rc<Session>,
-    stream: u32,
-    method: Method,
+pub(super) struct FrameOutlet {
+    pub(super) session: Rc<Session>,
+    pub(super) stream: u32,
+    pub(super) method: Method,
 }
 
 impl FrameOutlet {
@@ -193,6 +193,11 @@ impl Outlet for FrameOutlet {
     async fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         let front = &self.session.front;
         self.send(|out| convert::encode(&front.header(), reply, out)).await;
+        Ok(())
+    }
+
+    async fn encoded(&mut self, message: Bytes) -> Result<(), Gone> {
+        self.send(|out| out.extend_from_slice(&message)).await;
         Ok(())
     }
 
