@@ -103,6 +103,8 @@ impl Session {
         let mut inlet = FrameInlet { session: self.clone(), mailbox: mailbox.clone() };
         let mut outlet = FrameOutlet { session: self.clone(), stream, method };
         let task = rt::spawn(async move {
+            // An executor may begin a task before it is known by its stream.
+            rt::yield_now().await;
             let (front, terms) = (&outlet.session.front.clone(), Terms::default());
             let end = match method {
                 Method::Watch => streams::watch(front, terms, &mut inlet, &mut outlet).await,

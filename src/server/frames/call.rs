@@ -73,6 +73,8 @@ impl Session {
     ) {
         let session = self.clone();
         let task = rt::spawn(async move {
+            // An executor may begin a task before it is known by its stream.
+            rt::yield_now().await;
             let result = call.await;
             // Its own task is dropped here: it must go on to its end, so it is let go.
             if let Some(UnderWay::Stream(task)) = session.under_way.borrow_mut().remove(&stream) {
