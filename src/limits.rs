@@ -90,6 +90,10 @@ pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// is not read from.
 pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
 
+/// Creations of watchers that a client has sent on one stream and has no answer to.
+pub const CLIENT_WATCH_CREATIONS_MAX: usize = 32;
+const _: () = assert!(CLIENT_WATCH_CREATIONS_MAX < CLIENT_STREAM_ANSWERS_MAX);
+
 /// Entries of the control group after which it takes a checkpoint.
 pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
 
@@ -127,3 +131,35 @@ const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
 
 /// Log lines that may wait for the writing thread.
 pub const LOG_LINES_MAX: usize = 1 << 14;
+
+/// Bytes of events that a watch stream may have been given and not yet sent. Above it, watchers
+/// that miss an event lag, and catch up when half of the room is free.
+pub const WATCH_STREAM_BYTES_MAX: usize = 4 << 20;
+
+/// Messages of a watch stream that wait for their turn; above it the stream is not read from.
+pub const WATCH_REQUESTS_MAX: usize = 1 << 10;
+
+/// Bytes of events after which a reply takes no further revision.
+pub const WATCH_REPLY_BYTES: usize = 512 << 10;
+
+/// Revisions in one reply of history: etcd's number.
+pub const WATCH_REPLY_REVISIONS_MAX: usize = 1000;
+
+/// Events, and their bytes, that a core keeps for watchers that have fallen a little behind.
+pub const WATCH_RECENT_EVENTS_MAX: usize = 1 << 14;
+/// See [`WATCH_RECENT_EVENTS_MAX`].
+pub const WATCH_RECENT_BYTES_MAX: usize = 16 << 20;
+
+/// Recent events that catching up looks at in one turn of a core.
+pub const WATCH_RECENT_VISITS: usize = 1 << 15;
+
+/// Events, counted for each watcher, that a core gathers before it hands them over.
+pub const WATCH_GATHERED_MAX: usize = 1 << 16;
+
+/// Looks into history that a core has under way; watchers of the same range share one.
+pub const WATCH_FETCHES_MAX: usize = 4;
+
+/// Changes that one look into a shard's history goes over, and bytes of events that it brings.
+pub const WATCH_HISTORY_VISITS: usize = 4096;
+/// See [`WATCH_HISTORY_VISITS`].
+pub const WATCH_HISTORY_BYTES: usize = 512 << 10;

@@ -16,10 +16,11 @@ use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
 use crate::shard::{LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, Switches};
 use crate::types::placement::shard_of;
 use crate::types::{
-    AlarmKind, CoreId, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal, Reply,
-    Request, Revision, ShardId, StatusReply, Ticket, WatchReply, WatchRequest, WatchStream,
+    AlarmKind, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal,
+    Reply, Request, Revision, ShardId, StatusReply, Ticket, WatchReply, WatchRequest, WatchStream,
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
+use crate::watch::{Hub, HubConfig, HubCounts, HubEffects};
 
 /// What a member is told once.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct MemberConfig {
     pub batch_bytes_max: usize,
     /// Bytes of a log after which its group takes a checkpoint.
     pub checkpoint_log_bytes: u64,
+    /// Nanoseconds between two notifications of a watcher's progress.
+    pub watch_progress_interval: u64,
     pub leases: LeaseConfig,
 }
 
@@ -74,6 +77,11 @@ pub struct Core {
     shards: Vec<Shard>,
     lead: Option<Lead>,
     router: Router,
+    hub: Hub,
+    /// What was stable when the mailboxes were last about to be emptied.
+    looked: Revision,
+    /// The epoch that this core was last told of.
+    epoch: Epoch,
     open: bool,
     /// Requests that wait for an epoch.
     parked: VecDeque<Parked>,
@@ -87,6 +95,7 @@ pub struct Core {
     to_router: RouterEffects,
     to_shard: ShardEffects,
     to_lead: LeadEffects,
+    to_hub: HubEffects,
     ticks: u64,
     warnings: Vec<String>,
 }
@@ -148,6 +157,13 @@ impl Core {
         Ok(Core {
             id,
             router: Router::new(id, Arc::clone(&shared.sequencer), config.request_timeout),
+            hub: Hub::new(HubConfig {
+                shards: shared.shards,
+                seed: config.identity.salt,
+                progress_interval: config.watch_progress_interval,
+            }),
+            looked: Revision(0),
+            epoch: Epoch(0),
             config: Arc::clone(config),
             shared: Arc::clone(shared),
             shards,
@@ -163,6 +179,7 @@ impl Core {
             to_router: RouterEffects::default(),
             to_shard: ShardEffects::default(),
             to_lead: LeadEffects::default(),
+            to_hub: HubEffects::default(),
             ticks: 0,
             warnings,
         })
@@ -195,6 +212,17 @@ impl Core {
         &mut self.effects
     }
 
+    /// To be called before all mail that is there is taken: what is stable now may be told to
+    /// watchers in the next turn. Every event up to it is in a mailbox of this core or was taken,
+    /// for shards post events before the write of what they tell of can end.
+    pub fn look(&mut self) {
+        let stable = self.shared.sequencer.stable();
+        // Of an epoch that this core has not been told of, it does not know what it voided.
+        if self.shared.epoch() == self.epoch {
+            self.looked = stable;
+        }
+    }
+
     /// Takes mail of another core.
     pub fn receive(&mut self, mail: Mail) {
         match mail {
@@ -224,6 +252,15 @@ impl Core {
                 self.router.decided(origin, answer, &mut self.to_router);
                 self.take_router_effects();
             }
+            Mail::Watch { shard, core, ask } => {
+                let slot = self.slot(shard).expect("mail for a shard of this core");
+                self.shards[slot].watch(core, ask, &mut self.to_shard);
+                self.take_shard_effects(slot);
+            }
+            Mail::Watched { shard, told } => {
+                self.hub.hear(shard, told, &mut self.to_hub);
+                self.take_hub_effects();
+            }
             Mail::Notice { number, notice } => {
                 self.notice(notice);
                 self.send(self.shared.lead_core(), Mail::Noticed { core: self.id, number });
@@ -248,8 +285,10 @@ impl Core {
 
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Opened { cut, .. } => {
+            Notice::Opened { epoch, cut } => {
                 self.open = true;
+                self.epoch = epoch;
+                self.hub.opened(epoch, cut);
                 self.router.fail_above(cut, &mut self.to_router);
                 self.take_router_effects();
                 for parked in std::mem::take(&mut self.parked) {
@@ -303,6 +342,8 @@ impl Core {
         if let Some(lead) = &mut self.lead {
             lead.tick(now, entropy);
         }
+        self.hub.tick(now, entropy, &mut self.to_hub);
+        self.take_hub_effects();
         self.ticks += 1;
         if !self.ticks.is_multiple_of(EXPIRY_TICKS) {
             return;
@@ -360,6 +401,7 @@ impl Core {
                 more |= lead.turn(now, &mut self.to_lead);
                 self.take_lead_effects();
             }
+            more |= self.tell_watchers();
             if self.own.is_empty() {
                 break;
             }
@@ -374,6 +416,15 @@ impl Core {
         self.take_router_effects();
         self.read_own_mail();
         self.publish();
+        more || self.hub.is_stirred()
+    }
+
+    fn tell_watchers(&mut self) -> bool {
+        if self.shared.cores == 1 {
+            self.look(); // All mail is this core's own, and read.
+        }
+        let more = self.hub.advance(self.looked, &mut self.to_hub);
+        self.take_hub_effects();
         more
     }
 
@@ -381,7 +432,8 @@ impl Core {
     pub fn park(&self) -> Park {
         let shards = self.shards.iter().filter_map(Shard::waits_for);
         let lead = self.lead.as_ref().and_then(Lead::waits_for);
-        let lowest = shards.chain(self.router.waits_for()).chain(lead).min();
+        let watched = self.hub.waits_for();
+        let lowest = shards.chain(self.router.waits_for()).chain(lead).chain(watched).min();
         let frozen = self.shards.iter().any(Shard::is_frozen);
         let polls = frozen || self.lead.as_ref().is_some_and(Lead::is_busy);
         Park { lowest, polls }
@@ -390,6 +442,11 @@ impl Core {
     /// Counters of a shard of this core, for metrics.
     pub fn shard_counters(&self) -> impl Iterator<Item = (ShardId, ShardCounters)> + '_ {
         self.shards.iter().map(|shard| (shard.id(), shard.counters()))
+    }
+
+    /// Its watchers, for metrics.
+    pub fn watch_counts(&self) -> HubCounts {
+        self.hub.counts()
     }
 
     /// What leases came to, for metrics: on the lead's core.
@@ -437,6 +494,10 @@ impl Core {
         for report in effects.reports.drain(..) {
             self.send(self.shared.lead_core(), Mail::Report(report));
         }
+        let shard = self.shards[slot].id();
+        for (core, told) in effects.watch.drain(..) {
+            self.send(core, Mail::Watched { shard, told });
+        }
         for (origin, told) in effects.told.drain(..) {
             if origin.core == self.id {
                 self.router.told(origin, told, &mut self.to_router);
@@ -468,6 +529,14 @@ impl Core {
                 Outgoing::CancelLead { origin } => (lead, Mail::CancelLead { origin }),
             };
             self.send(to, mail);
+        }
+    }
+
+    fn take_hub_effects(&mut self) {
+        self.effects.watched.append(&mut self.to_hub.told);
+        for (shard, ask) in std::mem::take(&mut self.to_hub.asks) {
+            let core = self.id;
+            self.send(self.shared.core_of(shard), Mail::Watch { shard, core, ask });
         }
     }
 
@@ -617,23 +686,31 @@ impl Service for Core {
         self.take_router_effects();
     }
 
-    fn watch_open(&mut self, _: Nanos) -> WatchStream {
-        WatchStream(0)
+    fn watch_open(&mut self, now: Nanos) -> WatchStream {
+        self.hub.open(now)
     }
 
-    fn watch(&mut self, _: Nanos, stream: WatchStream, _: WatchRequest) -> bool {
-        let nobody = Refusal::Unimplemented("braid: watch is not implemented yet".to_owned());
-        self.effects.watched.push((stream, WatchReply::Ended(nobody)));
-        true
+    fn watch(&mut self, _: Nanos, stream: WatchStream, request: WatchRequest) -> bool {
+        let stable = self.shared.sequencer.stable();
+        let has_room = self.hub.ask(stream, request, stable, &mut self.to_hub);
+        self.take_hub_effects();
+        has_room
     }
 
-    fn watch_has_room(&self, _: WatchStream) -> bool {
-        true
+    fn watch_has_room(&self, stream: WatchStream) -> bool {
+        self.hub.has_room(stream)
     }
 
-    fn watch_sent(&mut self, _: WatchStream, _: usize) {}
+    fn watch_sent(&mut self, stream: WatchStream, bytes: usize) {
+        self.hub.sent(stream, bytes);
+    }
 
-    fn watch_close(&mut self, _: WatchStream) {}
+    fn watch_close(&mut self, stream: WatchStream) {
+        self.hub.close(stream, &mut self.to_hub);
+        self.take_hub_effects();
+        // A tick or mail may have told it something since the last turn.
+        self.effects.watched.retain(|(told, _)| *told != stream);
+    }
 
     fn has_lead(&self) -> bool {
         self.shared.leader() != MemberId(0)

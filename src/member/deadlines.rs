@@ -73,6 +73,25 @@ struct Timed {
     going: bool,
 }
 
+impl Timed {
+    fn found(&self, now: LeaseTime) -> Found {
+        if self.going || self.deadline <= now {
+            return Found::Ending;
+        }
+        Found::Live { ttl: self.ttl, is_noted: self.remaining > 0 }
+    }
+
+    fn renew(&mut self, id: LeaseId, now: LeaseTime, queue: &mut BTreeSet<(LeaseTime, LeaseId)>) {
+        self.deadline = now.after(self.ttl);
+        if self.deadline < self.queued {
+            // It had more than its TTL, as a new lead gives it.
+            queue.remove(&(self.queued, id));
+            self.queued = self.deadline;
+            queue.insert((self.queued, id));
+        }
+    }
+}
+
 /// What a lease is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -152,13 +171,21 @@ impl Deadlines {
         assert!(self.timed.insert(id, timed).is_none(), "lease {id} has a deadline already");
     }
 
+    /// How it stands with a lease; one that is live, and whose whole TTL the log assumes, is
+    /// renewed.
+    pub fn keep_alive(&mut self, id: LeaseId) -> Found {
+        let Deadlines { clock, timed, queue, .. } = self;
+        let Some(timed) = timed.get_mut(&id) else { return Found::Missing };
+        let found = timed.found(clock.now);
+        if let Found::Live { is_noted: false, .. } = found {
+            timed.renew(id, clock.now, queue);
+        }
+        found
+    }
+
     /// How it stands with a lease.
     pub fn find(&self, id: LeaseId) -> Found {
-        match self.timed.get(&id) {
-            None => Found::Missing,
-            Some(timed) if timed.going || timed.deadline <= self.clock.now => Found::Ending,
-            Some(timed) => Found::Live { ttl: timed.ttl, is_noted: timed.remaining > 0 },
-        }
+        self.timed.get(&id).map_or(Found::Missing, |timed| timed.found(self.clock.now))
     }
 
     /// Whether the lease is on its way out: not merely late.
@@ -170,13 +197,7 @@ impl Deadlines {
     pub fn renew(&mut self, id: LeaseId) {
         let timed = self.timed.get_mut(&id).expect("a live lease is renewed");
         assert!(!timed.going, "lease {id} is renewed while it goes");
-        timed.deadline = self.clock.now.after(timed.ttl);
-        if timed.deadline < timed.queued {
-            // It had more than its TTL, as a new lead gives it.
-            self.queue.remove(&(timed.queued, id));
-            timed.queued = timed.deadline;
-            self.queue.insert((timed.queued, id));
-        }
+        timed.renew(id, self.clock.now, &mut self.queue);
     }
 
     /// Nothing renews it any more.

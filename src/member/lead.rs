@@ -446,6 +446,7 @@ impl Lead {
                 }
                 ReignEffect::Over => self.over(effects),
                 ReignEffect::Open { epoch, cut } => {
+                    self.shared.set_epoch(epoch);
                     self.shared.sequencer.open(cut);
                     self.coordinator.open(epoch);
                     let alarms = self.control.state().alarms.iter().copied().collect();

@@ -261,10 +261,9 @@ impl Leases {
             return None;
         }
         self.deadlines.look(now);
-        match self.deadlines.find(id) {
+        match self.deadlines.keep_alive(id) {
             Found::Missing => Some(kept(id, 0, revision)),
             Found::Live { ttl, is_noted: false } => {
-                self.deadlines.renew(id);
                 self.counters.renewed += 1;
                 Some(kept(id, ttl, revision))
             }

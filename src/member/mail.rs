@@ -8,6 +8,7 @@ use crate::shard::{Ask, Told};
 use crate::types::{
     Alarm, Answer, CoreId, Epoch, LeaseId, Member, Nanos, Origin, Revision, ShardId,
 };
+use crate::watch::{WatchAsk, WatchTold};
 
 /// One message between two cores. Between two cores they arrive in order.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub enum Mail {
     Finished(Finished),
     /// To the core whose router asked.
     Decided { origin: Origin, answer: Answer },
+    /// To the core that has the shard, from the hub of `core`.
+    Watch { shard: ShardId, core: CoreId, ask: WatchAsk },
+    /// To the core whose hub asked, or wants to know.
+    Watched { shard: ShardId, told: WatchTold },
     /// From the lead to every core.
     Notice { number: u64, notice: Notice },
     /// To the lead: the core acts on notice `number` and all before it.

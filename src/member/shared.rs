@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits::LEASE_BYTES;
 use crate::line::{Sequencer, Waits};
-use crate::types::{Alarm, CoreId, GroupId, MemberId, ShardId};
+use crate::types::{Alarm, CoreId, Epoch, GroupId, MemberId, ShardId};
 
 /// One per member. Each gauge is written by the core that owns what it tells of.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Shared {
     groups: Box<[GroupGauge]>,
     sizes: Box<[SizeGauge]>,
     leader: AtomicU64,
+    /// The newest epoch that was opened; stored before its sequencer is.
+    epoch: AtomicU64,
     leases: AtomicU64,
     /// The control group's compaction target.
     compacted: AtomicI64,
@@ -64,6 +66,7 @@ impl Shared {
             groups: (0..=shards).map(|_| GroupGauge::default()).collect(),
             sizes: (0..shards).map(|_| SizeGauge::default()).collect(),
             leader: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             leases: AtomicU64::new(0),
             compacted: AtomicI64::new(-1),
             ready: AtomicBool::new(false),
@@ -97,6 +100,15 @@ impl Shared {
 
     pub(super) fn set_leader(&self, leader: Option<u64>) {
         self.leader.store(leader.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Before the sequencer opens: whoever sees a revision of the epoch as stable sees its number.
+    pub(super) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     pub(super) fn set_leases(&self, count: usize) {

@@ -185,6 +185,7 @@ fn member_config(config: &Config, identity: Identity) -> MemberConfig {
         segment_bytes: SEGMENT_BYTES,
         batch_bytes_max: LOG_BATCH_BYTES_MAX,
         checkpoint_log_bytes: CHECKPOINT_LOG_BYTES,
+        watch_progress_interval: config.timing.watch_progress.as_nanos() as u64,
         leases: LeaseConfig::of(ticks as u64, heartbeat as u64, checkpoints),
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::line::message::{CompareShare, Report};
 use crate::types::{
-    Answer, Blob, Compare, DeleteRangeRequest, LeaseId, Nanos, Origin, PutRequest, RangeReply,
-    RangeRequest, Refusal, Revision, Sub, TxnRequest,
+    Answer, Blob, Compare, CoreId, DeleteRangeRequest, LeaseId, Nanos, Origin, PutRequest,
+    RangeReply, RangeRequest, Refusal, Revision, Sub, TxnRequest,
 };
 use crate::wal::{DiskOp, OpId};
+use crate::watch::WatchTold;
 
 /// A request that may change something and concerns this shard alone.
 #[derive(Clone, Debug)]
@@ -76,6 +77,7 @@ pub struct ShardEffects {
     pub told: Vec<(Origin, Told)>,
     pub reports: Vec<Report>,
     pub disk: Vec<(OpId, DiskOp)>,
+    pub watch: Vec<(CoreId, WatchTold)>,
     /// Stable rose to this: whoever waits for it must be woken.
     pub raised: Option<Revision>,
 }

@@ -33,6 +33,7 @@ mod leases;
 mod read;
 mod recover;
 mod round;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use crate::wal::{DiskOutcome, OpId};
 use entry::Stamp;
 use held::{Held, Tailed};
 use job::Jobs;
+use watch::Telling;
 
 /// What the member tells every shard: switches that refuse writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +105,7 @@ pub struct Shard {
     /// Log bytes after which a checkpoint is due.
     checkpoint_log_bytes: u64,
     jobs: Jobs,
+    telling: Telling,
     counters: ShardCounters,
 }
 
@@ -285,6 +288,8 @@ impl Shard {
         let more = if work { self.work(effects) } else { self.has_work() };
         self.settle();
         self.release(effects);
+        // Before the write of what it tells can leave.
+        self.tell(effects);
         while let Some(operation) = self.replica.poll() {
             effects.disk.push(operation);
         }
@@ -369,6 +374,7 @@ impl Shard {
             let cut =
                 kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
             self.held.store.roll_back(cut);
+            self.telling.roll_back(cut);
             self.held.tail.retain(|tailed| tailed.index < first);
         }
         self.proposals.clear();

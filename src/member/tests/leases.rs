@@ -328,7 +328,7 @@ fn a_member_that_was_paused_revokes_nothing() {
         host.now += 3600 * SECOND;
         host.run(); // Turns come before the tick.
         host.tick();
-        assert_eq!(host.left(1, 1), (3, 5, vec!["k".to_owned()]));
+        assert_eq!(host.left(1, 1), (4, 5, vec!["k".to_owned()]));
     }
     assert_eq!(host.keep_alive(1, 1), 5);
     host.pass(4 * SECOND);
@@ -435,22 +435,23 @@ fn alarms_refuse_leases_as_etcd_does_and_stop_none_that_goes() {
 fn no_put_attaches_to_a_lease_that_ends() {
     for (cores, shards) in [(1, 1), (1, 3), (2, 2), (2, 5)] {
         let mut outcomes = [0, 0];
-        for late in 0..30 {
+        for late in 0..24 {
             let mut host = Host::start(MemoryDisk::default(), cores, shards);
             host.grant(0, 1, 60).unwrap();
             host.attach(0, "first", 1).unwrap();
-            let revoking = host.send(0, Request::LeaseRevoke { id: LeaseId(1) });
-            let mut flying = Vec::new();
-            for _ in 0..late {
-                host.step(&mut flying, |_, _| true);
-            }
-            let mut puts = Vec::new();
-            for i in 0..6 {
-                let core = i % usize::from(cores);
+            let (mut flying, mut puts) = (Vec::new(), Vec::new());
+            let mut revoking = 0;
+            for i in 0..12 {
+                if i == late / 2 {
+                    revoking = host.send(0, Request::LeaseRevoke { id: LeaseId(1) });
+                }
+                let core = (i + late) % usize::from(cores);
                 puts.push(host.send(core, attaching(&format!("k{i}"), 1)));
                 let ops = (0..3).map(|k| attaching_op(&format!("t{i}-{k}"), 1)).collect();
                 puts.push(host.send(core, txn(ops)));
-                host.step(&mut flying, |_, _| true);
+                if late % 2 == 0 {
+                    host.step(&mut flying, |_, _| true);
+                }
             }
             while host.step(&mut flying, |_, _| true) {}
             host.run();
@@ -464,9 +465,9 @@ fn no_put_attaches_to_a_lease_that_ends() {
                     }
                 }
             }
-            assert_eq!((host.keys(0), host.attached(1)), (vec![], 0), "after {late} steps");
+            assert_eq!((host.keys(0), host.attached(1)), (vec![], 0), "{late}");
         }
-        assert!(outcomes.iter().all(|count| *count > 50), "both happen: {outcomes:?}");
+        assert!(outcomes.iter().all(|count| *count > 100), "both happen: {outcomes:?}");
     }
 }
 
@@ -515,7 +516,7 @@ fn a_crash_in_any_stage_of_a_revoke_leaves_no_key_without_its_lease() {
             }
         }
     }
-    assert!(outcomes.iter().all(|count| *count > 10), "both happen: {outcomes:?}");
+    assert!(outcomes.iter().all(|count| *count > 5), "both happen: {outcomes:?}");
 }
 
 /// The epoch ends in every stage of a grant, a revoke, an expiry: what is not answered has an
@@ -527,7 +528,9 @@ fn an_epoch_that_ends_leaves_no_lease_half_gone() {
         host.tick();
         for id in [1, 2] {
             host.grant(0, id, 60).unwrap();
-            (0..4).for_each(|i| drop(host.attach(0, &format!("k{id}-{i}"), id).unwrap()));
+            for i in 0..4 {
+                host.attach(0, &format!("k{id}-{i}"), id).unwrap();
+            }
         }
         host.grant(0, 3, 2).unwrap();
         host.attach(0, "short", 3).unwrap();
@@ -548,15 +551,17 @@ fn an_epoch_that_ends_leaves_no_lease_half_gone() {
         while host.step(&mut flying, |_, _| true) {}
         host.run();
         let answers = asked.map(|ticket| host.answers.remove(&ticket).expect("an answer"));
-        if let Err(refusal) = &answers[1] {
-            assert_eq!(*refusal, Refusal::LeaderChanged);
-        }
-        assert!(matches!(answers[2], Err(Refusal::LeaderChanged | Refusal::LeaseNotFound)));
+        let revokes = [&answers[1], &answers[2]];
+        let unknown = |answer: &&Answer| {
+            matches!(answer, Err(Refusal::LeaderChanged | Refusal::LeaseNotFound))
+        };
+        assert!(revokes.iter().filter(|answer| unknown(answer)).count() >= 1, "{answers:?}");
+        let told_gone = revokes.iter().any(|answer| **answer != Err(Refusal::LeaderChanged));
         let leases = host.leases(1);
         assert!(leases.contains(&2));
         assert_eq!(leases.contains(&4), host.grant(0, 4, 60).is_err());
         assert!(answers[0].is_err() || leases.contains(&4), "a grant is undone");
-        assert!(answers[1].is_err() || !leases.contains(&1), "a revoke is undone");
+        assert!(!told_gone || !leases.contains(&1), "a revoke is undone");
         for id in [1, 2] {
             let expected = if leases.contains(&id) { 4 } else { 0 };
             assert_eq!(host.attached(id), expected, "after {steps} steps");
@@ -576,7 +581,9 @@ fn many_leases_are_read_back_from_checkpoints() {
     let mut host = Host::start(MemoryDisk::default(), 2, 2);
     let count = 30_000;
     for first in (0..count).step_by(1000) {
-        (first..first + 1000).for_each(|id| drop(host.send(0, grant(id + 1, 60 + id))));
+        for id in first..first + 1000 {
+            host.send(0, grant(id + 1, 60 + id));
+        }
         host.run();
     }
     assert!(std::mem::take(&mut host.answers).values().all(Result::is_ok));
@@ -602,7 +609,9 @@ fn a_hundred_thousand_leases_expire_together_at_a_pace() {
     host.tick();
     let count = 100_000;
     for first in (0..count).step_by(5000) {
-        (first..first + 5000).for_each(|id| drop(host.send(0, grant(id + 1, 10))));
+        for id in first..first + 5000 {
+            host.send(0, grant(id + 1, 10));
+        }
         host.run();
     }
     for id in (1..=count).step_by(10) {
