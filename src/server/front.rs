@@ -46,7 +46,9 @@ pub struct Front {
     dropping: Signal,
     leaderless: Leaderless,
     connections: Cell<usize>,
-    /// Rung when the last connection closes.
+    /// Tasks that are to end before the core's loop does, whoever has left.
+    tasks: Cell<usize>,
+    /// Rung when the last connection closes, and when the last of the tasks ends.
     empty: Notify,
     /// By core; where connections that want another core are sent.
     pub(super) cores: Vec<InboxSender<Delivery>>,
@@ -78,6 +80,7 @@ impl Front {
             closing: Signal::default(),
             dropping: Signal::default(),
             connections: Cell::new(0),
+            tasks: Cell::new(0),
             empty: Notify::new(),
             cores,
             scratch: RefCell::default(),
@@ -169,7 +172,7 @@ impl Front {
     }
 
     async fn gone(&self) {
-        while self.connections.get() > 0 {
+        while self.connections.get() + self.tasks.get() > 0 {
             self.empty.wait().await;
         }
     }
@@ -185,6 +188,12 @@ impl Front {
     pub(super) fn connection_opened(self: &Rc<Front>) -> ConnectionCount {
         self.connections.set(self.connections.get() + 1);
         ConnectionCount(self.clone())
+    }
+
+    /// Keeps the core's loop turning until it is dropped.
+    pub(super) fn busy(self: &Rc<Front>) -> Busy {
+        self.tasks.set(self.tasks.get() + 1);
+        Busy(self.clone())
     }
 
     /// Hands a request to the core. The answer, now or later, goes to `waiter`.
@@ -364,6 +373,19 @@ impl Drop for ConnectionCount {
     fn drop(&mut self) {
         let left = self.0.connections.get() - 1;
         self.0.connections.set(left);
+        if left == 0 {
+            self.0.empty.notify();
+        }
+    }
+}
+
+/// See [`Front::busy`].
+pub(super) struct Busy(Rc<Front>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let left = self.0.tasks.get() - 1;
+        self.0.tasks.set(left);
         if left == 0 {
             self.0.empty.notify();
         }

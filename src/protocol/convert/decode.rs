@@ -112,7 +112,7 @@ pub(super) fn message<M: Message + Default>(method: Method, payload: Bytes) -> R
 }
 
 /// What Go's gRPC server says of bytes that are no message.
-fn undecodable(method: Method) -> Refusal {
+pub fn undecodable(method: Method) -> Refusal {
     let by_whom = match method.kind() {
         Kind::Unary => "error unmarshalling request",
         Kind::Stream | Kind::Bidi => "failed to unmarshal the received message",

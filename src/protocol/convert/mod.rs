@@ -28,7 +28,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{RequestLimits, decode};
+pub use decode::{RequestLimits, decode, undecodable};
 pub use encode::{HeaderFields, encode};
 pub use stream::encode_range_part;
 pub use watch::{WatchMessage, WatchMessages, decode_watch, watch_messages};
