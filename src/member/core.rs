@@ -20,7 +20,7 @@ use crate::types::{
     Reply, Request, Revision, ShardId, StatusReply, Ticket, WatchReply, WatchRequest, WatchStream,
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
-use crate::watch::{Hub, HubConfig, HubCounts, HubEffects};
+use crate::watch::{Hub, HubConfig, HubCounts, HubEffects, WatchLimits};
 
 /// What a member is told once.
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ pub struct MemberConfig {
     pub checkpoint_log_bytes: u64,
     /// Nanoseconds between two notifications of a watcher's progress.
     pub watch_progress_interval: u64,
+    pub watch_limits: WatchLimits,
     pub leases: LeaseConfig,
 }
 
@@ -161,6 +162,7 @@ impl Core {
                 shards: shared.shards,
                 seed: config.identity.salt,
                 progress_interval: config.watch_progress_interval,
+                limits: config.watch_limits,
             }),
             looked: Revision(0),
             epoch: Epoch(0),

@@ -358,7 +358,10 @@ impl Leases {
         if !was_granted || lease.is_blurred() || lease.is_revoked {
             return Ok(());
         }
-        lease.missed.get_or_insert(most);
+        // If it names several, another one may have been missing.
+        if asked.names.len() == 1 {
+            lease.missed.get_or_insert(most);
+        }
         if most < lease.not_before {
             let left = lease.not_before - most;
             return Err(format!("{id} is missing, and had {left} ns left"));

@@ -55,6 +55,8 @@ pub struct Stream {
     pub owed: usize,
     /// Its client takes what it is told.
     pub reads: bool,
+    /// It was asked for progress at rest, when this was stable.
+    wants_progress: Option<i64>,
 }
 
 /// A request that waits for its answer.
@@ -98,6 +100,7 @@ impl Stream {
             watchers: BTreeMap::new(),
             owed: 0,
             reads: true,
+            wants_progress: None,
         }
     }
 
@@ -282,7 +285,16 @@ impl Stream {
         if self.watchers.is_empty() {
             return Err("there are no watchers".to_owned());
         }
-        for watcher in self.watchers.values_mut() {
+        if self.wants_progress.is_some_and(|wanted| wanted <= revision) {
+            self.wants_progress = None;
+        }
+        for (id, watcher) in &mut self.watchers {
+            // What its client gave up is none of the stream's any more, though it is told later.
+            let is_left =
+                |asked: &Asked| matches!(asked.expected, Expected::Canceled(left) if left == *id);
+            if self.asked.iter().any(is_left) {
+                continue;
+            }
             if watcher.is_compacted {
                 return Err("a compacted watcher has none".to_owned());
             }
@@ -346,9 +358,15 @@ impl Stream {
         !self.watchers.is_empty() && self.watchers.values().all(synced)
     }
 
-    /// Whether a request for progress has not been answered.
+    /// Everything sleeps and its client asks for progress, which it has to get.
+    pub fn await_progress(&mut self, at: Moment<'_>) {
+        self.wants_progress = Some(at.stable);
+        self.ask(&WatchRequest::Progress, at);
+    }
+
+    /// Whether it did not get it.
     pub fn waits_for_progress(&self) -> bool {
-        !self.asked.is_empty()
+        self.wants_progress.is_some()
     }
 }
 

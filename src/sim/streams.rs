@@ -185,25 +185,19 @@ impl Streams {
         }
     }
 
-    /// Those who read give back all that they were told. Whether anybody did.
-    pub fn give_back(&mut self, host: &mut Host) -> bool {
-        let mut gave = false;
+    /// Those who read give back all that they were told.
+    pub fn give_back(&mut self, host: &mut Host) {
         for stream in self.open.iter_mut().filter(|stream| stream.reads && stream.owed > 0) {
             host.watch_sent(stream.core, stream.number, std::mem::take(&mut stream.owed));
-            gave = true;
         }
-        gave
     }
 
-    /// Everybody with a synced watcher asks for progress. Whether anybody did.
-    pub fn ask_for_progress(&mut self, host: &mut Host, now: Nanos, at: Moment<'_>) -> bool {
-        let mut asked = false;
+    /// Everybody with synced watchers asks for progress.
+    pub fn ask_for_progress(&mut self, host: &mut Host, now: Nanos, at: Moment<'_>) {
         for stream in self.open.iter_mut().filter(|stream| stream.owes_progress(at.stable)) {
-            stream.ask(&WatchRequest::Progress, at);
+            stream.await_progress(at);
             host.watch(stream.core, now, stream.number, WatchRequest::Progress);
-            asked = true;
         }
-        asked
     }
 
     /// Nothing moves any more: see [`Stream::check_rest`].

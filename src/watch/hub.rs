@@ -11,6 +11,10 @@ use super::recent::Recent;
 use super::stream::{Asked, Streams, What};
 use super::watcher::{State, Wants, Watcher, Watchers};
 use super::word::{WatchAsk, WatchTold};
+use crate::limits::{
+    WATCH_HISTORY_VISITS, WATCH_RECENT_EVENTS_MAX, WATCH_REPLY_REVISIONS_MAX,
+    WATCH_STREAM_BYTES_MAX,
+};
 use crate::types::placement::shard_of;
 use crate::types::{
     Epoch, Event, Nanos, Revision, ShardId, WatchCreate, WatchId, WatchRefusal, WatchReply,
@@ -25,6 +29,31 @@ pub struct HubConfig {
     pub seed: u64,
     /// Nanoseconds between two notifications of progress.
     pub progress_interval: u64,
+    pub limits: WatchLimits,
+}
+
+/// How much of everything: [`crate::limits`]' numbers, but where little is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Bytes of events that a stream may have been given and not yet sent.
+    pub stream_bytes: usize,
+    /// Events that a core keeps for watchers that have fallen a little behind.
+    pub recent_events: usize,
+    /// Revisions in one reply of history.
+    pub reply_revisions: usize,
+    /// Changes that one look into a shard's history goes over.
+    pub history_visits: usize,
+}
+
+impl Default for WatchLimits {
+    fn default() -> WatchLimits {
+        WatchLimits {
+            stream_bytes: WATCH_STREAM_BYTES_MAX,
+            recent_events: WATCH_RECENT_EVENTS_MAX,
+            reply_revisions: WATCH_REPLY_REVISIONS_MAX,
+            history_visits: WATCH_HISTORY_VISITS,
+        }
+    }
 }
 
 /// What a step of a hub wants done.
@@ -80,9 +109,9 @@ impl Hub {
             position: Revision(0),
             is_open: false,
             watchers: Watchers::new(config.seed),
-            streams: Streams::default(),
+            streams: Streams::new(config.limits.stream_bytes),
             inflow: Inflow::new(config.shards),
-            recent: Recent::default(),
+            recent: Recent::new(config.limits.recent_events),
             asking: Vec::new(),
             queue: VecDeque::new(),
             fetches: BTreeMap::new(),
@@ -168,10 +197,11 @@ impl Hub {
     pub fn hear(&mut self, shard: ShardId, told: WatchTold, effects: &mut HubEffects) {
         self.is_stirred = true;
         match told {
-            WatchTold::Added { topic, newest } => {
+            WatchTold::Added { topic, epoch, newest } => {
+                let newest = self.inflow.kept(epoch, newest);
                 if let Some(topic) = self.watchers.topic_named(topic) {
                     topic.unanswered -= 1;
-                    topic.base = topic.base.max(newest);
+                    topic.heard(epoch, newest);
                 }
             }
             WatchTold::Events { epoch, after, events } => {
@@ -185,6 +215,7 @@ impl Hub {
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
         self.is_open = true;
         self.inflow.opened(epoch, cut);
+        self.watchers.opened(epoch, cut);
     }
 
     /// Tells everything up to `stable`, of which every event must have been heard; answers what
@@ -217,7 +248,7 @@ impl Hub {
             let asked = self.streams.at(place).asked.front()?;
             let base = match &asked.what {
                 What::Create { slot: Some(slot), .. } => {
-                    self.watchers.topic(self.watchers.of(*slot).topic).base
+                    self.watchers.topic(self.watchers.of(*slot).topic).base()
                 }
                 _ => Revision(0),
             };
@@ -292,7 +323,7 @@ impl Hub {
         let ready = asked.need <= self.position;
         let What::Create { slot: Some(slot), .. } = asked.what else { return ready };
         let topic = self.watchers.topic(self.watchers.of(slot).topic);
-        ready && topic.unanswered == 0 && topic.base <= self.position
+        ready && topic.unanswered == 0 && topic.base() <= self.position
     }
 
     fn answer_one(&mut self, place: u32, what: What, effects: &mut HubEffects) {

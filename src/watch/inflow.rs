@@ -61,6 +61,12 @@ impl Inflow {
         self.mark(shard);
     }
 
+    /// What may have happened of all up to `newest`, said in `epoch`.
+    pub fn kept(&self, epoch: Epoch, newest: Revision) -> Revision {
+        let (opened, cut) = self.opened;
+        if epoch < opened { newest.min(cut) } else { newest }
+    }
+
     /// An epoch is open: what earlier ones told above its cut did not happen.
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
         self.opened = (epoch, cut);

@@ -31,13 +31,15 @@ pub struct HistoryAsk {
     pub keys: Keys,
     pub after: Revision,
     pub to: Revision,
+    /// Changes that it goes over at most.
+    pub visits: usize,
 }
 
 /// From a shard to a hub.
 #[derive(Clone, Debug)]
 pub enum WatchTold {
-    /// Everything above `newest` will be told.
-    Added { topic: TopicId, newest: Revision },
+    /// Everything above `newest`, which is held in `epoch`, will be told.
+    Added { topic: TopicId, epoch: Epoch, newest: Revision },
     /// All that the core wants of what changed above `after`, pending: it counts when stable has
     /// reached it. What was told above `after` before this is void.
     Events { epoch: Epoch, after: Revision, events: Vec<Arc<Event>> },

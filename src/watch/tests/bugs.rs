@@ -401,7 +401,12 @@ fn a_stream_that_asks_too_much_has_no_room() {
 /// Before an epoch has been open nothing is known of what is stable.
 #[test]
 fn nothing_is_answered_before_an_epoch_is_open() {
-    let config = crate::watch::HubConfig { shards: 1, seed: 1, progress_interval: INTERVAL };
+    let config = crate::watch::HubConfig {
+        shards: 1,
+        seed: 1,
+        progress_interval: INTERVAL,
+        limits: Default::default(),
+    };
     let mut world = World::new(1, 1);
     world.hub = crate::watch::Hub::new(config);
     let stream = world.watch(all());
