@@ -416,9 +416,11 @@ impl Core {
         }
         self.router.release(&mut self.to_router);
         self.take_router_effects();
+        // What it asks of a shard or the lead here is done in the next turn.
+        let has_asked = !self.own.is_empty();
         self.read_own_mail();
         self.publish();
-        more || self.hub.is_stirred()
+        more || has_asked || self.hub.is_stirred()
     }
 
     fn tell_watchers(&mut self) -> bool {
