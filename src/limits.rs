@@ -27,6 +27,18 @@ pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// request is refused.
 pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
 
+/// Messages of a client on one of its streams that are not taken yet, and their bytes; above either
+/// a connection that speaks frames is not read from.
+pub const STREAM_MESSAGES_MAX: usize = 1 << 10;
+/// See [`STREAM_MESSAGES_MAX`].
+pub const STREAM_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Keep-alives of one stream that are under way; above it the stream's messages are not taken.
+pub const STREAM_KEEPALIVES_MAX: usize = 1 << 10;
+
+/// Streams that a connection that speaks frames remembers to have ended before their client did.
+pub const STREAMS_ENDED_MAX: usize = 1 << 10;
+
 /// Cross-shard requests waiting for the coordinator. One more is answered "too many requests".
 pub const ROUND_QUEUE_MAX: usize = 1 << 14;
 
@@ -77,6 +89,10 @@ pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Messages that a stream of a client may have received and not yet taken; above it its connection
 /// is not read from.
 pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
+
+/// Creations of watchers that a client has sent on one stream and has no answer to.
+pub const CLIENT_WATCH_CREATIONS_MAX: usize = 32;
+const _: () = assert!(CLIENT_WATCH_CREATIONS_MAX < CLIENT_STREAM_ANSWERS_MAX);
 
 /// Entries of the control group after which it takes a checkpoint.
 pub const CONTROL_LOG_ENTRIES: u64 = 10_000;

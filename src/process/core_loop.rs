@@ -176,6 +176,9 @@ impl CoreLoop {
         for (ticket, answer) in scratch.effects.answers.drain(..) {
             self.front.answer(ticket, answer);
         }
+        for (stream, reply) in scratch.effects.watched.drain(..) {
+            self.front.watched(stream, reply);
+        }
         if let Some(on_ready) = self.on_ready.take_if(|_| self.shared.is_ready()) {
             on_ready();
         }

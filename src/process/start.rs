@@ -359,6 +359,7 @@ fn settings(
         },
         request_bytes_max: config.bounds.request_bytes_max,
         request_timeout: config.timing.request,
+        election_timeout: config.timing.election,
         slow: config.timing.warning_unary,
         streams_max: config.bounds.concurrent_streams_max,
         keepalive: Keepalive {

@@ -14,6 +14,7 @@
 //! | `encode` | one reply to one message |
 //! | `hot` | replies of the KV service, by hand |
 //! | `stream` | the parts of a RangeStream |
+//! | `watch` | what a watch stream asks, and what it is told |
 
 mod bounds;
 mod decode;
@@ -22,6 +23,7 @@ mod encode;
 mod hot;
 mod stream;
 mod txn;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -29,3 +31,4 @@ mod tests;
 pub use decode::{RequestLimits, decode};
 pub use encode::{HeaderFields, encode};
 pub use stream::encode_range_part;
+pub use watch::{WatchMessage, WatchMessages, decode_watch, watch_messages};
