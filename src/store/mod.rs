@@ -67,6 +67,8 @@ mod versions;
 mod write;
 
 #[cfg(test)]
+mod events_tests;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod model_tests;

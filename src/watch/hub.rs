@@ -198,7 +198,7 @@ impl Hub {
         self.is_stirred = true;
         match told {
             WatchTold::Added { topic, epoch, newest } => {
-                let newest = self.inflow.kept(epoch, newest);
+                let newest = self.inflow.still(epoch, newest);
                 if let Some(topic) = self.watchers.topic_named(topic) {
                     topic.unanswered -= 1;
                     topic.heard(epoch, newest);
@@ -216,6 +216,7 @@ impl Hub {
         self.is_open = true;
         self.inflow.opened(epoch, cut);
         self.watchers.opened(epoch, cut);
+        self.is_stirred = true;
     }
 
     /// Tells everything up to `stable`, of which every event must have been heard; answers what

@@ -15,14 +15,17 @@ use std::sync::Arc;
 use crate::teeth::{Rule, leaves_out};
 use crate::types::{Epoch, Event, Revision, ShardId, ShardSet};
 
+/// Epochs that may pass while a word of a shard is on its way.
+const EPOCHS_MAX: usize = 64;
+
 /// One queue for each shard, in order of revisions.
 #[derive(Debug)]
 pub(super) struct Inflow {
     queues: Vec<VecDeque<(Epoch, Arc<Event>)>>,
     /// Shards whose queue holds something.
     filled: ShardSet,
-    /// The newest epoch that was heard to open, and its cut.
-    opened: (Epoch, Revision),
+    /// The last epochs that were heard to open, with their cuts.
+    opened: VecDeque<(Epoch, Revision)>,
 }
 
 impl Inflow {
@@ -30,7 +33,7 @@ impl Inflow {
         Inflow {
             queues: (0..shards).map(|_| VecDeque::new()).collect(),
             filled: ShardSet::EMPTY,
-            opened: (Epoch(0), Revision(0)),
+            opened: VecDeque::new(),
         }
     }
 
@@ -47,9 +50,10 @@ impl Inflow {
         while queue.back().is_some_and(|(_, event)| event.revision > after) {
             queue.pop_back();
         }
-        let (opened, cut) = self.opened;
+        let kept = self.still(epoch, Revision::NEWEST);
+        let queue = &mut self.queues[usize::from(shard.0)];
         for event in events {
-            if epoch < opened && event.revision > cut {
+            if event.revision > kept {
                 break; // It was on its way while its epoch ended.
             }
             assert!(
@@ -62,20 +66,23 @@ impl Inflow {
         self.mark(shard);
     }
 
-    /// What may have happened of all up to `newest`, said in `epoch`.
-    pub fn kept(&self, epoch: Epoch, newest: Revision) -> Revision {
-        let (opened, cut) = self.opened;
-        if epoch < opened { newest.min(cut) } else { newest }
-    }
-
     /// An epoch is open: what earlier ones told above its cut did not happen.
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
-        self.opened = (epoch, cut);
+        self.opened.push_back((epoch, cut));
+        if self.opened.len() > EPOCHS_MAX {
+            self.opened.pop_front();
+        }
         for shard in self.filled.iter() {
             let queue = &mut self.queues[usize::from(shard.0)];
             queue.retain(|(of, event)| *of >= epoch || event.revision <= cut);
             self.mark(shard);
         }
+    }
+
+    /// A shard's newest revision in `epoch`, without what was void since.
+    pub fn still(&self, epoch: Epoch, newest: Revision) -> Revision {
+        let later = self.opened.iter().filter(|(opened, _)| *opened > epoch);
+        later.map(|(_, cut)| *cut).fold(newest, Revision::min)
     }
 
     /// The lowest revision that waits.

@@ -221,6 +221,25 @@ fn a_watcher_lives_only_when_what_was_pending_is_stable() {
     assert_eq!(world.said(stream), ["0 lives at 2", "0 at 3: 3a"]);
 }
 
+/// What it waits for may be void before it is stable.
+#[test]
+fn a_watcher_does_not_wait_for_what_a_new_epoch_takes_back() {
+    for answered in [false, true] {
+        let mut world = World::new(1, 1);
+        world.write(&[("a", false)]);
+        let stream = world.watch(create(range("a", ""), 0));
+        world.serve(0);
+        if answered {
+            world.talk();
+        }
+        world.change_epoch(Revision(1));
+        world.talk();
+        assert_eq!(world.said(stream), ["0 lives at 1"]);
+        world.put("a");
+        assert_eq!(world.said(stream), ["0 at 2: 2a"]);
+    }
+}
+
 #[test]
 fn requests_of_a_stream_are_answered_in_order() {
     let mut world = World::new(3, 1);

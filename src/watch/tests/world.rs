@@ -131,7 +131,8 @@ impl World {
             WatchAsk::Add { topic, keys } => {
                 shard.interest.add(keys, CORE);
                 let newest = shard.events.last().map_or(Revision(1), |event| event.revision);
-                shard.told.push_back(WatchTold::Added { topic, epoch: Epoch(1), newest });
+                let epoch = self.epoch;
+                shard.told.push_back(WatchTold::Added { topic, epoch, newest });
             }
             WatchAsk::Drop { keys } => shard.interest.drop(&keys, CORE),
             WatchAsk::History(ask) => {
