@@ -10,9 +10,10 @@
 //!
 //! The head is written at once, at the checkpoint's index. The leases are written while decisions
 //! go on, so a chunk may show some that came later. Reading the log again from the index on makes
-//! up for that. A lease only ever goes from absent to granted to going to absent, each by a decision
-//! that the lead makes knowing what went before. If one of those read again ends the lease, nothing
-//! of what it was before matters; if none does, making the same ones twice comes to the same.
+//! up for that. A lease only ever goes from absent to granted to going to absent, each by a
+//! decision that the lead makes knowing what went before. If one of those read again ends the
+//! lease, nothing of what it was before matters; if none does, making the same ones twice comes to
+//! the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

@@ -206,12 +206,10 @@ impl Coordinator {
         if self.open.is_some() {
             return;
         }
-        let revokes = !self.revokes.is_empty() && (self.queue.is_empty() || !self.revoked_last);
-        let cases = if revokes { self.gather_revokes() } else { self.gather(now, effects) };
+        let cases = self.next_cases(now, effects);
         if cases.is_empty() {
             return;
         }
-        self.revoked_last = revokes;
         let id = self.next_round;
         self.next_round = RoundId(id.0 + 1);
         let involved = cases.iter().fold(ShardSet::EMPTY, |all, case| all.union(case.involved));
@@ -234,6 +232,18 @@ impl Coordinator {
             effects.orders.push((shard, order));
         }
         self.open = Some(round);
+    }
+
+    /// Requests and leases take turns, if both wait.
+    fn next_cases(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<Entrant> {
+        for leases in [!self.revoked_last, self.revoked_last] {
+            let cases = if leases { self.gather_revokes() } else { self.gather(now, effects) };
+            if !cases.is_empty() {
+                self.revoked_last = leases;
+                return cases;
+            }
+        }
+        Vec::new()
     }
 
     fn gather_revokes(&mut self) -> Vec<Entrant> {
@@ -598,4 +608,126 @@ fn shares_of(path: &Path, shards: u16) -> BTreeMap<ShardId, Share> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{CoreId, Op, PutRequest};
+    use bytes::Bytes;
+
+    struct Line(i64);
+
+    impl RoundLine for Line {
+        fn newest(&self) -> Revision {
+            Revision(self.0)
+        }
+
+        fn stable(&self) -> Revision {
+            Revision(self.0 - 3)
+        }
+
+        fn take(&mut self, count: u64) -> Revision {
+            self.0 += count as i64;
+            Revision(self.0 - count as i64 + 1)
+        }
+    }
+
+    const EPOCH: Epoch = Epoch(5);
+
+    /// Freezes and executes the round that `effects` order, on shards of which `with_keys` says
+    /// whether a lease has keys there. Returns how many cases each shard was asked about, and what
+    /// it executed.
+    fn carry_out(
+        coordinator: &mut Coordinator,
+        line: &mut Line,
+        effects: &mut RoundEffects,
+        with_keys: impl Fn(ShardId, LeaseId) -> bool,
+    ) -> (Vec<usize>, Vec<(ShardId, Revision)>) {
+        let (mut asked, mut executed) = (Vec::new(), Vec::new());
+        while !effects.orders.is_empty() {
+            for (shard, order) in std::mem::take(&mut effects.orders) {
+                let report = match order {
+                    Order::Freeze { epoch, round, check, .. } => {
+                        asked.push(check.len());
+                        let verdict = |case: &CaseShare| match case.share[..] {
+                            [(_, PathOp::Revoke(lease))] => with_keys(shard, lease),
+                            _ => true,
+                        };
+                        let verdicts = check.iter().map(|c| (c.case, Ok(verdict(c)))).collect();
+                        let newest = Revision(40 + i64::from(shard.0));
+                        let compares = Vec::new();
+                        Report::Frozen { shard, epoch, round, newest, compares, verdicts }
+                    }
+                    Order::Execute { epoch, round, shares } => {
+                        executed.extend(shares.iter().map(|s| (shard, s.change.unwrap().0)));
+                        let replies = shares.iter().map(|s| (s.case, Vec::new())).collect();
+                        Report::Executed { shard, epoch, round, replies }
+                    }
+                    _ => continue,
+                };
+                coordinator.report(report, line, effects);
+            }
+        }
+        (asked, executed)
+    }
+
+    #[test]
+    fn leases_share_a_round_and_take_a_revision_each_if_they_have_keys() {
+        let (mut coordinator, mut line) = (Coordinator::new(3), Line(50));
+        let mut effects = RoundEffects::default();
+        coordinator.open(EPOCH);
+        coordinator.revoke([7, 8, 9].map(LeaseId));
+        coordinator.turn(Nanos(0), &mut line, &mut effects);
+        // 7 has keys on two shards, 8 nowhere, 9 on one.
+        let with_keys =
+            |shard: ShardId, lease: LeaseId| matches!((shard.0, lease.0), (0 | 2, 7) | (1, 9));
+        let (asked, executed) = carry_out(&mut coordinator, &mut line, &mut effects, with_keys);
+        assert_eq!(asked, [3, 3, 3]);
+        let revision = |number| Revision(number);
+        let expected = [(0, 51), (1, 52), (2, 51)].map(|(s, r)| (ShardId(s), revision(r)));
+        assert_eq!(executed, expected);
+        effects.revoked.sort_by_key(|revoked| revoked.lease);
+        let revoked: Vec<_> = effects.revoked.iter().map(|r| (r.lease.0, r.revision.0)).collect();
+        assert_eq!(revoked, [(7, 51), (8, 47), (9, 52)], "8: what its round saw");
+        assert!(effects.finished.is_empty() && !coordinator.is_busy());
+    }
+
+    #[test]
+    fn leases_and_requests_take_turns_and_share_no_round() {
+        let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+        let mut effects = RoundEffects::default();
+        coordinator.open(EPOCH);
+        let leases = 3 * ROUND_REQUESTS_MAX as i64;
+        coordinator.revoke((1..=leases).map(LeaseId));
+        let put = |key: String| Op::Put(PutRequest::of(Bytes::from(key), Bytes::new()));
+        for call in 0..2 {
+            let origin = Origin { core: CoreId(0), call, part: 0 };
+            // All on one key, so that each waits for the one before.
+            let success = (0..9).map(|i| put(format!("k{i}"))).collect();
+            let txn = TxnRequest { success, ..TxnRequest::default() };
+            coordinator.submit(Case { origin, deadline: None, txn }, &mut effects);
+        }
+        let mut rounds = Vec::new();
+        for _ in 0..5 {
+            coordinator.turn(Nanos(0), &mut line, &mut effects);
+            let (asked, _) = carry_out(&mut coordinator, &mut line, &mut effects, |_, _| true);
+            rounds.push((asked[0], effects.revoked.drain(..).count(), effects.finished.len()));
+        }
+        let many = ROUND_REQUESTS_MAX;
+        assert_eq!(
+            rounds,
+            [(many, many, 0), (1, 0, 1), (many, many, 1), (1, 0, 2), (many, many, 2)]
+        );
+        // One that is too late takes nobody's turn.
+        coordinator.revoke([LeaseId(1)]);
+        coordinator.revoked_last = true;
+        let origin = Origin { core: CoreId(0), call: 9, part: 0 };
+        let case = Case { origin, deadline: Some(Nanos(1)), txn: TxnRequest::default() };
+        coordinator.submit(case, &mut effects);
+        coordinator.turn(Nanos(2), &mut line, &mut effects);
+        assert!(coordinator.is_busy());
+        coordinator.halt(&mut effects);
+        assert_eq!(effects.finished.len(), 3, "nobody waits for the lease");
+    }
 }
