@@ -57,6 +57,8 @@ pub struct Stream {
     pub reads: bool,
     /// It was asked for progress at rest, when this was stable.
     wants_progress: Option<i64>,
+    /// Bytes that it may owe before a reply.
+    room: usize,
 }
 
 /// A request that waits for its answer.
@@ -90,7 +92,7 @@ struct Watcher {
 
 impl Stream {
     /// A new one.
-    pub fn new(core: usize, number: WatchStream) -> Stream {
+    pub fn new(core: usize, number: WatchStream, room: usize) -> Stream {
         Stream {
             core,
             number,
@@ -101,6 +103,7 @@ impl Stream {
             owed: 0,
             reads: true,
             wants_progress: None,
+            room,
         }
     }
 
@@ -241,6 +244,9 @@ impl Stream {
     }
 
     fn events(&mut self, told: &WatchEvents, at: Moment<'_>) -> Result<(), Broken> {
+        if self.owed >= self.room {
+            return Err(format!("it owes {} bytes and has no room", self.owed));
+        }
         let watcher = self.living(told.id)?;
         let last = told.events.last().ok_or("it tells of nothing")?.revision.0;
         if told.revision.0 < last || told.revision.0 > at.stable {

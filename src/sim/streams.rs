@@ -48,6 +48,8 @@ impl Habits {
 #[derive(Debug)]
 pub struct Streams {
     habits: Habits,
+    /// Bytes of events that a stream may have been given and not sent.
+    room: usize,
     open: Vec<Stream>,
     /// Watchers that lost their stream.
     lost: VecDeque<WatchCreate>,
@@ -61,9 +63,9 @@ const LOST_MAX: usize = 32;
 
 impl Streams {
     /// Nobody watches yet.
-    pub fn new(habits: Habits) -> Streams {
+    pub fn new(habits: Habits, room: usize) -> Streams {
         let (open, lost, kinds) = (Vec::new(), VecDeque::new(), BTreeMap::new());
-        Streams { habits, open, lost, kinds, events: 0 }
+        Streams { habits, room, open, lost, kinds, events: 0 }
     }
 
     /// How often somebody who watches does something.
@@ -130,7 +132,7 @@ impl Streams {
     fn open_one(&mut self, core: usize, host: &mut Host, now: Nanos, trace: &mut Trace) {
         let number = host.watch_open(core, now);
         trace.tell(|| format!("core {core}: a client opens stream {}", number.0));
-        self.open.push(Stream::new(core, number));
+        self.open.push(Stream::new(core, number, self.room));
     }
 
     /// Somebody reads.

@@ -65,7 +65,7 @@ impl World {
         let workload = Workload::draw(&mut chance);
         let leases = plan.config.leases;
         World {
-            streams: Streams::new(plan.watchers),
+            streams: Streams::new(plan.watchers, plan.config.watch_limits.stream_bytes),
             leases: Leases::new(leases.ttl_min, leases.election_timeout),
             clock: Clock::default(),
             booted: 0,
