@@ -261,7 +261,8 @@ impl Leases {
         {
             lease.rivals = lease.rivals.saturating_sub(1);
             if !matches!(answer, Err(Refusal::LeaseExist)) {
-                if answer.is_ok() && !lease.is_revoked && now.most < lease.not_before {
+                let is_over = lease.is_revoked || now.most >= lease.not_before;
+                if answer.is_ok() && lease.granted.is_some() && !is_over {
                     return Err("it was granted twice".to_owned());
                 }
                 lease.is_blurred = true;

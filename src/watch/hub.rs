@@ -82,6 +82,8 @@ pub struct Hub {
     pub(super) position: Revision,
     /// Whether an epoch has been open: before, stable says nothing.
     is_open: bool,
+    /// Of the newest one: what was stable when it opened.
+    cut: Revision,
     pub(super) watchers: Watchers,
     pub(super) streams: Streams,
     pub(super) inflow: Inflow,
@@ -108,6 +110,7 @@ impl Hub {
         Hub {
             position: Revision(0),
             is_open: false,
+            cut: Revision(0),
             watchers: Watchers::new(config.seed),
             streams: Streams::new(config.limits.stream_bytes),
             inflow: Inflow::new(config.shards),
@@ -213,7 +216,7 @@ impl Hub {
 
     /// An epoch is open; what earlier ones had pending above its cut is void.
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
-        self.is_open = true;
+        (self.is_open, self.cut) = (true, cut);
         self.inflow.opened(epoch, cut);
         self.watchers.opened(epoch, cut);
         self.is_stirred = true;
@@ -223,7 +226,9 @@ impl Hub {
     /// can be answered; lets watchers catch up. Whether there is more to do without anything else
     /// happening.
     pub fn advance(&mut self, stable: Revision, effects: &mut HubEffects) -> bool {
-        if !self.is_open {
+        // Stable may have been looked at before the epoch was heard of. What a watcher is told then
+        // would leave out what is in history.
+        if !self.is_open || stable < self.cut {
             return false;
         }
         self.is_stirred = false;
@@ -255,7 +260,8 @@ impl Hub {
             };
             Some(asked.need.max(base)).filter(|need| *need > self.position)
         });
-        needs.chain(self.inflow.lowest()).min()
+        let late = (self.position < self.cut).then_some(self.cut);
+        needs.chain(self.inflow.lowest()).chain(late).min()
     }
 
     fn create(&mut self, place: u32, create: &WatchCreate, effects: &mut HubEffects) -> What {
