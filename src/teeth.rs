@@ -12,6 +12,16 @@ pub enum Rule {
     PersistFirst,
     /// A batch of the log follows the one before it.
     Chain,
+    /// W1: an event is in the mailboxes of those who want it before it can be stable.
+    TellBefore,
+    /// Stable is read before the mail that may be told of is taken.
+    LookFirst,
+    /// Nothing is attached to a lease that is going.
+    AttachRefused,
+    /// A lease is gone only when the end of its keys is stable.
+    GoneAfterStable,
+    /// Time in which the process was paused counts against no lease.
+    PauseForgiven,
 }
 
 /// Whether `rule` is left out in this process.

@@ -21,21 +21,32 @@ fn hold(seed: u64, steps: u64) -> Summary {
 
 #[test]
 fn the_same_few_seeds_hold() {
-    let (mut crashes, mut harms, mut revisions) = (0, 0, 0);
+    let (mut crashes, mut harms, mut revisions, mut events) = (0, 0, 0, 0);
     let mut kinds = BTreeSet::new();
     for seed in 1..=24 {
         let summary = hold(seed, 3000);
         crashes += summary.crashes;
         harms += summary.harms;
         revisions += summary.revisions;
+        events += summary.events;
         kinds.extend(summary.kinds.into_keys());
     }
     assert!(crashes > 50 && harms > 10 && revisions > 2000, "the seeds do too little");
+    assert!(events > 2000, "watchers are told too little");
     for kind in ["Put", "Range", "DeleteRange", "Txn", "Compact", "HashKv", "Status", "Defragment"]
     {
         assert!(kinds.contains(kind), "nobody was ever answered {kind}");
     }
-    for kind in ["Compacted", "FutureRevision", "KeyNotFound", "NoSpace", "DeadlineExceeded"] {
+    for kind in ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"] {
+        assert!(kinds.contains(kind), "nobody was ever answered {kind}");
+    }
+    for kind in ["Created", "Refused", "Events", "Progress", "Notified", "Canceled", "Compacted"] {
+        assert!(kinds.contains(&format!("Watch{kind}")), "nobody was ever told {kind}");
+    }
+    for kind in ["Compacted", "FutureRevision", "KeyNotFound", "NoSpace", "DeadlineExceeded"]
+        .into_iter()
+        .chain(["LeaseNotFound", "LeaseExist"])
+    {
         assert!(kinds.contains(kind), "nobody was ever refused with {kind}");
     }
 }

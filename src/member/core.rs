@@ -20,7 +20,7 @@ use crate::types::{
     Reply, Request, Revision, ShardId, StatusReply, Ticket, WatchReply, WatchRequest, WatchStream,
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
-use crate::watch::{Hub, HubConfig, HubCounts, HubEffects};
+use crate::watch::{Hub, HubConfig, HubCounts, HubEffects, WatchLimits};
 
 /// What a member is told once.
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ pub struct MemberConfig {
     pub checkpoint_log_bytes: u64,
     /// Nanoseconds between two notifications of a watcher's progress.
     pub watch_progress_interval: u64,
+    pub watch_limits: WatchLimits,
     pub leases: LeaseConfig,
 }
 
@@ -161,6 +162,7 @@ impl Core {
                 shards: shared.shards,
                 seed: config.identity.salt,
                 progress_interval: config.watch_progress_interval,
+                limits: config.watch_limits,
             }),
             looked: Revision(0),
             epoch: Epoch(0),
@@ -414,9 +416,11 @@ impl Core {
         }
         self.router.release(&mut self.to_router);
         self.take_router_effects();
+        // What it asks of a shard or the lead here is done in the next turn.
+        let has_asked = !self.own.is_empty();
         self.read_own_mail();
         self.publish();
-        more || self.hub.is_stirred()
+        more || has_asked || self.hub.is_stirred()
     }
 
     fn tell_watchers(&mut self) -> bool {

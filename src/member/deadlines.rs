@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
+use crate::teeth::{Rule, leaves_out};
 use crate::types::{LeaseId, Nanos};
 
 const SECOND: u64 = 1_000_000_000;
@@ -53,7 +54,7 @@ struct Clock {
 impl Clock {
     fn look(&mut self, now: Nanos) {
         let gap = self.seen.map_or(0, |seen| now.0.saturating_sub(seen.0));
-        if gap <= self.pause_min {
+        if gap <= self.pause_min || leaves_out(Rule::PauseForgiven) {
             self.now = self.now.plus(gap);
         }
         self.seen = Some(self.seen.unwrap_or(now).max(now));
@@ -243,15 +244,19 @@ impl Deadlines {
         self.queue.first().is_some_and(|(at, _)| *at <= self.clock.now)
     }
 
-    /// Whole seconds until the deadline and the granted TTL, of a lease that is not going.
+    /// Whole seconds until the deadline and the granted TTL. A lease that is going is still there,
+    /// as its keys may be: none are left to it.
     pub fn left(&self, id: LeaseId) -> Option<(i64, i64)> {
-        let timed = self.timed.get(&id).filter(|timed| !timed.going)?;
+        let timed = self.timed.get(&id)?;
+        if timed.going {
+            return Some((0, timed.ttl));
+        }
         Some(((timed.deadline.since(self.clock.now) / SECOND) as i64, timed.ttl))
     }
 
-    /// When a lease ends, if it is not going: to order by.
+    /// When a lease ends: to order by.
     pub fn deadline(&self, id: LeaseId) -> Option<LeaseTime> {
-        self.timed.get(&id).filter(|timed| !timed.going).map(|timed| timed.deadline)
+        self.timed.get(&id).map(|timed| timed.deadline)
     }
 
     /// Leases of which to write down how many seconds are left, at most `count`.
@@ -355,7 +360,7 @@ mod tests {
         pass(&mut deadlines, SECOND);
         assert_eq!(passed(&mut deadlines), [1]);
         assert_eq!(deadlines.find(LeaseId(1)), Found::Ending);
-        assert_eq!(deadlines.left(LeaseId(1)), None);
+        assert_eq!(deadlines.left(LeaseId(1)), Some((0, 5)), "its keys are still there");
     }
 
     /// The new lead's election timeout is given once: the first renewal takes it back.

@@ -31,6 +31,7 @@ use crate::limits::{
     LEASES_EXPIRING_MAX,
 };
 use crate::router::LeaseAsk;
+use crate::teeth::{Rule, leaves_out};
 use crate::types::{
     AlarmKind, Answer, Epoch, LeaseGrantReply, LeaseGrantRequest, LeaseId, LeaseKeepAliveReply,
     LeaseLeasesReply, LeaseRevokeReply, LeaseTimeToLiveReply, LogIndex, MemberId, Nanos, Origin,
@@ -290,7 +291,7 @@ impl Leases {
         }
         self.inbox = inbox;
         while let Some(&(revision, id)) = self.settling.first()
-            && revision <= stable
+            && (revision <= stable || leaves_out(Rule::GoneAfterStable))
         {
             self.settling.pop_first();
             self.settled.push_back(id);

@@ -16,6 +16,7 @@ use crate::types::{
     WatchId, WatchReply,
 };
 use crate::wal::{DiskOp, DiskOutcome, ReadDisk};
+use crate::watch::WatchLimits;
 
 #[derive(Clone, Default)]
 struct MemoryDisk {
@@ -106,6 +107,7 @@ impl Host {
             batch_bytes_max: 64 << 10,
             checkpoint_log_bytes: 256 << 10,
             watch_progress_interval: 1_000_000_000,
+            watch_limits: WatchLimits::default(),
             leases,
         });
         let shared = Arc::new(Shared::new(cores, shards));

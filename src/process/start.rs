@@ -24,6 +24,7 @@ use crate::rt::{
 use crate::server::{Delivery, Front, Keepalive, ListenerKind, Settings, Versions};
 use crate::types::placement::PLACEMENT_SEED;
 use crate::types::{CoreId, Member, ShardId, Term};
+use crate::watch::WatchLimits;
 
 /// Connections and commands that may wait for a core.
 const INBOX_MAX: usize = 1 << 12;
@@ -186,6 +187,7 @@ fn member_config(config: &Config, identity: Identity) -> MemberConfig {
         batch_bytes_max: LOG_BATCH_BYTES_MAX,
         checkpoint_log_bytes: CHECKPOINT_LOG_BYTES,
         watch_progress_interval: config.timing.watch_progress.as_nanos() as u64,
+        watch_limits: WatchLimits::default(),
         leases: LeaseConfig::of(ticks as u64, heartbeat as u64, checkpoints),
     }
 }

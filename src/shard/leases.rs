@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashSet;
 
+use crate::teeth::{Rule, leaves_out};
 use crate::types::LeaseId;
 
 /// One per core, shared by its shards: the core changes it as the lead tells it to, the shards look
@@ -22,7 +23,7 @@ impl LeaseIds {
     pub fn change(&self, added: &[LeaseId], going: &[LeaseId]) {
         let mut ids = self.0.borrow_mut();
         ids.extend(added);
-        for id in going {
+        for id in going.iter().filter(|_| !leaves_out(Rule::AttachRefused)) {
             ids.remove(id);
         }
     }

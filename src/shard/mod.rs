@@ -47,6 +47,7 @@ use crate::line::message::{Found, Order, Report, RoundId};
 use crate::line::{Lane, Sequencer};
 use crate::replica::{Fatal, Replica};
 use crate::store::Store;
+use crate::teeth::{Rule, leaves_out};
 use crate::types::{Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, Revision, ShardId, Term};
 use crate::wal::{DiskOutcome, OpId};
 
@@ -289,7 +290,10 @@ impl Shard {
         self.settle();
         self.release(effects);
         // Before the write of what it tells can leave.
-        self.tell(effects);
+        let is_committed = self.replica.committed_index() == self.replica.last_index();
+        if is_committed || !leaves_out(Rule::TellBefore) {
+            self.tell(effects);
+        }
         while let Some(operation) = self.replica.poll() {
             effects.disk.push(operation);
         }

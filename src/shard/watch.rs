@@ -14,16 +14,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Shard, ShardEffects};
-use crate::limits::{WATCH_HISTORY_BYTES, WATCH_HISTORY_VISITS, WATCH_REPLY_REVISIONS_MAX};
+use crate::limits::{WATCH_HISTORY_BYTES, WATCH_REPLY_REVISIONS_MAX};
 use crate::store::HistoryBounds;
 use crate::types::{CoreId, Epoch, Event, Revision};
 use crate::watch::{Compacted, HistoryAsk, HistoryPart, Interest, WatchAsk, WatchTold};
 
-const BOUNDS: HistoryBounds = HistoryBounds {
-    revisions: WATCH_REPLY_REVISIONS_MAX,
-    visits: WATCH_HISTORY_VISITS,
-    bytes: WATCH_HISTORY_BYTES,
-};
+/// Of a look into history, but for what the asking hub sets.
+const BOUNDS: HistoryBounds =
+    HistoryBounds { revisions: WATCH_REPLY_REVISIONS_MAX, visits: 0, bytes: WATCH_HISTORY_BYTES };
 
 /// Who wants what, and how far that has been told.
 #[derive(Debug)]
@@ -96,7 +94,8 @@ impl Shard {
             return Err(Compacted(Revision(store.compacted())));
         }
         assert!(ask.to <= self.sequencer.stable(), "R3: history above stable");
-        let history = store.history(&ask.keys.range(), ask.after, ask.to, &BOUNDS);
+        let bounds = HistoryBounds { visits: ask.visits, ..BOUNDS };
+        let history = store.history(&ask.keys.range(), ask.after, ask.to, &bounds);
         Ok(HistoryPart { events: history.events, through: history.through })
     }
 }

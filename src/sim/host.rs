@@ -18,6 +18,7 @@ use super::disk::Disk;
 use super::trace::Trace;
 use crate::member::{Core, CoreEffects, Fatal, Mail, MemberConfig, RecoverError, Service, Shared};
 use crate::shard::Shard;
+use crate::teeth::{Rule, leaves_out};
 use crate::types::{
     Answer, CoreId, GroupId, Nanos, Request, Ticket, WatchReply, WatchRequest, WatchStream,
 };
@@ -191,7 +192,7 @@ impl Host {
         (place.state, place.rung) = (State::Awake, false);
         self.shared.waits.stay(id);
         let partly = chance.one_in(3);
-        if !partly {
+        if !partly || leaves_out(Rule::LookFirst) {
             place.core.look();
         }
         for post in &mut place.post {

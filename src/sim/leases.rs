@@ -261,7 +261,8 @@ impl Leases {
         {
             lease.rivals = lease.rivals.saturating_sub(1);
             if !matches!(answer, Err(Refusal::LeaseExist)) {
-                if answer.is_ok() && !lease.is_revoked && now.most < lease.not_before {
+                let is_over = lease.is_revoked || now.most >= lease.not_before;
+                if answer.is_ok() && lease.granted.is_some() && !is_over {
                     return Err("it was granted twice".to_owned());
                 }
                 lease.is_blurred = true;
@@ -358,7 +359,10 @@ impl Leases {
         if !was_granted || lease.is_blurred() || lease.is_revoked {
             return Ok(());
         }
-        lease.missed.get_or_insert(most);
+        // If it names several, another one may have been missing.
+        if asked.names.len() == 1 {
+            lease.missed.get_or_insert(most);
+        }
         if most < lease.not_before {
             let left = lease.not_before - most;
             return Err(format!("{id} is missing, and had {left} ns left"));

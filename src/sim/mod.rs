@@ -23,7 +23,12 @@
 //!   must be noticed is, and what must not matter does not.
 //! - No lost wake-up: when nothing moves, nobody waits. Logs do not grow without end.
 //!
-//! Not here yet: several members, a network, watches, leases.
+//! - Watches ([`stream`]): ordered, unique, atomic, reliable, resumable, bookmarkable; what was
+//!   before; filters; everybody is told of everything in the end.
+//! - Leases ([`leases`]): no end without a cause, none that does not come, no return, all keys at
+//!   one revision.
+//!
+//! Not here yet: several members, a network.
 
 mod call;
 pub mod chance;
@@ -109,16 +114,26 @@ pub enum Left {
     FreezeFloor,
     Chain,
     PersistFirst,
+    TellBefore,
+    LookFirst,
+    AttachRefused,
+    GoneAfterStable,
+    PauseForgiven,
 }
 
 impl Left {
     /// All of them, with the names that the command line knows.
-    pub const NAMES: [(&'static str, Left); 5] = [
+    pub const NAMES: [(&'static str, Left); 10] = [
         ("freeze", Left::Freeze),
         ("floor-first", Left::FloorFirst),
         ("freeze-floor", Left::FreezeFloor),
         ("chain", Left::Chain),
         ("persist-first", Left::PersistFirst),
+        ("tell-before", Left::TellBefore),
+        ("look-first", Left::LookFirst),
+        ("attach-refused", Left::AttachRefused),
+        ("gone-after-stable", Left::GoneAfterStable),
+        ("pause-forgiven", Left::PauseForgiven),
     ];
 
     #[cfg(not(feature = "teeth"))]
@@ -133,6 +148,11 @@ impl Left {
             Left::Freeze => teeth::leave_out(teeth::Rule::Freeze),
             Left::Chain => teeth::leave_out(teeth::Rule::Chain),
             Left::PersistFirst => teeth::leave_out(teeth::Rule::PersistFirst),
+            Left::TellBefore => teeth::leave_out(teeth::Rule::TellBefore),
+            Left::LookFirst => teeth::leave_out(teeth::Rule::LookFirst),
+            Left::AttachRefused => teeth::leave_out(teeth::Rule::AttachRefused),
+            Left::GoneAfterStable => teeth::leave_out(teeth::Rule::GoneAfterStable),
+            Left::PauseForgiven => teeth::leave_out(teeth::Rule::PauseForgiven),
             Left::FloorFirst => shared.sequencer.leave_out(line::sequencer::Rule::FloorFirst),
             Left::FreezeFloor => shared.sequencer.leave_out(line::sequencer::Rule::FreezeFloor),
         }

@@ -6,6 +6,7 @@ use super::chance::Chance;
 use super::streams::Habits;
 use crate::member::{Identity, LeaseConfig, MemberConfig};
 use crate::types::{ClusterId, Member, MemberId};
+use crate::watch::WatchLimits;
 
 /// Sizes, speeds and faults of one simulation.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ impl Plan {
             segment_bytes,
             batch_bytes_max: chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             checkpoint_log_bytes: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            watch_limits: limits(chance),
             watch_progress_interval: chance.pick(&[2 * TICK, 10 * TICK]),
             leases: LeaseConfig { ttl_min: 1, ..LeaseConfig::default() },
         };
@@ -83,5 +85,15 @@ impl Plan {
             pause_every: chance.pick(&[0, 0, 300]),
             watchers: Habits::draw(chance),
         }
+    }
+}
+
+/// Little room, so that it fills.
+fn limits(chance: &mut Chance) -> WatchLimits {
+    WatchLimits {
+        stream_bytes: chance.pick(&[200, 1000, 10_000, 4 << 20]),
+        recent_events: chance.pick(&[1, 8, 64, 1 << 14]),
+        reply_revisions: chance.pick(&[1, 3, 20, 1000]),
+        history_visits: chance.pick(&[1, 5, 50, 4096]),
     }
 }

@@ -55,6 +55,10 @@ pub struct Stream {
     pub owed: usize,
     /// Its client takes what it is told.
     pub reads: bool,
+    /// It was asked for progress at rest, when this was stable.
+    wants_progress: Option<i64>,
+    /// Bytes that it may owe before a reply.
+    room: usize,
 }
 
 /// A request that waits for its answer.
@@ -88,7 +92,7 @@ struct Watcher {
 
 impl Stream {
     /// A new one.
-    pub fn new(core: usize, number: WatchStream) -> Stream {
+    pub fn new(core: usize, number: WatchStream, room: usize) -> Stream {
         Stream {
             core,
             number,
@@ -98,6 +102,8 @@ impl Stream {
             watchers: BTreeMap::new(),
             owed: 0,
             reads: true,
+            wants_progress: None,
+            room,
         }
     }
 
@@ -238,6 +244,9 @@ impl Stream {
     }
 
     fn events(&mut self, told: &WatchEvents, at: Moment<'_>) -> Result<(), Broken> {
+        if self.owed >= self.room {
+            return Err(format!("it owes {} bytes and has no room", self.owed));
+        }
         let watcher = self.living(told.id)?;
         let last = told.events.last().ok_or("it tells of nothing")?.revision.0;
         if told.revision.0 < last || told.revision.0 > at.stable {
@@ -282,7 +291,16 @@ impl Stream {
         if self.watchers.is_empty() {
             return Err("there are no watchers".to_owned());
         }
-        for watcher in self.watchers.values_mut() {
+        if self.wants_progress.is_some_and(|wanted| wanted <= revision) {
+            self.wants_progress = None;
+        }
+        for (id, watcher) in &mut self.watchers {
+            // What its client gave up is none of the stream's any more, though it is told later.
+            let is_left =
+                |asked: &Asked| matches!(asked.expected, Expected::Canceled(left) if left == *id);
+            if self.asked.iter().any(is_left) {
+                continue;
+            }
             if watcher.is_compacted {
                 return Err("a compacted watcher has none".to_owned());
             }
@@ -346,9 +364,15 @@ impl Stream {
         !self.watchers.is_empty() && self.watchers.values().all(synced)
     }
 
-    /// Whether a request for progress has not been answered.
+    /// Everything sleeps and its client asks for progress, which it has to get.
+    pub fn await_progress(&mut self, at: Moment<'_>) {
+        self.wants_progress = Some(at.stable);
+        self.ask(&WatchRequest::Progress, at);
+    }
+
+    /// Whether it did not get it.
     pub fn waits_for_progress(&self) -> bool {
-        !self.asked.is_empty()
+        self.wants_progress.is_some()
     }
 }
 

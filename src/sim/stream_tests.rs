@@ -54,7 +54,7 @@ fn of(range: KeyRange, start: i64) -> WatchCreate {
 
 /// A stream with a watcher of `create`, made when `created` was stable.
 fn stream(line: &Line, create: WatchCreate, created: i64) -> Stream {
-    let mut stream = Stream::new(0, WatchStream(1));
+    let mut stream = Stream::new(0, WatchStream(1), 1 << 20);
     let early = Moment { stable: created, ..at(line) };
     stream.ask(&WatchRequest::Create(create), early);
     let reply = WatchReply::Created { id: WatchId(0), revision: Revision(created) };
@@ -189,7 +189,7 @@ fn progress_that_says_too_much_or_too_little_is_found() {
 fn requests_are_answered_in_order_and_with_the_right_numbers() {
     let line = line();
     let now = at(&line);
-    let mut stream = Stream::new(0, WatchStream(1));
+    let mut stream = Stream::new(0, WatchStream(1), 1 << 20);
     let create =
         |id| WatchRequest::Create(WatchCreate { id: WatchId(id), ..of(KeyRange::all(), 7) });
     let created = |id| WatchReply::Created { id: WatchId(id), revision: Revision(6) };
@@ -242,10 +242,20 @@ fn a_compaction_cancels_only_what_it_has_reached() {
     assert!(!gone.owes_progress(6));
     // One that was answered before the watcher was asked for leaves it no choice.
     let known = Moment { compacted: 3, ..at(&line) };
-    let mut doomed = Stream::new(0, WatchStream(1));
+    let mut doomed = Stream::new(0, WatchStream(1), 1 << 20);
     doomed.ask(&WatchRequest::Create(of(b(), 2)), known);
     let created = WatchReply::Created { id: WatchId(0), revision: Revision(6) };
     doomed.told(&created, known).unwrap();
     assert!(is_found(doomed.check_rest(known), "never told of revision 3"));
     assert!(is_found(tell(&mut doomed, &line, events(&line, &["b"], &[3])), "was compacted"));
+}
+
+#[test]
+fn a_stream_without_room_is_told_of_no_events() {
+    let line = line();
+    let mut stream = stream(&line, of(KeyRange::all(), 2), 6);
+    stream.room = 1;
+    tell(&mut stream, &line, events(&line, &["a", "b", "c"], &[2])).unwrap();
+    let told = tell(&mut stream, &line, events(&line, &["a", "b", "c"], &[3]));
+    assert!(is_found(told, "has no room"));
 }

@@ -48,6 +48,8 @@ impl Habits {
 #[derive(Debug)]
 pub struct Streams {
     habits: Habits,
+    /// Bytes of events that a stream may have been given and not sent.
+    room: usize,
     open: Vec<Stream>,
     /// Watchers that lost their stream.
     lost: VecDeque<WatchCreate>,
@@ -61,9 +63,9 @@ const LOST_MAX: usize = 32;
 
 impl Streams {
     /// Nobody watches yet.
-    pub fn new(habits: Habits) -> Streams {
+    pub fn new(habits: Habits, room: usize) -> Streams {
         let (open, lost, kinds) = (Vec::new(), VecDeque::new(), BTreeMap::new());
-        Streams { habits, open, lost, kinds, events: 0 }
+        Streams { habits, room, open, lost, kinds, events: 0 }
     }
 
     /// How often somebody who watches does something.
@@ -130,7 +132,7 @@ impl Streams {
     fn open_one(&mut self, core: usize, host: &mut Host, now: Nanos, trace: &mut Trace) {
         let number = host.watch_open(core, now);
         trace.tell(|| format!("core {core}: a client opens stream {}", number.0));
-        self.open.push(Stream::new(core, number));
+        self.open.push(Stream::new(core, number, self.room));
     }
 
     /// Somebody reads.
@@ -185,25 +187,19 @@ impl Streams {
         }
     }
 
-    /// Those who read give back all that they were told. Whether anybody did.
-    pub fn give_back(&mut self, host: &mut Host) -> bool {
-        let mut gave = false;
+    /// Those who read give back all that they were told.
+    pub fn give_back(&mut self, host: &mut Host) {
         for stream in self.open.iter_mut().filter(|stream| stream.reads && stream.owed > 0) {
             host.watch_sent(stream.core, stream.number, std::mem::take(&mut stream.owed));
-            gave = true;
         }
-        gave
     }
 
-    /// Everybody with a synced watcher asks for progress. Whether anybody did.
-    pub fn ask_for_progress(&mut self, host: &mut Host, now: Nanos, at: Moment<'_>) -> bool {
-        let mut asked = false;
+    /// Everybody with synced watchers asks for progress.
+    pub fn ask_for_progress(&mut self, host: &mut Host, now: Nanos, at: Moment<'_>) {
         for stream in self.open.iter_mut().filter(|stream| stream.owes_progress(at.stable)) {
-            stream.ask(&WatchRequest::Progress, at);
+            stream.await_progress(at);
             host.watch(stream.core, now, stream.number, WatchRequest::Progress);
-            asked = true;
         }
-        asked
     }
 
     /// Nothing moves any more: see [`Stream::check_rest`].

@@ -32,6 +32,8 @@ pub struct World {
     streams: Streams,
     leases: Leases,
     now: u64,
+    /// When the lead's core last ticked.
+    lead_ticked: u64,
     /// Of leases; and when the last start was.
     clock: Clock,
     booted: u64,
@@ -65,10 +67,11 @@ impl World {
         let workload = Workload::draw(&mut chance);
         let leases = plan.config.leases;
         World {
-            streams: Streams::new(plan.watchers),
+            streams: Streams::new(plan.watchers, plan.config.watch_limits.stream_bytes),
             leases: Leases::new(leases.ttl_min, leases.election_timeout),
             clock: Clock::default(),
             booted: 0,
+            lead_ticked: 0,
             plan,
             left_out,
             chance,
@@ -397,6 +400,7 @@ impl World {
         trace.tell(|| format!("core {at} ticks"));
         if at == lead {
             self.lead_looks(true);
+            self.lead_ticked = self.now;
         }
         let host = self.host.as_mut().expect("it runs");
         host.tick(at, Nanos(self.now), entropy);
@@ -433,11 +437,19 @@ impl World {
         if !host.shared.sequencer.is_open() {
             return Err("everything sleeps, and no epoch is open".to_owned());
         }
-        if let Some((_, &at)) = self.open.first_key_value() {
+        let waits = |at: &&usize| !self.waits_for_tick(&self.calls[**at]);
+        if let Some(&at) = self.open.values().find(waits) {
             return Err(format!("everything sleeps, and a client waits: {:?}", self.calls[at]));
         }
         self.leases.rest(self.clock);
         self.streams.check_rest(World::moment(host, &self.line, self.known, &self.compactions))
+    }
+
+    /// Whether a call may wait for the lead's clock: to be told that a lease is gone whose time is
+    /// over, that has to end first.
+    fn waits_for_tick(&self, call: &Call) -> bool {
+        matches!(call.request, Request::LeaseKeepAlive { .. })
+            && self.lead_ticked <= call.invoked.now.0
     }
 
     /// The clients stop, the disk has room: everything must be answered, everybody be told of
@@ -465,7 +477,8 @@ impl World {
             let host = self.host.as_ref().expect("it runs");
             let retries = RETRY_TICKS * host.cores() as u64;
             if runnable == 0 && flying == 0 {
-                if self.ticks_with_room < 4 * retries {
+                let waits = self.open.values().any(|&at| self.waits_for_tick(&self.calls[at]));
+                if self.ticks_with_room < 4 * retries || waits {
                     self.tick(trace);
                     continue;
                 }
@@ -499,7 +512,7 @@ impl World {
                 if !self.leases.is_used() {
                     return Ok(None);
                 }
-                Stage::Expiry { until: self.clock.ticked + self.leases.longest() }
+                Stage::Expiry { until: self.clock.least + self.leases.longest() }
             }
             Stage::Expiry { until } if self.clock.ticked <= until => {
                 self.tick(trace);

@@ -18,7 +18,7 @@ use super::hub::{Hub, HubEffects, shards_of};
 use super::keys::Keys;
 use super::watcher::{NONE, State, Wants, Watcher};
 use super::word::{Compacted, HistoryAsk, HistoryPart, WatchAsk};
-use crate::limits::{WATCH_FETCHES_MAX, WATCH_RECENT_VISITS, WATCH_REPLY_REVISIONS_MAX};
+use crate::limits::{WATCH_FETCHES_MAX, WATCH_RECENT_VISITS};
 use crate::types::{Event, Revision, WatchReply};
 
 /// A look into history that is under way.
@@ -89,7 +89,7 @@ impl Hub {
     /// Whether all that it misses is among the recent events: not what was before its topic.
     fn finds_recent(&self, watcher: &Watcher) -> bool {
         !watcher.wants.has(Wants::UNCHECKED)
-            && watcher.next > self.watchers.topic(watcher.topic).base
+            && watcher.next > self.watchers.topic(watcher.topic).base()
             && self.recent.covers(watcher.next)
     }
 
@@ -100,7 +100,9 @@ impl Hub {
         let mut through = self.position;
         let (mut last, mut revisions) = (Revision(0), 0);
         for event in self.recent.from(watcher.next) {
-            if event.revision != last && (*visits == 0 || revisions == WATCH_REPLY_REVISIONS_MAX) {
+            if event.revision != last
+                && (*visits == 0 || revisions == self.config.limits.reply_revisions)
+            {
                 through = last;
                 break;
             }
@@ -158,7 +160,8 @@ impl Hub {
         let unanswered = shards.len();
         let (after, to) = (Revision(next.0 - 1), self.position);
         effects.asks.extend(shards.map(|shard| {
-            let ask = HistoryAsk { fetch, keys: keys.clone(), after, to };
+            let visits = self.config.limits.history_visits;
+            let ask = HistoryAsk { fetch, keys: keys.clone(), after, to, visits };
             (shard, WatchAsk::History(ask))
         }));
         let (parts, compacted) = (Vec::new(), None);
@@ -188,7 +191,11 @@ impl Hub {
             return;
         }
         let mut fetch = self.fetches.remove(&number).expect("it was there");
-        let events = if fetch.compacted.is_some() { Vec::new() } else { fetch.merged() };
+        let events = if fetch.compacted.is_some() {
+            Vec::new()
+        } else {
+            fetch.merged(self.config.limits.reply_revisions)
+        };
         for slot in fetch.readers {
             let Some(watcher) = self.watchers.get(slot) else { continue };
             if watcher.state != State::Fetching || watcher.mark != number as u32 {
@@ -227,7 +234,7 @@ impl Hub {
 
 impl Fetch {
     /// All parts in order, up to what is complete, and no more revisions than a reply has.
-    fn merged(&mut self) -> Vec<Arc<Event>> {
+    fn merged(&mut self, revisions_max: usize) -> Vec<Arc<Event>> {
         let mut events: Vec<Arc<Event>> = match self.parts.len() {
             1 => self.parts.pop().expect("counted"),
             _ => self.parts.drain(..).flatten().collect(),
@@ -238,7 +245,7 @@ impl Fetch {
         let (mut revisions, mut last) = (0, Revision(0));
         for at in 0..events.len() {
             let revision = events[at].revision;
-            if revision != last && revisions == WATCH_REPLY_REVISIONS_MAX {
+            if revision != last && revisions == revisions_max {
                 self.through = last;
                 events.truncate(at);
                 break;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::hub::{Hub, HubEffects};
 use super::watcher::{NONE, State, Wants};
-use crate::limits::{WATCH_GATHERED_MAX, WATCH_REPLY_BYTES, WATCH_REPLY_REVISIONS_MAX};
+use crate::limits::{WATCH_GATHERED_MAX, WATCH_REPLY_BYTES};
 use crate::types::{Event, Revision, WatchEvents, WatchReply};
 
 /// Revisions up to which a watcher gets a reply for each; more of them go out as one.
@@ -90,7 +90,7 @@ impl Hub {
             (watcher.wants.has(Wants::PREV_KV), watcher.wants.has(Wants::FRAGMENT));
         let revisions = match header {
             None if is_few(&events) => 1,
-            _ => WATCH_REPLY_REVISIONS_MAX,
+            _ => self.config.limits.reply_revisions,
         };
         while let Some(first) = events.first() {
             if !stream.has_room() {

@@ -11,6 +11,10 @@ use super::recent::Recent;
 use super::stream::{Asked, Streams, What};
 use super::watcher::{State, Wants, Watcher, Watchers};
 use super::word::{WatchAsk, WatchTold};
+use crate::limits::{
+    WATCH_HISTORY_VISITS, WATCH_RECENT_EVENTS_MAX, WATCH_REPLY_REVISIONS_MAX,
+    WATCH_STREAM_BYTES_MAX,
+};
 use crate::types::placement::shard_of;
 use crate::types::{
     Epoch, Event, Nanos, Revision, ShardId, WatchCreate, WatchId, WatchRefusal, WatchReply,
@@ -25,6 +29,31 @@ pub struct HubConfig {
     pub seed: u64,
     /// Nanoseconds between two notifications of progress.
     pub progress_interval: u64,
+    pub limits: WatchLimits,
+}
+
+/// How much of everything: [`crate::limits`]' numbers, but where little is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Bytes of events that a stream may have been given and not yet sent.
+    pub stream_bytes: usize,
+    /// Events that a core keeps for watchers that have fallen a little behind.
+    pub recent_events: usize,
+    /// Revisions in one reply of history.
+    pub reply_revisions: usize,
+    /// Changes that one look into a shard's history goes over.
+    pub history_visits: usize,
+}
+
+impl Default for WatchLimits {
+    fn default() -> WatchLimits {
+        WatchLimits {
+            stream_bytes: WATCH_STREAM_BYTES_MAX,
+            recent_events: WATCH_RECENT_EVENTS_MAX,
+            reply_revisions: WATCH_REPLY_REVISIONS_MAX,
+            history_visits: WATCH_HISTORY_VISITS,
+        }
+    }
 }
 
 /// What a step of a hub wants done.
@@ -53,6 +82,8 @@ pub struct Hub {
     pub(super) position: Revision,
     /// Whether an epoch has been open: before, stable says nothing.
     is_open: bool,
+    /// Of the newest one: what was stable when it opened.
+    cut: Revision,
     pub(super) watchers: Watchers,
     pub(super) streams: Streams,
     pub(super) inflow: Inflow,
@@ -79,10 +110,11 @@ impl Hub {
         Hub {
             position: Revision(0),
             is_open: false,
+            cut: Revision(0),
             watchers: Watchers::new(config.seed),
-            streams: Streams::default(),
+            streams: Streams::new(config.limits.stream_bytes),
             inflow: Inflow::new(config.shards),
-            recent: Recent::default(),
+            recent: Recent::new(config.limits.recent_events),
             asking: Vec::new(),
             queue: VecDeque::new(),
             fetches: BTreeMap::new(),
@@ -172,7 +204,7 @@ impl Hub {
                 let newest = self.inflow.still(epoch, newest);
                 if let Some(topic) = self.watchers.topic_named(topic) {
                     topic.unanswered -= 1;
-                    topic.base = topic.base.max(newest);
+                    topic.heard(epoch, newest);
                 }
             }
             WatchTold::Events { epoch, after, events } => {
@@ -184,9 +216,9 @@ impl Hub {
 
     /// An epoch is open; what earlier ones had pending above its cut is void.
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
-        self.is_open = true;
+        (self.is_open, self.cut) = (true, cut);
         self.inflow.opened(epoch, cut);
-        self.watchers.lower_bases(cut);
+        self.watchers.opened(epoch, cut);
         self.is_stirred = true;
     }
 
@@ -194,7 +226,9 @@ impl Hub {
     /// can be answered; lets watchers catch up. Whether there is more to do without anything else
     /// happening.
     pub fn advance(&mut self, stable: Revision, effects: &mut HubEffects) -> bool {
-        if !self.is_open {
+        // Stable may have been looked at before the epoch was heard of. What a watcher is told then
+        // would leave out what is in history.
+        if !self.is_open || stable < self.cut {
             return false;
         }
         self.is_stirred = false;
@@ -220,13 +254,14 @@ impl Hub {
             let asked = self.streams.at(place).asked.front()?;
             let base = match &asked.what {
                 What::Create { slot: Some(slot), .. } => {
-                    self.watchers.topic(self.watchers.of(*slot).topic).base
+                    self.watchers.topic(self.watchers.of(*slot).topic).base()
                 }
                 _ => Revision(0),
             };
             Some(asked.need.max(base)).filter(|need| *need > self.position)
         });
-        needs.chain(self.inflow.lowest()).min()
+        let late = (self.position < self.cut).then_some(self.cut);
+        needs.chain(self.inflow.lowest()).chain(late).min()
     }
 
     fn create(&mut self, place: u32, create: &WatchCreate, effects: &mut HubEffects) -> What {
@@ -295,7 +330,7 @@ impl Hub {
         let ready = asked.need <= self.position;
         let What::Create { slot: Some(slot), .. } = asked.what else { return ready };
         let topic = self.watchers.topic(self.watchers.of(slot).topic);
-        ready && topic.unanswered == 0 && topic.base <= self.position
+        ready && topic.unanswered == 0 && topic.base() <= self.position
     }
 
     fn answer_one(&mut self, place: u32, what: What, effects: &mut HubEffects) {

@@ -71,7 +71,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use hub::{Hub, HubConfig, HubCounts, HubEffects};
+pub use hub::{Hub, HubConfig, HubCounts, HubEffects, WatchLimits};
 pub use interest::Interest;
 pub use keys::{CoreSet, Keys, Span};
 pub use word::{Compacted, HistoryAsk, HistoryPart, TopicId, WatchAsk, WatchTold};

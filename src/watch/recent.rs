@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::limits::{WATCH_RECENT_BYTES_MAX, WATCH_RECENT_EVENTS_MAX};
+use crate::limits::WATCH_RECENT_BYTES_MAX;
 use crate::types::{Event, Revision};
 
 /// A bounded queue in order of revisions. It holds what this core's topics were told, so for each
 /// of them everything from its first revision on that is above `floor`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
+    events_max: usize,
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     /// Of a revision up to here something may be missing.
@@ -18,10 +19,14 @@ pub(super) struct Recent {
 }
 
 impl Recent {
+    pub fn new(events_max: usize) -> Recent {
+        Recent { events_max, events: VecDeque::new(), bytes: 0, floor: Revision(0) }
+    }
+
     pub fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.bytes(true);
         self.events.push_back(event);
-        while self.bytes > WATCH_RECENT_BYTES_MAX || self.events.len() > WATCH_RECENT_EVENTS_MAX {
+        while self.bytes > WATCH_RECENT_BYTES_MAX || self.events.len() > self.events_max {
             let oldest = self.events.pop_front().expect("it holds something");
             self.bytes -= oldest.bytes(true);
             self.floor = oldest.revision;
@@ -43,7 +48,7 @@ impl Recent {
     pub fn clear(&mut self) {
         if let Some(last) = self.events.back() {
             self.floor = last.revision;
-            *self = Recent { floor: self.floor, ..Recent::default() };
+            *self = Recent { floor: self.floor, ..Recent::new(self.events_max) };
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use slab::Slab;
 
-use crate::limits::{WATCH_REQUESTS_MAX, WATCH_STREAM_BYTES_MAX};
+use crate::limits::WATCH_REQUESTS_MAX;
 use crate::types::{Nanos, Revision, WatchId, WatchRefusal, WatchStream};
 
 /// See the file.
@@ -14,8 +14,9 @@ pub(super) struct Stream {
     pub number: WatchStream,
     pub ids: BTreeMap<WatchId, u32>,
     next_id: i64,
-    /// Bytes of events that have not been sent.
+    /// Bytes of events that have not been sent, and how many there may be.
     used: usize,
+    room: usize,
     /// Requests that are not answered yet, in order.
     pub asked: VecDeque<Asked>,
     /// Watchers that are not synced: while there are any, a request for progress gets nothing.
@@ -66,12 +67,12 @@ impl Stream {
 
     /// Whether it may be given events: one reply may go beyond the bound.
     pub fn has_room(&self) -> bool {
-        self.used < WATCH_STREAM_BYTES_MAX
+        self.used < self.room
     }
 
     /// Whether those that lag may catch up.
     pub fn has_half_its_room(&self) -> bool {
-        self.used <= WATCH_STREAM_BYTES_MAX / 2
+        self.used <= self.room / 2
     }
 
     pub fn give(&mut self, bytes: usize) {
@@ -93,8 +94,10 @@ impl Stream {
 }
 
 /// The streams of a core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
+    /// Bytes of events that a stream may have been given and not sent.
+    room: usize,
     streams: Slab<Stream>,
     opened: u64,
 }
@@ -103,6 +106,10 @@ pub(super) struct Streams {
 const PLACE_BITS: u32 = 24;
 
 impl Streams {
+    pub fn new(room: usize) -> Streams {
+        Streams { room, streams: Slab::new(), opened: 0 }
+    }
+
     pub fn open(&mut self, now: Nanos) -> WatchStream {
         self.opened += 1;
         let entry = self.streams.vacant_entry();
@@ -113,6 +120,7 @@ impl Streams {
             ids: BTreeMap::new(),
             next_id: 0,
             used: 0,
+            room: self.room,
             asked: VecDeque::new(),
             unsynced: 0,
             futures: BTreeSet::new(),

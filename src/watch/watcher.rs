@@ -9,7 +9,7 @@ use super::hash::Seeded;
 use super::interval::IntervalMap;
 use super::keys::Keys;
 use super::word::TopicId;
-use crate::types::{Blob, Event, Revision, WatchCreate, WatchId};
+use crate::types::{Blob, Epoch, Event, Revision, WatchCreate, WatchId};
 
 /// No place.
 pub(super) const NONE: u32 = u32::MAX;
@@ -99,8 +99,29 @@ pub(super) struct Topic {
     life: u32,
     /// Shards that do not know of it yet.
     pub unanswered: u16,
+    /// Everything above is told: as shards said in `epoch`, and in earlier ones.
+    base: Revision,
+    older: Revision,
+    epoch: Epoch,
+}
+
+impl Topic {
+    /// A shard tells everything above `newest`, which it holds in `epoch`.
+    pub fn heard(&mut self, epoch: Epoch, newest: Revision) {
+        if epoch > self.epoch {
+            self.older = self.base();
+            (self.base, self.epoch) = (newest, epoch);
+        } else if epoch == self.epoch {
+            self.base = self.base.max(newest);
+        } else {
+            self.older = self.older.max(newest);
+        }
+    }
+
     /// Everything above is told.
-    pub base: Revision,
+    pub fn base(&self) -> Revision {
+        self.base.max(self.older)
+    }
 }
 
 /// All watchers of a core, found by what they watch.
@@ -114,6 +135,16 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
+    /// An epoch is open: what shards held above its cut in earlier ones will not happen.
+    pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
+        for (_, topic) in &mut self.topics {
+            topic.older = topic.older.min(cut);
+            if topic.epoch < epoch {
+                topic.base = topic.base.min(cut);
+            }
+        }
+    }
+
     pub fn new(seed: u64) -> Watchers {
         Watchers {
             watchers: Slab::new(),
@@ -166,6 +197,8 @@ impl Watchers {
             life: self.lives,
             unanswered: shards,
             base: Revision(0),
+            older: Revision(0),
+            epoch: Epoch(0),
         };
         let slot = self.topics.insert(topic) as u32;
         match keys {
@@ -173,13 +206,6 @@ impl Watchers {
             Keys::Span(span) => self.spans.insert(span, slot),
         }
         (slot, Some(TopicId { slot, life: self.lives }))
-    }
-
-    /// What was pending above `cut` is void: nobody has to wait for it.
-    pub fn lower_bases(&mut self, cut: Revision) {
-        for (_, topic) in &mut self.topics {
-            topic.base = topic.base.min(cut);
-        }
     }
 
     /// Adds a watcher to its topic.

@@ -31,12 +31,14 @@ pub struct HistoryAsk {
     pub keys: Keys,
     pub after: Revision,
     pub to: Revision,
+    /// Changes that it goes over at most.
+    pub visits: usize,
 }
 
 /// From a shard to a hub.
 #[derive(Clone, Debug)]
 pub enum WatchTold {
-    /// Everything above `newest`, which may be pending, will be told.
+    /// Everything above `newest`, which is held in `epoch` and may be pending, will be told.
     Added { topic: TopicId, epoch: Epoch, newest: Revision },
     /// All that the core wants of what changed above `after`, pending: it counts when stable has
     /// reached it. What was told above `after` before this is void.

@@ -15,6 +15,7 @@ use braid::protocol::pb::etcdserverpb as pb;
 use braid::protocol::{Method, status};
 use braid::types::{ClusterId, CoreId, Member, MemberId, RangeReply, Refusal, Reply, Term};
 use braid::wal::{DiskOp, DiskOutcome, ReadDisk};
+use braid::watch::WatchLimits;
 use bytes::BytesMut;
 use prost::Message;
 
@@ -173,6 +174,7 @@ fn config(shards: u16, quota: i64) -> MemberConfig {
         batch_bytes_max: 64 << 10,
         checkpoint_log_bytes: 8 << 20,
         watch_progress_interval: 600_000_000_000,
+        watch_limits: WatchLimits::default(),
         leases: LeaseConfig::default(),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::line::message::Report;
+use crate::types::placement::shard_of;
 use crate::types::{
     GroupId, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, Revision, ShardId,
 };
@@ -637,4 +638,33 @@ fn a_hundred_thousand_leases_expire_together_at_a_pace() {
     assert_eq!((counters.granted, counters.expired), (100_000, 100_000));
     assert_eq!((counters.revoked, counters.ttl_sum), (100_000, 1_000_000));
     assert_eq!(counters.ttls[4], 100_000);
+}
+
+/// What a core asks of itself in the last moment of a turn: here the question to the lead, when a
+/// shard has told its keys only because another one, behind it, has raised stable.
+#[test]
+fn a_lone_core_forgets_nothing_that_it_asks_itself() {
+    let mut host = Host::start(MemoryDisk::default(), 1, 2);
+    host.grant(0, 7, 60).unwrap();
+    let key_of = |shard: u16| {
+        let mut keys = (0..).map(|n| format!("k{n}"));
+        let is_there = |key: &String| shard_of(key.as_bytes(), 2) == ShardId(shard);
+        keys.find(is_there).expect("some key is there")
+    };
+    let mut flying = Vec::new();
+    for shard in [1, 0] {
+        host.send(0, attaching(&key_of(shard), 7));
+        host.step(&mut flying, |_, _| false);
+    }
+    let asked = host.send(0, time_to_live(7));
+    host.step(&mut flying, |_, _| false);
+    for shard in [0, 1] {
+        let group = GroupId::of(ShardId(shard));
+        assert!(!host.answers.contains_key(&asked), "its keys are pending");
+        while host.step(&mut flying, |of, _| of == group) {}
+    }
+    let Some(Ok(Reply::LeaseTimeToLive(reply))) = host.answers.remove(&asked) else {
+        panic!("it was not answered");
+    };
+    assert_eq!(reply.keys.len(), 2);
 }

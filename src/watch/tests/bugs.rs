@@ -420,7 +420,12 @@ fn a_stream_that_asks_too_much_has_no_room() {
 /// Before an epoch has been open nothing is known of what is stable.
 #[test]
 fn nothing_is_answered_before_an_epoch_is_open() {
-    let config = crate::watch::HubConfig { shards: 1, seed: 1, progress_interval: INTERVAL };
+    let config = crate::watch::HubConfig {
+        shards: 1,
+        seed: 1,
+        progress_interval: INTERVAL,
+        limits: Default::default(),
+    };
     let mut world = World::new(1, 1);
     world.hub = crate::watch::Hub::new(config);
     let stream = world.watch(all());
@@ -429,4 +434,52 @@ fn nothing_is_answered_before_an_epoch_is_open() {
     world.hub.opened(crate::types::Epoch(2), Revision(1));
     world.talk();
     assert_eq!(world.said(stream), ["0 lives at 1"]);
+}
+
+/// A shard may serve an epoch of which this core has not been told: what it holds then counts,
+/// though it is above the cut.
+#[test]
+fn a_shard_that_is_ahead_of_the_notice_of_an_epoch_is_waited_for() {
+    let config = crate::watch::HubConfig {
+        shards: 1,
+        seed: 1,
+        progress_interval: INTERVAL,
+        limits: Default::default(),
+    };
+    let mut world = World::new(1, 1);
+    world.hub = crate::watch::Hub::new(config);
+    world.epoch = crate::types::Epoch(2);
+    let stream = world.watch(all());
+    let pending = world.write(&[("a", false)]);
+    world.shards[0].told.clear();
+    world.talk();
+    world.hub.opened(crate::types::Epoch(2), Revision(1));
+    world.talk();
+    assert!(world.said(stream).is_empty(), "{pending} would be missed");
+    world.stable = pending;
+    world.talk();
+    assert_eq!(world.said(stream), [format!("0 lives at {pending}")]);
+}
+
+/// A core may hear of an epoch after it has looked at stable: what is in history by then is not
+/// passed over.
+#[test]
+fn nothing_is_answered_below_the_cut() {
+    let config = crate::watch::HubConfig {
+        shards: 1,
+        seed: 1,
+        progress_interval: INTERVAL,
+        limits: Default::default(),
+    };
+    let mut world = World::new(1, 1);
+    world.hub = crate::watch::Hub::new(config);
+    let stream = world.watch(all());
+    world.talk();
+    world.hub.opened(crate::types::Epoch(2), Revision(9));
+    world.talk();
+    assert!(world.said(stream).is_empty());
+    assert_eq!(world.hub.waits_for(), Some(Revision(9)));
+    world.stable = Revision(9);
+    world.talk();
+    assert_eq!(world.said(stream), ["0 lives at 9"]);
 }

@@ -12,7 +12,8 @@ use crate::types::{
     WatchCreate, WatchId, WatchRequest, WatchStream,
 };
 use crate::watch::{
-    Compacted, HistoryAsk, HistoryPart, Hub, HubConfig, HubEffects, Interest, WatchAsk, WatchTold,
+    Compacted, HistoryAsk, HistoryPart, Hub, HubConfig, HubEffects, Interest, WatchAsk,
+    WatchLimits, WatchTold,
 };
 
 pub const CORE: CoreId = CoreId(3);
@@ -46,7 +47,8 @@ pub struct Shard {
 
 impl World {
     pub fn new(shards: u16, seed: u64) -> World {
-        let config = HubConfig { shards, seed, progress_interval: INTERVAL };
+        let limits = WatchLimits::default();
+        let config = HubConfig { shards, seed, progress_interval: INTERVAL, limits };
         let shard = || Shard {
             interest: Interest::new(seed),
             events: Vec::new(),
