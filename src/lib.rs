@@ -25,7 +25,7 @@
 //! | [`replica`] | one group: its Raft state and its log, joined |
 //! | [`wal`] | records, segments, checkpoints |
 //! | [`store`] | revision B-tree |
-//! | [`rt`] | executors, sockets, io_uring, threads |
+//! | [`rt`] | glommio, io-uring, sockets, threads |
 //! | [`process`] | one server process: directory, core loops, signals |
 //! | [`observe`] | log lines and metrics |
 //! | [`client`] | the client library under `braidctl` |

@@ -1,33 +1,43 @@
-//! Executors: one thread each, pinned; its tasks, and the loop that runs them.
+//! Starting, pinning and joining executors, and what they do when no task is ready.
 //!
 //! ```text
-//!  ┌▶ run every task that is ready ─▶ look at sockets, bells, timers ─┐
-//!  │        (they make others ready)    sleeping there if none is     │
-//!  └──────────────────────────────────────────────────────────────────┘
+//!   glommio: tasks, in the order in which they became ready
+//!  ┌▶ A ─▶ B ─▶ ... ─▶ poller ─┐    tasks ran since its last turn: yield, they may have woken others
+//!  └───────────────────────────┘    none did: look at sockets, bells and timers, asleep if need be
 //! ```
 //!
-//! Tasks run in the order in which they became ready, pass by pass; the sockets are looked at when
-//! nothing is ready or a slice of time is over. An executor without work makes no system call and
-//! keeps no timer.
+//! An executor is glommio's: its threads, tasks, wakers, scheduling. What its tasks wait for is
+//! ours (`reactor`), and one task, the *poller*, drives it. It yields to itself, so glommio's queue
+//! is never empty and glommio looks at its own rings only when its preemption timer has run out:
+//! with that left to glommio, every round of the loop entered the kernel four to six times.
+//!
+//! Invariants: every task is spawned by this room and counts its turns; the queue is first come,
+//! first served. So when the poller has its turn and no other task had one since its last, none is
+//! ready, and it may block the thread. Tasks are woken by tasks of their executor or by the
+//! reactor; another thread rings a [`Doorbell`](super::Doorbell).
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
-use std::io;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
-use std::thread::{self, JoinHandle};
+use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
-use async_task::Runnable;
-use slab::Slab;
-
-use super::doorbell::{Doorbell, Parts, Ringer};
 use super::reactor::Reactor;
 use super::task::now;
 use crate::limits::CORES_MAX;
+
+/// Locked memory of one executor: a small slab, since the WAL has its own ring. It is registered
+/// with three rings; glommio refuses less than 64 KiB.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// Entries of glommio's rings, which carry nothing but its timers.
+const RING_DEPTH: usize = 16;
+
+/// So often glommio looks at its own rings while there is traffic; nothing waits for them.
+const PREEMPT_TIMER: Duration = Duration::from_millis(10);
 
 /// So long tasks run before the sockets are looked at again.
 const SLICE: Duration = Duration::from_micros(200);
@@ -58,7 +68,7 @@ impl std::error::Error for StartError {}
 
 /// Executors under way.
 pub struct Executors {
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    threads: Vec<glommio::ExecutorJoinHandle<()>>,
 }
 
 impl Executors {
@@ -66,22 +76,15 @@ impl Executors {
     pub fn join(self) -> Result<(), StartError> {
         let mut result = Ok(());
         for (core, thread) in self.threads.into_iter().enumerate() {
-            let failed = match thread.join() {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => match panic.downcast_ref::<String>() {
-                    Some(text) => format!("panicked: {text}"),
-                    None => "panicked".to_owned(),
-                },
-            };
-            result = Err(StartError(format!("executor of core {core}: {failed}")));
+            if let Err(error) = thread.join() {
+                result = Err(StartError(format!("executor of core {core}: {error}")));
+            }
         }
         result
     }
 }
 
 /// Starts one executor per body; body `i` runs on core `i`, and its executor ends when it returns.
-/// Tasks that are left then are dropped.
 ///
 /// Cores are pinned to the CPUs this process may use if there are enough of them for all.
 ///
@@ -98,54 +101,37 @@ where
     let pinned = cpus.len() >= bodies.len();
     let mut threads = Vec::with_capacity(bodies.len());
     for (core, body) in bodies.into_iter().enumerate() {
-        let cpu = pinned.then(|| cpus[core]);
         let spin = settings.spin;
-        let thread = thread::Builder::new()
-            .name(format!("{}-{core}", settings.name))
-            .spawn(move || {
-                settle(cpu);
-                run(body, spin)
-            })
+        let placement = match pinned {
+            true => glommio::Placement::Fixed(cpus[core]),
+            false => glommio::Placement::Unbound,
+        };
+        let thread = glommio::LocalExecutorBuilder::new(placement)
+            .name(&format!("{}-{core}", settings.name))
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(RING_DEPTH)
+            .preempt_timer(PREEMPT_TIMER)
+            .spawn(move || run(body, spin))
             .map_err(|error| StartError(format!("cannot start core {core}: {error}")))?;
         threads.push(thread);
     }
     Ok(Executors { threads })
 }
 
-/// Pins the thread, and has its sleeps end when they should. Neither is worth failing for.
-fn settle(cpu: Option<usize>) {
-    // SAFETY: an all-zero `cpu_set_t` is an empty set, the size passed is that of the set, and
-    // `prctl` is passed no pointer.
-    unsafe {
-        if let Some(cpu) = cpu {
-            let mut set: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(cpu, &mut set);
-            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
-        }
-        libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NANOS);
-    }
-}
-
-/// The executor of one thread.
+/// What the executor of a thread has besides glommio.
 pub(super) struct Local {
-    ready: RefCell<VecDeque<Runnable>>,
-    /// Every task that has not ended, to drop those that are left at the end.
-    tasks: RefCell<Slab<Waker>>,
     pub(super) reactor: Rc<Reactor>,
-    remote: Arc<Remote>,
-}
-
-/// Where other threads put tasks of this executor that they woke.
-struct Remote {
-    woken: Mutex<Vec<Runnable>>,
-    ringer: Ringer,
+    /// Turns of tasks other than the poller.
+    turns: Cell<u64>,
+    /// The body has returned.
+    ended: Cell<bool>,
 }
 
 thread_local! {
     static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
 }
 
-/// The executor of the calling thread.
+/// That of the calling thread.
 ///
 /// # Panics
 ///
@@ -154,152 +140,80 @@ pub(super) fn local() -> Rc<Local> {
     LOCAL.with_borrow(|local| local.clone()).expect("on the thread of an executor")
 }
 
-impl Remote {
-    fn schedule(self: &Arc<Remote>, runnable: Runnable) {
-        let mut runnable = Some(runnable);
-        // During the thread's end there is no executor any more.
-        let _ = LOCAL.try_with(|local| {
-            if let Ok(local) = local.try_borrow()
-                && let Some(local) = &*local
-                && Arc::ptr_eq(&local.remote, self)
-            {
-                local.ready.borrow_mut().extend(runnable.take());
-            }
-        });
-        if let Some(runnable) = runnable {
-            self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(runnable);
-            self.ringer.ring();
-        }
-    }
+/// Starts a task, whose turns are counted.
+pub(super) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> glommio::Task<T> {
+    let mut future = Box::pin(future);
+    let local = local();
+    glommio::spawn_local(poll_fn(move |cx| {
+        local.turns.set(local.turns.get().wrapping_add(1));
+        future.as_mut().poll(cx)
+    }))
 }
 
-impl Local {
-    pub(super) fn spawn<T: 'static>(
-        &self,
-        future: impl Future<Output = T> + 'static,
-    ) -> async_task::Task<T> {
-        let mut tasks = self.tasks.borrow_mut();
-        let listed = Listed(tasks.vacant_key());
-        let future = async move {
-            let _listed = listed;
-            future.await
-        };
-        let remote = self.remote.clone();
-        let schedule = move |runnable| remote.schedule(runnable);
-        let (runnable, task) = async_task::spawn_local(future, schedule);
-        tasks.insert(runnable.waker());
-        drop(tasks);
-        runnable.schedule();
-        task
-    }
-
-    /// Runs what is ready and what that makes ready, for a slice of time at most.
-    fn run_ready(&self) {
-        let mut end = None;
-        loop {
-            let count = self.ready.borrow().len();
-            if count == 0 {
-                return;
-            }
-            for _ in 0..count {
-                let Some(runnable) = self.ready.borrow_mut().pop_front() else { return };
-                runnable.run();
-            }
-            let now = now().0;
-            if now >= *end.get_or_insert(now + SLICE.as_nanos() as u64) {
-                return;
-            }
-        }
-    }
-
-    fn wait(&self, spin: Duration) {
-        let busy = !self.ready.borrow().is_empty();
-        if busy || spin.is_zero() {
-            self.reactor.poll(busy);
-            return;
-        }
-        let end = now().0 + spin.as_nanos() as u64;
-        while !self.reactor.poll(true) {
-            if now().0 >= end {
-                self.reactor.poll(false);
-                return;
-            }
-        }
-    }
-
-    /// Makes ready what other threads have woken.
-    fn take_woken(&self) {
-        let mut woken = self.remote.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ready.borrow_mut().extend(woken.drain(..));
-    }
-
-    /// Drops every task that has not ended, and what they leave behind.
-    fn drop_tasks(&self) {
-        loop {
-            let wakers: Vec<Waker> = self.tasks.borrow_mut().drain().collect();
-            wakers.into_iter().for_each(Waker::wake);
-            self.take_woken();
-            let Some(runnable) = self.ready.borrow_mut().pop_front() else { return };
-            drop(runnable);
-        }
-    }
-}
-
-/// A task's place in the list of its executor, until its future is gone.
-struct Listed(usize);
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let _ = LOCAL.try_with(|local| {
-            if let Ok(local) = local.try_borrow()
-                && let Some(local) = &*local
-            {
-                // At the end the list is emptied before the tasks are dropped.
-                local.tasks.borrow_mut().try_remove(self.0);
-            }
-        });
-    }
-}
-
-fn run<B, F>(body: B, spin: Duration) -> io::Result<()>
+async fn run<B, F>(body: B, spin: Duration)
 where
     B: FnOnce() -> F,
     F: Future<Output = ()> + 'static,
 {
     let _abort = AbortOnPanic;
-    let parts = Parts::new()?;
-    let remote = Arc::new(Remote { woken: Mutex::default(), ringer: parts.ringer() });
-    let local = Rc::new(Local {
-        ready: RefCell::default(),
-        tasks: RefCell::default(),
-        reactor: Reactor::new()?,
-        remote: remote.clone(),
-    });
+    // SAFETY: no pointer is passed. It is no more than a wish.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NANOS) };
+    let reactor = Reactor::new().expect("an epoll instance for each core");
+    let local = Rc::new(Local { reactor, turns: Cell::new(0), ended: Cell::new(false) });
     LOCAL.set(Some(local.clone()));
-    let _left = Leave;
-    let woken = Rc::downgrade(&local);
-    let take_woken = move || woken.upgrade().iter().for_each(|local| local.take_woken());
-    let _bell = Doorbell::on(parts, Rc::new(take_woken))?;
-    let body = local.spawn(body());
-    loop {
-        local.run_ready();
-        if body.is_finished() {
-            break;
-        }
-        local.wait(spin);
-    }
-    body.detach();
-    local.drop_tasks();
-    Ok(())
+    let poller = glommio::spawn_local(Poller { local: local.clone(), spin, seen: 0, looked: 0 });
+    // A task as the others: the poller must see its turns.
+    spawn(body()).await;
+    local.ended.set(true);
+    poller.await;
+    let left = LOCAL.take();
+    drop(left);
 }
 
-/// Takes the executor off its thread.
-struct Leave;
+/// See the module.
+struct Poller {
+    local: Rc<Local>,
+    spin: Duration,
+    /// The turns at its own last one.
+    seen: u64,
+    /// When it last looked at the sockets.
+    looked: u64,
+}
 
-impl Drop for Leave {
-    fn drop(&mut self) {
-        let local = LOCAL.take();
-        drop(local);
+impl Poller {
+    /// Nothing is ready: waits for something.
+    fn wait(&self) {
+        if self.spin.is_zero() {
+            self.local.reactor.poll(false);
+            return;
+        }
+        let end = now().0 + self.spin.as_nanos() as u64;
+        while !self.local.reactor.poll(true) {
+            if now().0 >= end {
+                self.local.reactor.poll(false);
+                return;
+            }
+        }
+    }
+}
+
+impl Future for Poller {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.local.ended.get() {
+            return Poll::Ready(());
+        }
+        let turns = self.local.turns.get();
+        if std::mem::replace(&mut self.seen, turns) == turns {
+            self.wait();
+            self.looked = now().0;
+        } else if now().0 - self.looked >= SLICE.as_nanos() as u64 {
+            self.local.reactor.poll(true);
+            self.looked = now().0;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -1,7 +1,7 @@
-//! The runtime: executors, sockets, wake-ups, clock, disk. The only room that does I/O.
+//! The runtime: executors, sockets, wake-ups, clock, disk. The only room that names glommio.
 //!
-//! One **executor** is one OS thread with its own tasks, its own epoll instance for sockets and its
-//! own io_uring for the log, pinned to a CPU where there are enough of them; everything that a core
+//! One **executor** is glommio's: one OS thread with its tasks, an epoll instance of ours for
+//! sockets and an io_uring of ours for the log, pinned to a CPU where there are enough of them; everything that a core
 //! owns runs on it and is `!Send`. What crosses threads does so through three things only: a
 //! [`Ringer`] (wake that core), an [`InboxSender`] (give that core something, bounded), and the
 //! accept thread, which deals sockets out.
@@ -14,7 +14,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `executor` | starting, pinning and joining executors; running their tasks |
+//! | `executor` | starting, pinning and joining executors; the poller |
 //! | `reactor` | what an executor waits for: sockets, bells, timers |
 //! | `task` | `spawn`, `sleep`, `now` |
 //! | `notify` | wake-up inside one executor |
@@ -26,10 +26,16 @@
 //! | `accept` | listeners, the thread that accepts, and the limit on open files |
 //! | `probe` | can this process run here at all, and if not, what has to change |
 //!
-//! Why the executor is our own: glommio 0.9, with which we began, enters the kernel four to six
-//! times for every round of its loop, arms a poll after every read, and can sleep while a task is
-//! runnable; that was half of the cost of a request (`perf/PROFILE.md`). What is needed of an
-//! executor here is small: no priorities, no preemption, no files, sockets only.
+//! Facts about glommio 0.9 that the code depends on:
+//!
+//! - Left to wait by itself it enters the kernel four to six times for every round of its loop and
+//!   arms a poll after every read: half of what a request cost (`perf/PROFILE.md`). So sockets,
+//!   bells and timers are ours, and so is the waiting.
+//! - One task queue per executor, first come, first served: with more, wake-ups wait for the
+//!   scheduler's turn.
+//! - While its queue is never empty it looks at its rings only when its preemption timer runs out.
+//! - Executors that end leak an eventfd or two. A server starts its executors once; tests should
+//!   start few.
 
 mod accept;
 mod disk;

@@ -1,13 +1,25 @@
-//! Can this process run here at all? Asked once, before anything else starts, so that what is
-//! missing is said in one sentence.
+//! Can this process run here at all? Asked once, before anything else starts, because glommio
+//! itself panics or exits when io_uring is missing.
 
 use std::{fmt, fs, io};
 
-/// The operations that the log uses.
-const OPERATIONS: [(u8, &str); 3] = [
-    (io_uring::opcode::Write::CODE, "WRITE"),
+/// glommio refuses to start an executor with less.
+const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
+/// The operations that the executors and the log use.
+const OPERATIONS: [(u8, &str); 12] = [
+    (io_uring::opcode::Nop::CODE, "NOP"),
+    (io_uring::opcode::Readv::CODE, "READV"),
+    (io_uring::opcode::Writev::CODE, "WRITEV"),
+    (io_uring::opcode::ReadFixed::CODE, "READ_FIXED"),
     (io_uring::opcode::WriteFixed::CODE, "WRITE_FIXED"),
-    (io_uring::opcode::Fsync::CODE, "FSYNC"),
+    (io_uring::opcode::PollAdd::CODE, "POLL_ADD"),
+    (io_uring::opcode::Timeout::CODE, "TIMEOUT"),
+    (io_uring::opcode::Fallocate::CODE, "FALLOCATE"),
+    (io_uring::opcode::Statx::CODE, "STATX"),
+    (io_uring::opcode::Read::CODE, "READ"),
+    (io_uring::opcode::Write::CODE, "WRITE"),
+    (io_uring::opcode::Recv::CODE, "RECV"),
 ];
 
 /// What has to change, in one sentence.
@@ -22,7 +34,7 @@ impl fmt::Display for ProbeError {
 
 impl std::error::Error for ProbeError {}
 
-/// Tries io_uring.
+/// Tries io_uring and looks at the limit on locked memory.
 pub fn probe() -> Result<(), ProbeError> {
     let ring = io_uring::IoUring::new(8).map_err(|error| {
         let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
@@ -37,6 +49,10 @@ pub fn probe() -> Result<(), ProbeError> {
             "the kernel's io_uring does not know {name}: run a kernel of version 5.8 or newer \
              (5.15 or newer is recommended)"
         )));
+    }
+    let memlock = limit(libc::RLIMIT_MEMLOCK).0;
+    if memlock < MEMLOCK_BYTES_MIN {
+        return Err(ProbeError(memlock_sentence(memlock)));
     }
     Ok(())
 }

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::executor::{Local, local};
+use super::executor::{self, Local, local};
 use crate::types::Nanos;
 
 /// A spawned future. Dropping it cancels the future; [`detach`](Task::detach) lets it run.
 #[must_use = "dropping a task cancels it; `detach` lets it run"]
-pub struct Task<T>(async_task::Task<T>);
+pub struct Task<T>(glommio::Task<T>);
 
 impl<T> Task<T> {
     /// Lets the future run to its end by itself.
@@ -43,7 +43,7 @@ impl<T> Future for Task<T> {
 ///
 /// Outside an executor.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
-    Task(local().spawn(future))
+    Task(executor::spawn(future))
 }
 
 /// Nanoseconds on the system's monotonic clock, the same one for every core.

@@ -238,54 +238,6 @@ fn a_task_that_gives_way_again_and_again_keeps_nobody_from_sockets_or_timers() {
     assert!(turns > 1, "{turns}");
 }
 
-#[test]
-fn a_task_is_woken_by_another_thread_while_its_executor_sleeps() {
-    let (waker, woken) = mpsc::channel::<std::task::Waker>();
-    let thread = std::thread::spawn(move || {
-        for waker in woken {
-            waker.wake();
-        }
-    });
-    on_executor(move || async move {
-        for _ in 0..1000 {
-            let mut asked = false;
-            std::future::poll_fn(|cx| {
-                if std::mem::replace(&mut asked, true) {
-                    return std::task::Poll::Ready(());
-                }
-                waker.send(cx.waker().clone()).expect("the thread waits");
-                std::task::Poll::Pending
-            })
-            .await;
-        }
-    });
-    thread.join().expect("no panic");
-}
-
-#[test]
-fn tasks_that_are_left_when_the_body_returns_are_dropped() {
-    struct Told(mpsc::Sender<&'static str>);
-    impl Drop for Told {
-        fn drop(&mut self) {
-            self.0.send("dropped").expect("the test waits");
-        }
-    }
-    let (sender, dropped) = mpsc::channel();
-    on_executor(move || async move {
-        for wait in [0, 3600] {
-            let told = Told(sender.clone());
-            spawn(async move {
-                let _told = told;
-                sleep(Duration::from_secs(wait)).await;
-                std::future::pending::<()>().await;
-            })
-            .detach();
-        }
-        yield_now().await;
-    });
-    assert_eq!(dropped.iter().collect::<Vec<_>>(), ["dropped", "dropped"]);
-}
-
 /// Prints what a wake-up from another core costs; run with `--ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
