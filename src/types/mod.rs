@@ -8,6 +8,7 @@
 //! | `ids` | newtypes for every number that could be swapped for another |
 //! | `blob` | a shared, immutable byte string: keys and values at rest and in answers |
 //! | `placement` | which shard a key lives on: an on-disk constant |
+//! | `prefetch` | a hint to the processor |
 //! | `range` | key ranges with etcd's conventions |
 //! | `request`, `reply` | what a client may ask, and what it is told |
 //! | `refusal` | every answer that says no: one value, one text, one gRPC code (in `protocol::status`) |
@@ -18,6 +19,7 @@ mod ids;
 mod log;
 mod origin;
 pub mod placement;
+mod prefetch;
 mod range;
 mod refusal;
 mod reply;
@@ -32,6 +34,7 @@ pub use ids::{
 };
 pub use log::{EntryKind, HardState, LogEntry};
 pub use origin::{Origin, Ticket};
+pub use prefetch::prefetch;
 pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
