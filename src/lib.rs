@@ -25,6 +25,7 @@
 //! | [`replica`] | one group: its Raft state and its log, joined |
 //! | [`wal`] | records, segments, checkpoints |
 //! | [`store`] | revision B-tree |
+//! | [`watch`] | watchers: who wants a change, and telling it in order, once, without a gap |
 //! | [`rt`] | glommio, io-uring, sockets, threads |
 //! | [`process`] | one server process: directory, core loops, signals |
 //! | [`observe`] | log lines and metrics |
@@ -55,3 +56,4 @@ pub mod store;
 pub mod teeth;
 pub mod types;
 pub mod wal;
+pub mod watch;

@@ -27,6 +27,18 @@ pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// request is refused.
 pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
 
+/// Messages of a client on one of its streams that are not taken yet, and their bytes; above either
+/// a connection that speaks frames is not read from.
+pub const STREAM_MESSAGES_MAX: usize = 1 << 10;
+/// See [`STREAM_MESSAGES_MAX`].
+pub const STREAM_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Keep-alives of one stream that are under way; above it the stream's messages are not taken.
+pub const STREAM_KEEPALIVES_MAX: usize = 1 << 10;
+
+/// Streams that a connection that speaks frames remembers to have ended before their client did.
+pub const STREAMS_ENDED_MAX: usize = 1 << 10;
+
 /// Cross-shard requests waiting for the coordinator. One more is answered "too many requests".
 pub const ROUND_QUEUE_MAX: usize = 1 << 14;
 
@@ -78,8 +90,29 @@ pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// is not read from.
 pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
 
+/// Creations of watchers that a client has sent on one stream and has no answer to.
+pub const CLIENT_WATCH_CREATIONS_MAX: usize = 32;
+const _: () = assert!(CLIENT_WATCH_CREATIONS_MAX < CLIENT_STREAM_ANSWERS_MAX);
+
 /// Entries of the control group after which it takes a checkpoint.
 pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
+
+/// Leases that one entry of the control group names at most.
+pub const LEASE_COMMAND_IDS_MAX: usize = 1000;
+
+/// Leases that expire in a second at most, and at one tick; five times etcd's pace.
+pub const LEASE_EXPIRIES_PER_SECOND: u64 = 5000;
+/// See [`LEASE_EXPIRIES_PER_SECOND`].
+pub const LEASE_EXPIRY_BURST: u64 = 500;
+
+/// Leases that have expired and whose keys are not yet gone; above it no more expire.
+pub const LEASES_EXPIRING_MAX: usize = 2000;
+
+/// Leases that one turn looks at because their deadlines may have passed.
+pub const LEASE_LOOKS_PER_TURN: usize = 2000;
+
+/// Bytes that the quota counts a lease as: about what it takes in the lead's memory.
+pub const LEASE_BYTES: u64 = 192;
 
 /// Request bytes that one round may carry, but for a single larger request.
 pub const ROUND_BYTES_MAX: usize = 4 << 20;
@@ -98,3 +131,35 @@ const _: () = assert!(APPEND_BYTES_MAX as usize <= UNCOMMITTED_BYTES_MAX);
 
 /// Log lines that may wait for the writing thread.
 pub const LOG_LINES_MAX: usize = 1 << 14;
+
+/// Bytes of events that a watch stream may have been given and not yet sent. Above it, watchers
+/// that miss an event lag, and catch up when half of the room is free.
+pub const WATCH_STREAM_BYTES_MAX: usize = 4 << 20;
+
+/// Messages of a watch stream that wait for their turn; above it the stream is not read from.
+pub const WATCH_REQUESTS_MAX: usize = 1 << 10;
+
+/// Bytes of events after which a reply takes no further revision.
+pub const WATCH_REPLY_BYTES: usize = 512 << 10;
+
+/// Revisions in one reply of history: etcd's number.
+pub const WATCH_REPLY_REVISIONS_MAX: usize = 1000;
+
+/// Events, and their bytes, that a core keeps for watchers that have fallen a little behind.
+pub const WATCH_RECENT_EVENTS_MAX: usize = 1 << 14;
+/// See [`WATCH_RECENT_EVENTS_MAX`].
+pub const WATCH_RECENT_BYTES_MAX: usize = 16 << 20;
+
+/// Recent events that catching up looks at in one turn of a core.
+pub const WATCH_RECENT_VISITS: usize = 1 << 15;
+
+/// Events, counted for each watcher, that a core gathers before it hands them over.
+pub const WATCH_GATHERED_MAX: usize = 1 << 16;
+
+/// Looks into history that a core has under way; watchers of the same range share one.
+pub const WATCH_FETCHES_MAX: usize = 4;
+
+/// Changes that one look into a shard's history goes over, and bytes of events that it brings.
+pub const WATCH_HISTORY_VISITS: usize = 4096;
+/// See [`WATCH_HISTORY_VISITS`].
+pub const WATCH_HISTORY_BYTES: usize = 512 << 10;

@@ -16,8 +16,11 @@ use std::env;
 use std::path::Path;
 
 use braid::client::Transport;
-use common::{Program, Server};
+use common::{Program, Server, scratch};
 use script::{CaseFile, Target};
+
+/// Folders of cases that etcd is held to and Braid not yet, unless `BRAID_CASES` names them.
+const NOT_YET: &[&str] = &["watch", "lease", "lock", "election"];
 
 #[test]
 fn the_table_holds_with_one_shard() {
@@ -40,7 +43,8 @@ fn the_table_holds_inside_the_process() {
     let only = env::var("BRAID_CASES").unwrap_or_default();
     let mut failures = Vec::new();
     for (cores, shards) in [(1, 1), (1, 3), (3, 1), (2, 2), (2, 5), (3, 4), (4, 16)] {
-        for file in files(&only).iter().filter(|file| !file.only_grpc) {
+        let files = served(files(&only), &only);
+        for file in files.iter().filter(|file| !file.only_grpc && !file.only_outside) {
             let flags = file.server.clone().unwrap_or_default();
             let mut target = Target::inside(cores, shards, &flags);
             if file.server.is_none() {
@@ -55,6 +59,16 @@ fn the_table_holds_inside_the_process() {
 
 fn files(only: &str) -> Vec<CaseFile> {
     CaseFile::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"), only)
+}
+
+/// Those that Braid is held to.
+fn served(files: Vec<CaseFile>, only: &str) -> Vec<CaseFile> {
+    let is_served = |file: &CaseFile| {
+        let folder = file.path.parent().and_then(Path::file_name).expect("a folder of cases");
+        let folder = folder.to_string_lossy();
+        !NOT_YET.contains(&&*folder) || only.contains(&*folder)
+    };
+    files.into_iter().filter(is_served).collect()
 }
 
 fn report(failures: &[String]) {
@@ -74,6 +88,7 @@ fn table(shards: u32) {
             failures.extend(run(&files, &etcd, &[], Transport::Grpc, regenerate));
         }
         None => {
+            let files = served(files, &only);
             let flag = format!("--shards={shards}");
             for transport in [Transport::Frames, Transport::Grpc] {
                 let regenerate = regenerate && shards == 1 && transport == Transport::Grpc;
@@ -102,21 +117,36 @@ fn run(
                 shared_target.run(file)
             }
             Some(own_flags) => {
-                let all: Vec<&str> =
-                    flags.iter().copied().chain(own_flags.iter().map(String::as_str)).collect();
-                let own = Server::start(program, &all);
-                Target::connect(&own.endpoint(), transport).run(file)
+                let shape = flags.iter().map(|flag| (*flag).to_owned());
+                let all: Vec<String> = shape.chain(own_flags.iter().cloned()).collect();
+                Target::own(own_server(program.clone(), all), transport).run(file)
             }
         };
         if regenerate {
             let lost = printed.iter().flatten().any(|line| line.starts_with("no answer"));
-            assert!(!lost, "{}: {printed:?}", file.path.display());
-            file.write(&printed);
+            if lost {
+                failures.push(format!("{}: {printed:#?}", file.path.display()));
+            } else {
+                file.write(&printed);
+            }
         } else {
             failures.extend(difference(file, &printed, &format!("{transport:?}"), flags));
         }
     }
     failures
+}
+
+/// Starts the server on a directory of its own, and again on the same one after killing it.
+fn own_server(program: Program, flags: Vec<String>) -> Box<dyn FnMut() -> String> {
+    let directory = scratch();
+    let mut running: Option<Server> = None;
+    Box::new(move || {
+        // A server that is dropped is killed.
+        drop(running.take());
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let server = Server::start_in(&program, &directory.path().join("d"), &flags);
+        running.insert(server).endpoint()
+    })
 }
 
 fn difference(

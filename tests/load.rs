@@ -51,6 +51,7 @@ fn every_workload_gets_its_answers() {
             "one-key",
             "kubernetes:5",
             "put=1,get=3",
+            "lease-grant",
         ] {
             let workload = format!("--workload={workload}");
             let flags = [*protocol, &workload, "--requests=300", "--preload", "--connections=2"];
@@ -209,7 +210,7 @@ fn the_null_server_answers_both_protocols() {
 #[test]
 fn what_cannot_be_run_says_why() {
     for (arguments, reason) in [
-        (&["run", "--workload=watch"][..], "does not serve it yet"),
+        (&["run", "--workload=watch,put"][..], "no part of a mixture"),
         (&["run", "--endpoints=127.0.0.1:1"], "127.0.0.1:1"),
         (&["check", "--acks=/nonexistent"], "/nonexistent"),
         (&["compare", "--scenarios=/nonexistent"], "/nonexistent"),
@@ -219,6 +220,127 @@ fn what_cannot_be_run_says_why() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.starts_with("braid-load: ") && text.contains(reason), "{text}");
     }
+}
+
+fn row<'a>(json: &'a Value, name: &str) -> &'a Value {
+    let rows = json["rows"].as_array().expect("rows");
+    rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name}: {json}"))
+}
+
+#[test]
+fn watchers_are_told_of_every_put() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    for protocol in protocols() {
+        for (flags, targets) in [
+            // 200 keys with 3 watchers each, on several streams of two clients.
+            (&["--watchers=600", "--streams=3", "--watch-connections=2"][..], 200),
+            // 2 prefixes with 5 watchers each, on two threads.
+            (&["--watchers=10", "--watch-prefixes", "--threads=2", "--connections=2"], 2),
+            // Not every key has a watcher; puts at a rate.
+            (&["--watchers=100", "--rate=2000", "--connections=2"], 200),
+        ] {
+            let all = [*protocol, "-w=watch", "--requests=300"];
+            let json = run(&server.endpoint(), folder.path(), &[&all[..], flags].concat());
+            assert_eq!(json["errors"], serde_json::json!({}), "{protocol} {flags:?}: {json}");
+            let facts = &json["facts"];
+            assert_eq!(facts["events expected"], facts["events delivered"], "{facts}");
+            let count = |name: &str| row(&json, name)["latency"]["count"].as_u64().expect("one");
+            assert_eq!(count("put"), 300);
+            let expected = match flags[0] {
+                "--watchers=100" => count("to all watchers"),
+                flag => 300 * flag[11..].parse::<u64>().expect("a number") / targets,
+            };
+            assert_eq!(facts["events delivered"], expected as f64, "{flags:?}");
+            assert_eq!((count("delivery"), count("after the answer")), (expected, expected));
+            assert_eq!(json["answered_in_all"], expected);
+            assert_eq!(json["total"]["name"], "delivery");
+        }
+    }
+}
+
+/// Somebody else's puts are not taken for those of the run.
+#[test]
+fn events_of_other_writers_are_counted_apart() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    let endpoints = format!("--endpoints={}", server.endpoint());
+    let mut other = Generator(
+        Command::new(env!("CARGO_BIN_EXE_braid-load"))
+            .args(["run", "-w=put", "--keyspace=200", "-d=60s", protocols()[0], &endpoints])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("run braid-load"),
+    );
+    let mut first = [0; 1];
+    let mut stderr = other.0.stderr.take().expect("piped");
+    std::io::Read::read_exact(&mut stderr, &mut first).expect("a live line");
+    let flags = [protocols()[0], "-w=watch", "--watchers=200", "--requests=300"];
+    let json = run(&server.endpoint(), folder.path(), &flags);
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert_eq!(json["facts"]["events delivered"], 300.0, "{}", json["facts"]);
+    assert!(json["facts"]["events of other writers"].as_f64() > Some(0.0), "{}", json["facts"]);
+}
+
+#[test]
+fn leases_are_kept_alive() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    for protocol in protocols() {
+        for pace in ["--connections=2", "--rate=3000"] {
+            let flags = ["-w=lease-keep-alive", "--leases=50", "--streams=3", "--requests=500"];
+            let json =
+                run(&server.endpoint(), folder.path(), &[&flags[..], &[*protocol, pace]].concat());
+            assert_eq!(json["errors"], serde_json::json!({}), "{protocol} {pace}: {json}");
+            assert_eq!(json["answered_in_all"], 500, "{protocol} {pace}: {json}");
+            assert_eq!(json["facts"]["leases"], 50.0);
+        }
+    }
+}
+
+#[test]
+fn idle_watchers_are_held_and_weighed() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    for protocol in protocols() {
+        let flags = [*protocol, "-w=idle-watchers", "--watchers=2000", "-d=100ms"];
+        let json = run(&server.endpoint(), folder.path(), &flags);
+        let facts = &json["facts"];
+        assert_eq!(facts["idle watchers"], 2000.0, "{facts}");
+        let bytes = |name: &str| facts[name].as_f64().expect("bytes");
+        let (before, with) =
+            (bytes("server bytes before idle watchers"), bytes("server bytes with idle watchers"));
+        assert!(before > 0.0 && with > 0.0, "{facts}");
+        assert_eq!(bytes("server bytes per idle watcher"), (with - before) / 2000.0);
+        let flags = [*protocol, "-w=put", "--idle-watchers=1000", "--requests=200"];
+        let json = run(&server.endpoint(), folder.path(), &flags);
+        assert_eq!(json["answered_in_all"], 200, "{json}");
+        assert_eq!(json["facts"]["idle watchers"], 1000.0, "{json}");
+        assert_eq!(json["facts"].get("events of idle watchers"), None, "{json}");
+    }
+}
+
+#[test]
+fn leases_expire_while_others_put() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    let flags = [
+        protocols()[0],
+        "-w=put",
+        "--expiring-leases=100",
+        "--expire-after=5s",
+        "--warm-up=100ms",
+        "-d=4s",
+    ];
+    let json = run(&server.endpoint(), folder.path(), &flags);
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert_eq!(json["facts"]["leases that had expired at the end"], 100.0, "{}", json["facts"]);
+    let flags = [protocols()[0], "-w=put", "--expiring-leases=100", "--expire-after=1s"];
+    let endpoints = format!("--endpoints={}", server.endpoint());
+    let output = load(&[&["run", &endpoints], &flags[..]].concat());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && text.contains("--expire-after"), "{output:?}");
 }
 
 /// Killed when dropped.

@@ -37,7 +37,7 @@ const ROOMS: &[(&str, Purity, &[&str])] = &[
     ("replica", Purity::Pure, &["types", "limits", "raft", "wal", "teeth"]),
     ("control", Purity::Pure, &["types", "limits", "line", "raft", "replica", "wal", "store"]),
     ("shard", Purity::Pure,
-        &["types", "limits", "line", "raft", "replica", "wal", "store", "teeth"]),
+        &["types", "limits", "line", "raft", "replica", "wal", "store", "watch", "teeth"]),
     ("router", Purity::Pure, &["types", "limits", "line", "shard"]),
     ("member", Purity::Pure, PURE),
     ("rt", Purity::Impure, &["types", "limits", "wal", "member"]),

@@ -117,6 +117,18 @@ impl Client {
     }
 }
 
+/// The first key after all that begin with `prefix`; one zero byte is "no end".
+pub fn prefix_end(prefix: &[u8]) -> Bytes {
+    match prefix.iter().rposition(|byte| *byte != 0xff) {
+        Some(last) => {
+            let mut end = prefix[..=last].to_vec();
+            end[last] += 1;
+            end.into()
+        }
+        None => Bytes::from_static(&[0]),
+    }
+}
+
 /// The key of a range that has only one.
 fn single<'a>(key: &'a Bytes, range_end: &Bytes) -> Option<&'a [u8]> {
     range_end.is_empty().then_some(&key[..])
@@ -142,6 +154,14 @@ fn only_reads(txn: &pb::TxnRequest) -> bool {
 mod tests {
     use super::*;
     use pb::request_op::Request;
+
+    #[test]
+    fn a_prefix_ends_before_the_next_key() {
+        assert_eq!(prefix_end(b"ab"), "ac");
+        assert_eq!(prefix_end(b"a\xff\xff"), "b");
+        assert_eq!(prefix_end(b"\xff"), "\0");
+        assert_eq!(prefix_end(b""), "\0");
+    }
 
     #[test]
     fn a_txn_reads_only_if_all_its_branches_do() {

@@ -25,6 +25,12 @@ names! {
     DELETE_RANGE = DeleteRange;
     TXN = Txn;
     COMPACT = Compact;
+    WATCH = Watch;
+    LEASE_GRANT = LeaseGrant;
+    LEASE_REVOKE = LeaseRevoke;
+    LEASE_KEEP_ALIVE = LeaseKeepAlive;
+    LEASE_TIME_TO_LIVE = LeaseTimeToLive;
+    LEASE_LEASES = LeaseLeases;
     MEMBER_LIST = MemberList;
     ALARM = Alarm;
     STATUS = Status;

@@ -19,16 +19,25 @@
 //!    [`Error::outcome_unknown`].
 //! 3. A connection that answers nobody until a deadline passes is replaced.
 //! 4. A call that is dropped is cancelled at the server, if the server still can.
+//! 5. A connection that has brought nothing for a while is pinged; one that answers no ping is
+//!    replaced, and its streams are told.
 //!
-//! Not here: sessions on leases, watch bookkeeping, TLS.
+//! Built on that: [`watch`] (watchers that outlive their connection), [`lease`] (leases kept
+//! alive) and [`concurrency`] (sessions, locks, elections).
+//!
+//! Not here: TLS.
 
 pub mod blocking;
+pub mod concurrency;
 mod endpoint;
 pub mod error;
 mod executor;
 mod frames;
 mod grpc;
 mod kv;
+pub mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod method;
 mod options;
 mod pool;
@@ -38,6 +47,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod transport;
+pub mod watch;
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,12 +57,13 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 
 pub use error::Error;
+pub use kv::prefix_end;
 pub use method::Method;
 pub use options::{Options, Transport};
 pub use stream::Stream;
 
 use pool::{Pool, Route};
-use transport::{Answers, Connection};
+use transport::{Answers, Connection, Header};
 
 /// A connection to a cluster. Clones share everything but the timeout and the token.
 #[derive(Clone)]
@@ -60,6 +71,7 @@ pub struct Client {
     pool: Arc<Pool>,
     request_timeout: Option<Duration>,
     token: Option<Arc<str>>,
+    require_leader: bool,
 }
 
 impl Client {
@@ -74,7 +86,8 @@ impl Client {
     pub fn lazy(options: Options) -> Result<Client, Error> {
         let request_timeout = options.request_timeout;
         let token = options.token.as_deref().map(Arc::from);
-        Ok(Client { pool: Arc::new(Pool::new(options)?), request_timeout, token })
+        let pool = Arc::new(Pool::new(options)?);
+        Ok(Client { pool, request_timeout, token, require_leader: false })
     }
 
     /// The same client with another timeout for requests.
@@ -85,6 +98,12 @@ impl Client {
     /// The same client with another token.
     pub fn with_token(&self, token: Option<&str>) -> Client {
         Client { token: token.map(Arc::from), ..self.clone() }
+    }
+
+    /// The same client, whose streams a member without a leader refuses and ends, instead of
+    /// keeping them open without news. gRPC only: it is a header there, and frames have none.
+    pub fn requiring_leader(&self) -> Client {
+        Client { require_leader: true, ..self.clone() }
     }
 
     /// A client of only this endpoint, with connections of its own, for what is asked of one
@@ -182,9 +201,9 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Stream<Req, Resp>, Error> {
         let route = self.pool.route(self.token.as_ref(), None).await?;
-        let call = route.connection.open_call(method, self.token.as_deref(), deadline).await?;
-        let endpoint = self.pool.endpoint_of(&route).to_owned();
-        Ok(Stream { call, endpoint, deadline, types: PhantomData })
+        let call = route.connection.open_call(method, self.header(deadline)).await?;
+        let pool = Arc::clone(&self.pool);
+        Ok(Stream { call, pool, route, deadline, types: PhantomData })
     }
 
     fn check_size(&self, request: &impl prost::Message) -> Result<(), Error> {
@@ -194,6 +213,10 @@ impl Client {
         }
         let message = format!("trying to send message larger than max ({bytes} vs. {bytes_max})");
         Err(Error::Status { code: error::code::RESOURCE_EXHAUSTED, message })
+    }
+
+    fn header(&self, deadline: Option<Instant>) -> Header<'_> {
+        Header { token: self.token.as_deref(), require_leader: self.require_leader, deadline }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -263,8 +286,7 @@ impl Client {
             endpoint: self.pool.endpoint_of(route).to_owned(),
             reason,
         };
-        let token = self.token.as_deref();
-        let mut call = route.connection.open_call(method, token, deadline).await?;
+        let mut call = route.connection.open_call(method, self.header(deadline)).await?;
         let sent = (route.connection.clone(), route.connection.answers());
         journal.lock().unwrap_or_else(PoisonError::into_inner).sent = Some(sent);
         call.send(request, true).await?;

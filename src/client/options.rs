@@ -30,6 +30,11 @@ pub struct Options {
     pub request_bytes_max: usize,
     /// Bytes of one answer message at most.
     pub answer_bytes_max: usize,
+    /// A connection with calls under way that has brought nothing for so long is pinged. Over gRPC
+    /// at least ten seconds: servers take more for an attack.
+    pub ping_interval: Duration,
+    /// A ping without an answer for so long is the end of the connection.
+    pub ping_timeout: Duration,
     /// Frames only: keep one connection per core of the server and send a request on one key to
     /// the core that owns it.
     pub core_connections: bool,
@@ -46,6 +51,8 @@ impl Default for Options {
             attempts_max: 100,
             request_bytes_max: 2 << 20,
             answer_bytes_max: i32::MAX as usize,
+            ping_interval: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(6),
             core_connections: true,
         }
     }

@@ -1,20 +1,23 @@
 //! An RPC of many messages, in one direction or both.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_io::Timer;
 use futures_lite::FutureExt;
 
 use super::Error;
-use super::transport::Call;
+use super::pool::{Pool, Route};
+use super::transport::{Answers, Call};
 
 /// A stream under way. Dropping it before its end cancels it at the server.
 ///
 /// There is no retry: what a broken stream means only its user knows.
 pub struct Stream<Req, Resp> {
     pub(super) call: Call,
-    pub(super) endpoint: String,
+    pub(super) pool: Arc<Pool>,
+    pub(super) route: Route,
     pub(super) deadline: Option<Instant>,
     pub(super) types: PhantomData<fn(Req) -> Resp>,
 }
@@ -43,9 +46,26 @@ impl<Req: prost::Message, Resp: prost::Message + Default> Stream<Req, Resp> {
         };
         let Some(message) = self.call.next().or(late).await? else { return Ok(None) };
         let broken = |error: prost::DecodeError| Error::Protocol {
-            endpoint: self.endpoint.clone(),
+            endpoint: self.pool.endpoint_of(&self.route).to_owned(),
             reason: error.to_string(),
         };
         Resp::decode(message).map(Some).map_err(broken)
+    }
+
+    /// Further requests of the client go to the next endpoint.
+    pub(super) fn give_up(&self) {
+        self.pool.give_up_on(&self.route);
+    }
+
+    /// How much the connection has brought so far.
+    pub(super) fn answers(&self) -> Answers {
+        self.route.connection.answers()
+    }
+
+    /// Nothing has come in time since `then`: see [`Connection::suspect`].
+    ///
+    /// [`Connection::suspect`]: super::transport::Connection::suspect
+    pub(super) fn suspect(&self, then: Answers) {
+        self.route.connection.suspect(then);
     }
 }

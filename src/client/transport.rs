@@ -43,6 +43,15 @@ enum WireCall {
     Frames(frames::Call),
 }
 
+/// What goes with a call besides its messages. Frames carry none of it with the call: the token is
+/// the connection's, and the deadline the client's.
+#[derive(Clone, Copy)]
+pub(super) struct Header<'a> {
+    pub(super) token: Option<&'a str>,
+    pub(super) require_leader: bool,
+    pub(super) deadline: Option<Instant>,
+}
+
 /// Messages that a connection had brought at some moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answers(u64);
@@ -63,9 +72,7 @@ impl Connection {
     ) -> Result<Connection, Error> {
         let wire = match options.transport {
             Transport::Grpc => {
-                let bytes_max = options.answer_bytes_max;
-                let opened = grpc::Connection::open(endpoint, options.dial_timeout, bytes_max);
-                Wire::Grpc(Arc::new(opened.await?))
+                Wire::Grpc(Arc::new(grpc::Connection::open(endpoint, options).await?))
             }
             Transport::Frames => {
                 let opened = frames::Connection::open(endpoint, options, purpose);
@@ -109,13 +116,11 @@ impl Connection {
     pub(super) async fn open_call(
         &self,
         method: Method,
-        token: Option<&str>,
-        deadline: Option<Instant>,
+        header: Header<'_>,
     ) -> Result<Call, Error> {
         let wire = match &self.wire {
             Wire::Grpc(connection) => {
-                let opened = connection.open_call(method.rpc.path(), token, deadline);
-                WireCall::Grpc(opened.await?)
+                WireCall::Grpc(connection.open_call(method.rpc.path(), header).await?)
             }
             Wire::Frames(connection) => {
                 WireCall::Frames(frames::Call::open(connection, method.rpc).await?)

@@ -314,7 +314,16 @@ fn timing(raw: &Raw) -> Result<Timing, String> {
         request: Duration::from_secs(5) + 2 * election,
         warning_unary: or_default("warning-unary-request-duration"),
         warning_apply: raw.duration("warning-apply-duration").to_std(),
+        watch_progress: watch_progress(raw),
     })
+}
+
+/// etcd's: 0 is 10 minutes, and what is shorter than 100 ms is that.
+fn watch_progress(raw: &Raw) -> Duration {
+    match raw.duration("watch-progress-notify-interval").to_std() {
+        Duration::ZERO => Duration::from_secs(600),
+        interval => interval.max(Duration::from_millis(100)),
+    }
 }
 
 /// etcd's rules on compaction, then ours: whatever means "off" is accepted.

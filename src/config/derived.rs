@@ -120,6 +120,8 @@ pub struct Timing {
     pub warning_unary: Duration,
     /// Slower applying is logged.
     pub warning_apply: Duration,
+    /// Between two notifications of a watcher's progress.
+    pub watch_progress: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,6 +15,8 @@ pub enum Stage {
 enum Effect {
     /// Nothing: it tunes a part of etcd that Braid does not have.
     None,
+    /// What it does in etcd.
+    Served,
     /// The feature is not there yet.
     Refused,
 }
@@ -34,8 +36,9 @@ const GATES: &[Gate] = &[
     gate("CompactHashCheck", false, Stage::Alpha, Effect::Refused),
     gate("FastLeaseKeepAlive", true, Stage::Beta, Effect::None),
     gate("InitialCorruptCheck", false, Stage::Alpha, Effect::Refused),
-    gate("LeaseCheckpoint", false, Stage::Alpha, Effect::Refused),
-    gate("LeaseCheckpointPersist", false, Stage::Alpha, Effect::Refused),
+    gate("LeaseCheckpoint", false, Stage::Alpha, Effect::Served),
+    // What is left of a lease is persisted anyway, as by etcd since 3.6.
+    gate("LeaseCheckpointPersist", false, Stage::Alpha, Effect::None),
     gate("PriorityRequest", false, Stage::Alpha, Effect::None),
     gate("SetMemberLocalAddr", false, Stage::Alpha, Effect::None),
     gate("StopGRPCServiceOnDefrag", false, Stage::Alpha, Effect::None),

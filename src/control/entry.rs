@@ -7,11 +7,19 @@
 //! alarm   = raise u8 | member u64 | kind u8                  kind 3
 //! member  = id u64 | learner u8 | name | peer URLs | client URLs        kind 4
 //! string  = length u32 | bytes;  strings = count u32 | string*
+//!
+//! grant   = lease i64 | ttl i64                              kind 5
+//! going   = count u32 | lease i64*                           kind 6
+//! gone    = count u32 | lease i64*                           kind 7
+//! remains = count u32 | (lease i64 | remaining i64)*         kind 8; 0: the whole TTL again
 //! ```
+//!
+//! A lease ends in two entries. From *going* on no key is attached to it any more, and whoever
+//! leads deletes its keys; *gone* follows when their deletion is stable. Times are seconds.
 
 use bytes::Bytes;
 
-use crate::types::{Alarm, AlarmKind, Member, MemberId, Revision, Term};
+use crate::types::{Alarm, AlarmKind, LeaseId, Member, MemberId, Revision, Term};
 
 const VERSION: u8 = 1;
 
@@ -33,6 +41,23 @@ pub enum Command {
     },
     /// A member tells its name and URLs.
     Publish(Member),
+    /// A lease begins, unless there is one of that number.
+    LeaseGrant {
+        id: LeaseId,
+        ttl: i64,
+    },
+    /// Leases end: nothing is attached to them any more.
+    LeaseGoing {
+        ids: Vec<LeaseId>,
+    },
+    /// Their keys are deleted, and that is stable.
+    LeaseGone {
+        ids: Vec<LeaseId>,
+    },
+    /// What was left of leases, in seconds, for whoever leads next; 0 is the whole TTL.
+    LeaseCheckpoint {
+        left: Vec<(LeaseId, i64)>,
+    },
 }
 
 /// Bytes that this version does not write.
@@ -61,8 +86,39 @@ impl Command {
                 out.push(4);
                 put_member(&mut out, member);
             }
+            Command::LeaseGrant { id, ttl } => {
+                out.push(5);
+                out.extend_from_slice(&id.0.to_le_bytes());
+                out.extend_from_slice(&ttl.to_le_bytes());
+            }
+            Command::LeaseGoing { ids } => {
+                out.push(6);
+                put_leases(&mut out, ids);
+            }
+            Command::LeaseGone { ids } => {
+                out.push(7);
+                put_leases(&mut out, ids);
+            }
+            Command::LeaseCheckpoint { left } => {
+                out.push(8);
+                out.extend_from_slice(&(left.len() as u32).to_le_bytes());
+                for (id, remaining) in left {
+                    out.extend_from_slice(&id.0.to_le_bytes());
+                    out.extend_from_slice(&remaining.to_le_bytes());
+                }
+            }
         }
         Bytes::from(out)
+    }
+
+    /// What it weighs beside others in the log: how many changes it holds.
+    pub(super) fn weight(&self) -> u64 {
+        let extra = match self {
+            Command::LeaseGoing { ids } | Command::LeaseGone { ids } => ids.len(),
+            Command::LeaseCheckpoint { left } => left.len(),
+            _ => 0,
+        };
+        1 + extra as u64
     }
 
     /// Reads an entry.
@@ -76,6 +132,10 @@ impl Command {
             2 => Command::Compact { revision: Revision(rest.number()? as i64) },
             3 => Command::Alarm { raise: rest.byte()? != 0, alarm: rest.alarm()? },
             4 => Command::Publish(rest.member()?),
+            5 => Command::LeaseGrant { id: rest.lease()?, ttl: rest.number()? as i64 },
+            6 => Command::LeaseGoing { ids: rest.leases()? },
+            7 => Command::LeaseGone { ids: rest.leases()? },
+            8 => Command::LeaseCheckpoint { left: rest.remains()? },
             _ => return Err(BadCommand("a control entry of an unknown kind")),
         };
         if rest.0.is_empty() { Ok(command) } else { Err(BadCommand("a control entry too long")) }
@@ -98,6 +158,11 @@ pub(super) fn put_member(out: &mut Vec<u8>, member: &Member) {
         out.extend_from_slice(&(urls.len() as u32).to_le_bytes());
         urls.iter().for_each(|url| put_string(out, url));
     }
+}
+
+fn put_leases(out: &mut Vec<u8>, ids: &[LeaseId]) {
+    out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
+    ids.iter().for_each(|id| out.extend_from_slice(&id.0.to_le_bytes()));
 }
 
 fn put_string(out: &mut Vec<u8>, text: &str) {
@@ -125,6 +190,21 @@ impl<'a> Cursor<'a> {
 
     pub fn count(&mut self) -> Result<usize, BadCommand> {
         Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("four bytes")) as usize)
+    }
+
+    pub fn lease(&mut self) -> Result<LeaseId, BadCommand> {
+        Ok(LeaseId(self.number()? as i64))
+    }
+
+    fn leases(&mut self) -> Result<Vec<LeaseId>, BadCommand> {
+        // No allocation by a number that was only read: what is not there ends the loop.
+        let count = self.count()?;
+        (0..count).map(|_| self.lease()).collect()
+    }
+
+    fn remains(&mut self) -> Result<Vec<(LeaseId, i64)>, BadCommand> {
+        let count = self.count()?;
+        (0..count).map(|_| Ok((self.lease()?, self.number()? as i64))).collect()
     }
 
     fn string(&mut self) -> Result<String, BadCommand> {
@@ -177,12 +257,27 @@ mod tests {
             Command::Compact { revision: Revision(-1) },
             Command::Alarm { raise: true, alarm },
             Command::Publish(member),
+            Command::LeaseGrant { id: LeaseId(i64::MIN), ttl: 9_000_000_000 },
+            Command::LeaseGoing { ids: vec![LeaseId(-1), LeaseId(i64::MAX)] },
+            Command::LeaseGone { ids: vec![LeaseId(3)] },
+            Command::LeaseGone { ids: vec![] },
+            Command::LeaseCheckpoint { left: vec![(LeaseId(3), 0), (LeaseId(4), 301)] },
         ] {
             let bytes = command.encode();
             assert_eq!(Command::decode(&bytes), Ok(command));
             for length in 0..bytes.len() {
                 assert!(Command::decode(&bytes[..length]).is_err());
             }
+            let longer = [&bytes[..], &[0]].concat();
+            assert!(Command::decode(&longer).is_err());
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_made_up_allocates_nothing() {
+        for kind in 6..=8 {
+            let huge = [&[VERSION, kind][..], &u32::MAX.to_le_bytes()].concat();
+            assert_eq!(Command::decode(&huge), Err(BadCommand("a control entry cut short")));
         }
     }
 }

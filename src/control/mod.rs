@@ -6,19 +6,23 @@
 //! ```
 //!
 //! It carries no revisions. It decides who leads and under which epoch, which history goes, which
-//! alarms stand, who the members are; later issues add leases, auth and membership changes. Every
-//! member has a replica; the one that leads it is the lead member.
+//! alarms stand, who the members are, which leases there are; later issues add auth and membership
+//! changes. Every member has a replica; the one that leads it is the lead member.
+//!
+//! Its checkpoint is due when what changed since the last comes to as much as there is to write,
+//! so that a million leases cost each decision no more than a few do; see [`State`] for how it is
+//! written while decisions go on.
 
 pub mod entry;
 mod state;
 
 use std::collections::VecDeque;
 
-pub use state::State;
+pub use state::{Lease, State};
 
-use crate::limits::CONTROL_LOG_ENTRIES;
+use crate::limits::{CHECKPOINT_SLICE_BYTES, CONTROL_LOG_ENTRIES};
 use crate::replica::{Fatal, RecoverError, Recovered, Replica, ReplicaConfig, Restore};
-use crate::types::{Epoch, LogEntry, LogIndex, MemberId, Revision, Term};
+use crate::types::{Epoch, LeaseId, LogEntry, LogIndex, MemberId, Revision, Term};
 use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk};
 use entry::Command;
 
@@ -42,9 +46,17 @@ pub struct Control {
     replica: Replica,
     state: State,
     applied: LogIndex,
-    checkpointed: LogIndex,
+    /// Changes since the last checkpoint was begun.
+    changes: u64,
+    writing: Option<Writing>,
     leading: Option<Term>,
     events: VecDeque<ControlEvent>,
+}
+
+/// A checkpoint that is being written: the last lease that it has.
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    after: Option<LeaseId>,
 }
 
 impl Control {
@@ -55,19 +67,20 @@ impl Control {
         disk: &dyn ReadDisk,
         warnings: &mut Vec<String>,
     ) -> Result<Control, RecoverError> {
-        let mut restoring = Restoring { state: State::new(), damage: None };
+        let mut restoring = Restoring { state: State::new(), changes: 0, damage: None };
         let recovered = crate::replica::recover(config, disk, &mut restoring)?;
         if let Some(what) = restoring.damage {
             return Err(RecoverError::Contents { group: config.group, what: what.to_owned() });
         }
-        let Recovered { replica, applied, checkpoint, warnings: found } = recovered;
+        let Recovered { replica, applied, warnings: found, .. } = recovered;
         warnings.extend(found);
         Ok(Control {
             me,
             replica,
             state: restoring.state,
             applied,
-            checkpointed: checkpoint.map_or(LogIndex(0), |checkpoint| checkpoint.index),
+            changes: restoring.changes,
+            writing: None,
             leading: None,
             events: VecDeque::new(),
         })
@@ -135,7 +148,7 @@ impl Control {
             self.events.extend(leading.map(ControlEvent::Won));
             self.leading = leading;
         }
-        self.checkpoint_if_due();
+        self.checkpoint_some();
         events.extend(self.events.drain(..));
         disk.extend(std::iter::from_fn(|| self.replica.poll()));
     }
@@ -146,6 +159,7 @@ impl Control {
         }
         let command = Command::decode(&entry.data)
             .unwrap_or_else(|bad| panic!("group 0: index {}: {}", entry.index, bad.0));
+        self.changes += command.weight();
         if let Command::Epoch { term, lead } = command {
             if term != entry.term {
                 return; // It came back late: nobody's epoch.
@@ -161,14 +175,37 @@ impl Control {
         self.events.push_back(ControlEvent::Decided { index, command, changed });
     }
 
-    /// The whole state is one small chunk.
-    fn checkpoint_if_due(&mut self) {
-        let grown = self.applied.0 - self.checkpointed.0 >= CONTROL_LOG_ENTRIES;
-        if !grown || self.leading.is_none() || self.replica.is_writing_checkpoint() {
+    /// Writes some of a checkpoint, and begins one when enough has changed.
+    fn checkpoint_some(&mut self) {
+        if self.replica.lacked_room() {
+            self.writing = None; // Once as much again has changed, the next is tried.
+        }
+        if self.writing.is_none() && !self.begin_checkpoint() {
             return;
         }
+        while let Some(Writing { after }) = self.writing
+            && self.replica.takes_chunk()
+        {
+            match self.state.encode_leases(after, CHECKPOINT_SLICE_BYTES) {
+                Some((chunk, last)) => {
+                    self.replica.push_chunk(&chunk);
+                    self.writing = Some(Writing { after: Some(last) });
+                }
+                None => {
+                    self.replica.finish_checkpoint();
+                    self.writing = None;
+                }
+            }
+        }
+    }
+
+    fn begin_checkpoint(&mut self) -> bool {
+        let due = CONTROL_LOG_ENTRIES.max(self.state.leases.len() as u64);
+        if self.changes < due || self.replica.is_writing_checkpoint() {
+            return false;
+        }
         // Applied since this member leads: of its term, for Epoch came after the term's first.
-        let Some(term) = self.leading else { return };
+        let Some(term) = self.leading else { return false };
         self.replica.begin_checkpoint(&CheckpointHeader {
             index: self.applied,
             term,
@@ -177,14 +214,17 @@ impl Control {
             opens: Vec::new(),
             attachment: bytes::Bytes::new(),
         });
-        self.replica.push_chunk(&self.state.encode());
-        self.replica.finish_checkpoint();
-        self.checkpointed = self.applied;
+        self.replica.push_chunk(&self.state.encode_head());
+        self.writing = Some(Writing { after: None });
+        self.changes = 0;
+        true
     }
 }
 
 struct Restoring {
     state: State,
+    /// Since the checkpoint.
+    changes: u64,
     damage: Option<&'static str>,
 }
 
@@ -194,8 +234,7 @@ impl Restore for Restoring {
     }
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), String> {
-        self.state = State::decode(chunk).map_err(|bad| bad.0.to_owned())?;
-        Ok(())
+        self.state.load(chunk).map_err(|bad| bad.0.to_owned())
     }
 
     fn loaded(&mut self) {}
@@ -206,7 +245,10 @@ impl Restore for Restoring {
         }
         match Command::decode(&entry.data) {
             Ok(Command::Epoch { term, .. }) if term != entry.term => {}
-            Ok(command) => drop(self.state.apply(entry.index, &command)),
+            Ok(command) => {
+                self.changes += command.weight();
+                self.state.apply(entry.index, &command);
+            }
             Err(bad) => self.damage = Some(bad.0),
         }
     }

@@ -14,15 +14,20 @@ use super::compaction::Compaction;
 use super::completion::Completion;
 use super::defrag::Defrag;
 use super::del::Del;
+use super::elect::Elect;
 use super::endpoint::Endpoint;
 use super::exit::{self, Failure};
 use super::get::Get;
 use super::globals::{self, Globals};
 use super::go;
 use super::inspect::Inspect;
+use super::lease::Lease;
+use super::lock::Lock;
 use super::member::Member;
+use super::mirror::MakeMirror;
 use super::put::Put;
 use super::txn::Txn;
+use super::watch::Watch;
 
 /// A command line client for Braid and etcd.
 #[derive(Parser, Debug)]
@@ -48,6 +53,16 @@ pub enum Command {
     Del(Del),
     /// Processes all the requests of standard input in one transaction
     Txn(Txn),
+    /// Watches events stream on keys or prefixes
+    Watch(Watch),
+    /// Lease related commands
+    Lease(Lease),
+    /// Acquires a named lock
+    Lock(Lock),
+    /// Observes and participates in leader election
+    Elect(Elect),
+    /// Makes a mirror at the destination cluster
+    MakeMirror(Box<MakeMirror>),
     /// Compacts the event history
     Compaction(Compaction),
     /// Alarm related commands
@@ -74,6 +89,14 @@ pub enum Command {
 struct OpLine {
     #[command(subcommand)]
     op: Op,
+}
+
+/// A line of an interactive watch.
+#[derive(Parser, Debug)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct WatchLine {
+    #[command(flatten)]
+    watch: Watch,
 }
 
 /// An operation in a txn: the command lines of `get`, `put` and `del`.
@@ -128,6 +151,14 @@ pub fn op(words: impl IntoIterator<Item = OsString>) -> Option<Op> {
     OpLine::from_arg_matches_mut(&mut matches).ok().map(|line| line.op)
 }
 
+/// Parses a line of an interactive watch, without its first word.
+pub fn watch_line(words: impl IntoIterator<Item = OsString>) -> Result<Watch, Failure> {
+    let parsed = relaxed(WatchLine::command())
+        .try_get_matches_from(words)
+        .and_then(|mut matches| WatchLine::from_arg_matches_mut(&mut matches));
+    parsed.map(|line| line.watch).map_err(|error| Failure::bad_arguments(reason(&error)))
+}
+
 fn relaxed(command: clap::Command) -> clap::Command {
     command
         .infer_subcommands(true)
@@ -178,12 +209,17 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// A parse error in etcdctl's words where it has some.
 fn failure(error: &clap::Error) -> Failure {
+    let message = reason(error);
+    Failure::new(exit::ERROR, format!("{message}\nRun 'braidctl --help' for usage."))
+}
+
+/// A parse error in etcdctl's words where it has some.
+fn reason(error: &clap::Error) -> String {
     let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
     // "--limit <LIMIT>" and "--write-out <FORMAT>" as clap shows them.
     let flag = argument.split_whitespace().next().unwrap_or_default();
-    let message = match error.kind() {
+    match error.kind() {
         ErrorKind::UnknownArgument => format!("unknown flag: {flag}"),
         ErrorKind::InvalidSubcommand => {
             let name = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -203,8 +239,7 @@ fn failure(error: &clap::Error) -> Failure {
             }
         }
         _ => first_line(error),
-    };
-    Failure::new(exit::ERROR, format!("{message}\nRun 'braidctl --help' for usage."))
+    }
 }
 
 fn first_line(error: &clap::Error) -> String {
@@ -238,6 +273,7 @@ mod tests {
     fn the_definition_is_sound() {
         command().debug_assert();
         relaxed(OpLine::command()).debug_assert();
+        relaxed(WatchLine::command()).debug_assert();
     }
 
     #[test]
@@ -256,8 +292,11 @@ mod tests {
     fn the_beginning_of_a_name_is_enough() {
         for (line, expected) in [
             ("g a", "Get"),
-            ("e hea", "Endpoint"),
-            ("m l", "Member"),
+            ("en hea", "Endpoint"),
+            ("mem l", "Member"),
+            ("w a", "Watch"),
+            ("le l", "Lease"),
+            ("ma a", "MakeMirror"),
             ("compact 5", "Compaction"),
             ("al l", "Alarm"),
         ] {
@@ -272,7 +311,7 @@ mod tests {
         for (line, text) in [
             ("get --bogus", "unknown flag: --bogus"),
             ("bogus", "unknown command \"bogus\" for \"braidctl\""),
-            ("watch a", "unknown command \"watch\" for \"braidctl\""),
+            ("e a", "unknown command \"e\" for \"braidctl\""),
             (
                 "get --limit x a",
                 "invalid argument \"x\" for \"--limit\" flag: \

@@ -4,10 +4,14 @@ use crate::client;
 
 /// The server or the call failed; also an unknown command or flag.
 pub const ERROR: u8 = 1;
+/// The server gave no answer, for commands that tell this from a refusal.
+pub const BAD_CONNECTION: u8 = 2;
 /// What was read as input cannot be parsed.
 pub const INVALID_INPUT: u8 = 3;
 /// The output format or the value of an option is not known.
 pub const BAD_FEATURE: u8 = 4;
+/// Something ended that was to go on.
+pub const INTERRUPTED: u8 = 5;
 /// Reading or writing failed.
 pub const IO: u8 = 6;
 /// Arguments are missing, too many, or contradict one another.

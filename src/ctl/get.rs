@@ -9,6 +9,7 @@ use super::exit::{self, Failure};
 use super::go;
 use super::output::{Answer, Format};
 use super::session::{Session, show};
+use crate::client::prefix_end;
 use crate::protocol::pb::etcdserverpb as pb;
 use pb::range_request::{SortOrder, SortTarget};
 
@@ -80,18 +81,6 @@ pub fn key_range(key: Bytes, prefix: bool, from_key: bool) -> (Bytes, Bytes) {
             (key, end)
         }
         (false, false, _) => (key, Bytes::new()),
-    }
-}
-
-/// The first key after all that begin with `prefix`; one zero byte is "no end".
-fn prefix_end(prefix: &[u8]) -> Bytes {
-    match prefix.iter().rposition(|byte| *byte != 0xff) {
-        Some(last) => {
-            let mut end = prefix[..=last].to_vec();
-            end[last] += 1;
-            end.into()
-        }
-        None => Bytes::from_static(&[0]),
     }
 }
 
@@ -250,8 +239,6 @@ mod tests {
         assert_eq!(range(&["get", "a", "--from-key"]), pair(b"a", b"\0"));
         assert_eq!(range(&["get", "", "--from-key"]), pair(b"\0", b"\0"));
         assert_eq!(range(&["get", "--", "--prefix"]), pair(b"--prefix", b""));
-        assert_eq!(prefix_end(b"a\xff\xff"), "b");
-        assert_eq!(prefix_end(b"\xff"), "\0");
     }
 
     #[test]

@@ -40,11 +40,11 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, default_value = "5s")]
     #[arg(value_parser = go::parse_duration)]
     pub command_timeout: Duration,
-    /// accepted, without effect: a dead connection shows by its deadline
+    /// keepalive time for client connections (over gRPC 10s at least)
     #[arg(long, global = true, hide = true, default_value = "2s")]
     #[arg(value_parser = go::parse_duration)]
     pub keepalive_time: Duration,
-    /// accepted, without effect
+    /// keepalive timeout for client connections
     #[arg(long, global = true, hide = true, default_value = "6s")]
     #[arg(value_parser = go::parse_duration)]
     pub keepalive_timeout: Duration,
@@ -147,19 +147,7 @@ impl Globals {
             let why = "--auth-jwt-token excludes --user and --password";
             return Err(Failure::bad_arguments(why));
         }
-        if self.user.is_empty() {
-            return Ok(None);
-        }
-        if !self.password.is_empty() {
-            return Ok(Some((self.user.clone(), self.password.clone())));
-        }
-        match self.user.split_once(':') {
-            Some((name, password)) => Ok(Some((name.to_owned(), password.to_owned()))),
-            None => Err(Failure::bad_arguments(
-                "a prompt for the password is not there yet: use --user name:password, \
-                 --password or ETCDCTL_PASSWORD",
-            )),
-        }
+        credentials(&self.user, &self.password, "")
     }
 
     pub fn token(&self) -> Option<String> {
@@ -167,7 +155,31 @@ impl Globals {
     }
 }
 
-fn not_there(flag: &str, what: &str) -> Failure {
+/// Name and password out of two flags whose names begin with `flags`.
+pub fn credentials(
+    user: &str,
+    password: &str,
+    flags: &str,
+) -> Result<Option<(String, String)>, Failure> {
+    if user.is_empty() {
+        return Ok(None);
+    }
+    if !password.is_empty() {
+        return Ok(Some((user.to_owned(), password.to_owned())));
+    }
+    match user.split_once(':') {
+        Some((name, password)) => Ok(Some((name.to_owned(), password.to_owned()))),
+        None => {
+            let variable = if flags.is_empty() { " or ETCDCTL_PASSWORD" } else { "" };
+            Err(Failure::bad_arguments(format!(
+                "a prompt for the password is not there yet: use --{flags}user name:password, \
+                 --{flags}password{variable}"
+            )))
+        }
+    }
+}
+
+pub fn not_there(flag: &str, what: &str) -> Failure {
     Failure::bad_arguments(format!("--{flag}: {what} is not there yet"))
 }
 
@@ -175,7 +187,13 @@ fn not_there(flag: &str, what: &str) -> Failure {
 const PREFIXES: [&str; 2] = ["BRAIDCTL_", "ETCDCTL_"];
 
 /// Variables of the prefixes that are no flags, and known all the same.
-const NO_FLAGS: [&str; 1] = ["ETCDCTL_API"];
+const NO_FLAGS: [&str; 5] = [
+    "ETCDCTL_API",
+    "ETCDCTL_WATCH_KEY",
+    "ETCDCTL_WATCH_RANGE_END",
+    "BRAIDCTL_WATCH_KEY",
+    "BRAIDCTL_WATCH_RANGE_END",
+];
 
 /// Flags for what the environment sets and the command line leaves out. A variable that a flag
 /// overrides is an error, as with etcdctl: one of the two was not meant.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 
 use super::exit::{self, Failure};
-use super::globals::Globals;
+use super::globals::{Globals, TransportName};
 use super::output::{Answer, Format, Printer};
-use super::print;
+use super::{print, print_next};
 use crate::client::{Client, Error, Options, Transport};
 
 /// One run of the program.
@@ -37,6 +37,8 @@ impl Session {
                     .unwrap_or(defaults.request_bytes_max),
                 answer_bytes_max: positive(globals.max_recv_bytes)
                     .unwrap_or(defaults.answer_bytes_max),
+                ping_interval: globals.keepalive_time,
+                ping_timeout: globals.keepalive_timeout,
                 // One command makes one connection.
                 core_connections: false,
                 ..defaults
@@ -54,23 +56,29 @@ impl Session {
 
     /// A client of all endpoints, authenticated if a user is named.
     pub async fn client(&self) -> Result<Client, Error> {
-        self.authenticated(Client::lazy(self.options.clone())?).await
+        authenticated(Client::lazy(self.options.clone())?, self.credentials.as_ref()).await
     }
 
     /// A client of one endpoint.
     pub async fn client_at(&self, endpoint: &str) -> Result<Client, Error> {
         let options = Options { endpoints: vec![endpoint.to_owned()], ..self.options.clone() };
-        self.authenticated(Client::lazy(options)?).await
+        authenticated(Client::lazy(options)?, self.credentials.as_ref()).await
     }
 
-    /// While authentication is off, a name and a password are not needed and do no harm.
-    async fn authenticated(&self, client: Client) -> Result<Client, Error> {
-        const OFF: &str = "etcdserver: authentication is not enabled";
-        let Some((name, password)) = &self.credentials else { return Ok(client) };
-        match client.authenticate(name, password).await {
-            Err(Error::Status { message, .. }) if message == OFF => Ok(client),
-            result => result,
-        }
+    /// A client of an endpoint of another cluster.
+    pub async fn client_to(
+        &self,
+        endpoint: &str,
+        transport: Option<TransportName>,
+        credentials: Option<&(String, String)>,
+    ) -> Result<Client, Error> {
+        let options = Options {
+            endpoints: vec![endpoint.to_owned()],
+            transport: transport.map_or(self.options.transport, Transport::from),
+            token: None,
+            ..self.options.clone()
+        };
+        authenticated(Client::lazy(options)?, credentials).await
     }
 
     /// Waits for a call; a timeout that had a cause tells it on standard error.
@@ -83,6 +91,16 @@ impl Session {
 
     pub fn show(&self, answer: &Answer) -> Result<(), Failure> {
         show(&self.printer, answer)
+    }
+
+    /// [`Session::show`] for commands that go on afterwards: without a reader they end.
+    pub fn show_next(&self, answer: &Answer) -> Result<(), Failure> {
+        print_next(&rendered(&self.printer, answer)?)
+    }
+
+    /// A line beside the answers, likewise.
+    pub fn print_next(&self, text: &str) -> Result<(), Failure> {
+        print_next(text.as_bytes())
     }
 
     /// `--endpoints`, or every client URL of the cluster's members.
@@ -100,24 +118,45 @@ impl Session {
     }
 }
 
-/// Writes an answer to standard output.
-pub fn show(printer: &Printer, answer: &Answer) -> Result<(), Failure> {
-    let bytes = printer.render(answer).map_err(|format| {
-        let message = format!("{} not supported as output format", format.name());
-        Failure::new(exit::BAD_FEATURE, message)
-    })?;
-    print(&bytes)
+/// While authentication is off, a name and a password are not needed and do no harm.
+async fn authenticated(
+    client: Client,
+    credentials: Option<&(String, String)>,
+) -> Result<Client, Error> {
+    const OFF: &str = "etcdserver: authentication is not enabled";
+    let Some((name, password)) = credentials else { return Ok(client) };
+    match client.authenticate(name, password).await {
+        Err(Error::Status { message, .. }) if message == OFF => Ok(client),
+        result => result,
+    }
 }
 
-/// What was tried until the deadline, as one JSON line like etcdctl's.
+/// Writes an answer to standard output.
+pub fn show(printer: &Printer, answer: &Answer) -> Result<(), Failure> {
+    print(&rendered(printer, answer)?)
+}
+
+fn rendered(printer: &Printer, answer: &Answer) -> Result<Vec<u8>, Failure> {
+    printer.render(answer).map_err(|format| {
+        let message = format!("{} not supported as output format", format.name());
+        Failure::new(exit::BAD_FEATURE, message)
+    })
+}
+
+/// What was tried until the deadline.
 pub fn explain(error: &Error) {
     if let Error::Timeout { last: Some(last), .. } = error {
-        let line = serde_json::json!({
-            "level": "warn",
-            "logger": "braid-client",
-            "msg": "retried until the deadline",
-            "error": last,
-        });
-        eprintln!("{line}");
+        warn("retried until the deadline", last);
     }
+}
+
+/// Something that the user should know, as one JSON line like etcdctl's.
+pub fn warn(message: &str, error: &impl std::fmt::Display) {
+    let line = serde_json::json!({
+        "level": "warn",
+        "logger": "braid-client",
+        "msg": message,
+        "error": error.to_string(),
+    });
+    eprintln!("{line}");
 }

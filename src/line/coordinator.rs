@@ -13,6 +13,10 @@
 //! has logged (R7 gives R2), and its frozen floor keeps stable below it. The next round may freeze
 //! while the shares of this one are still being logged: orders reach a shard in order.
 //!
+//! Leases that end have rounds of their own: no put that may attach a key shares one with them. All
+//! keys of a lease go at one revision; one without keys takes none. Nothing refuses that, and no
+//! client waits for it, so it comes back as [`Revoked`].
+//!
 //! What this does not do: wait for a disk. The shards release nothing; the router that has the
 //! call answers when stable reaches the revision.
 
@@ -27,7 +31,7 @@ use crate::limits::{ROUND_BYTES_MAX, ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX};
 use crate::types::placement::shard_of;
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
-    Epoch, KeyRange, Nanos, Origin, Refusal, Revision, ShardId, ShardSet, TxnRequest,
+    Epoch, KeyRange, LeaseId, Nanos, Origin, Refusal, Revision, ShardId, ShardSet, TxnRequest,
 };
 
 /// What the coordinator asks of the sequencer.
@@ -53,6 +57,15 @@ pub struct Case {
 pub struct RoundEffects {
     pub orders: Vec<(ShardId, Order)>,
     pub finished: Vec<Finished>,
+    pub revoked: Vec<Revoked>,
+}
+
+/// The keys of a lease are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    pub lease: LeaseId,
+    /// Final when stable reaches it: of the deletion, or of what the round saw if there was no key.
+    pub revision: Revision,
 }
 
 /// The single coordinator of a lead member.
@@ -61,6 +74,10 @@ pub struct Coordinator {
     shards: u16,
     epoch: Option<Epoch>,
     queue: VecDeque<Case>,
+    /// Leases that end; as many as the lead lets go at a time.
+    revokes: VecDeque<LeaseId>,
+    /// The last round that began was one of leases: the next is one of requests, if any wait.
+    revoked_last: bool,
     next_round: RoundId,
     /// The round that has shards frozen.
     open: Option<Round>,
@@ -85,10 +102,18 @@ enum Stage {
     Executing,
 }
 
+/// Whose an entrant is.
+#[derive(Clone, Copy, Debug)]
+enum Caller {
+    Client(Origin),
+    /// The lead: this lease ends.
+    Lease(LeaseId),
+}
+
 /// A request that takes part in a round.
 #[derive(Debug)]
 struct Entrant {
-    origin: Origin,
+    caller: Caller,
     txn: TxnRequest,
     involved: ShardSet,
     /// By compare, then the shards' parts of its answer.
@@ -109,6 +134,8 @@ impl Coordinator {
             shards,
             epoch: None,
             queue: VecDeque::new(),
+            revokes: VecDeque::new(),
+            revoked_last: false,
             next_round: RoundId(1),
             open: None,
             executing: BTreeMap::new(),
@@ -126,7 +153,12 @@ impl Coordinator {
         self.epoch = None;
         let rounds =
             self.open.take().into_iter().chain(std::mem::take(&mut self.executing).into_values());
-        let entrants = rounds.flat_map(|round| round.cases).map(|entrant| entrant.origin);
+        let clients = |entrant: Entrant| match entrant.caller {
+            Caller::Client(origin) => Some(origin),
+            Caller::Lease(_) => None,
+        };
+        let entrants = rounds.flat_map(|round| round.cases).filter_map(clients);
+        self.revokes.clear();
         for origin in entrants.chain(self.queue.drain(..).map(|case| case.origin)) {
             let outcome = Err(Refusal::LeaderChanged);
             effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
@@ -156,6 +188,13 @@ impl Coordinator {
         effects.finished.push(Finished { origin: case.origin, revision: Revision::EMPTY, outcome });
     }
 
+    /// Takes leases of which it is certain that nothing is attached to them any more. Each comes
+    /// back once, unless the epoch ends before.
+    pub fn revoke(&mut self, leases: impl IntoIterator<Item = LeaseId>) {
+        assert!(self.epoch.is_some(), "leases end in an open epoch");
+        self.revokes.extend(leases);
+    }
+
     /// The client left: drop its request if no round has it yet.
     pub fn cancel(&mut self, origin: Origin) {
         self.queue.retain(|case| case.origin != origin);
@@ -164,13 +203,15 @@ impl Coordinator {
     /// Begins the next round if none has shards frozen.
     pub fn turn(&mut self, now: Nanos, line: &mut impl RoundLine, effects: &mut RoundEffects) {
         let Some(epoch) = self.epoch else { return };
-        if self.open.is_some() || self.queue.is_empty() {
+        if self.open.is_some() {
             return;
         }
-        let cases = self.gather(now, effects);
+        let revokes = !self.revokes.is_empty() && (self.queue.is_empty() || !self.revoked_last);
+        let cases = if revokes { self.gather_revokes() } else { self.gather(now, effects) };
         if cases.is_empty() {
             return;
         }
+        self.revoked_last = revokes;
         let id = self.next_round;
         self.next_round = RoundId(id.0 + 1);
         let involved = cases.iter().fold(ShardSet::EMPTY, |all, case| all.union(case.involved));
@@ -193,6 +234,12 @@ impl Coordinator {
             effects.orders.push((shard, order));
         }
         self.open = Some(round);
+    }
+
+    fn gather_revokes(&mut self) -> Vec<Entrant> {
+        let count = self.revokes.len().min(ROUND_REQUESTS_MAX);
+        let shards = self.shards;
+        self.revokes.drain(..count).map(|lease| Entrant::revoke(lease, shards)).collect()
     }
 
     /// Takes the requests of the next round off the queue, in order of arrival.
@@ -313,6 +360,9 @@ impl Coordinator {
             }
             let path = entrant.path.as_ref().expect("every path is chosen");
             for (shard, share) in shares_of(path, self.shards) {
+                if entrant.is_revoke() && !participants.contains(shard) {
+                    continue; // No key of the lease is there.
+                }
                 entrant.missing.insert(shard);
                 let change =
                     participants.contains(shard).then_some((entrant.revision, participants));
@@ -410,7 +460,7 @@ impl Entrant {
         let compares = vec![Vec::new(); txn::compares(&case.txn).len()];
         let path = compares.is_empty().then(|| txn::choose(&case.txn, &[]));
         Entrant {
-            origin: case.origin,
+            caller: Caller::Client(case.origin),
             involved: involved(&case.txn, shards),
             txn: case.txn,
             compares,
@@ -420,6 +470,24 @@ impl Entrant {
             missing: ShardSet::EMPTY,
             replies: Vec::new(),
         }
+    }
+
+    fn revoke(lease: LeaseId, shards: u16) -> Entrant {
+        Entrant {
+            caller: Caller::Lease(lease),
+            involved: ShardSet::all(shards),
+            txn: TxnRequest::default(),
+            compares: Vec::new(),
+            path: Some(Path::of(PathOp::Revoke(lease))),
+            verdicts: Vec::new(),
+            revision: Revision::EMPTY,
+            missing: ShardSet::EMPTY,
+            replies: Vec::new(),
+        }
+    }
+
+    fn is_revoke(&self) -> bool {
+        matches!(self.caller, Caller::Lease(_))
     }
 
     fn choose(&mut self) {
@@ -451,6 +519,14 @@ impl Entrant {
         if !self.missing.is_empty() {
             return;
         }
+        let origin = match self.caller {
+            Caller::Client(origin) => origin,
+            Caller::Lease(lease) => {
+                assert!(self.refusal().is_none(), "nothing refuses that lease {lease} ends");
+                effects.revoked.push(Revoked { lease, revision: self.revision });
+                return;
+            }
+        };
         let outcome = match self.refusal() {
             Some(refusal) => Err(refusal.clone()),
             None => {
@@ -458,7 +534,7 @@ impl Entrant {
                 Ok(Executed { path, shares: std::mem::take(&mut self.replies) })
             }
         };
-        effects.finished.push(Finished { origin: self.origin, revision: self.revision, outcome });
+        effects.finished.push(Finished { origin, revision: self.revision, outcome });
     }
 }
 
@@ -493,6 +569,7 @@ fn op_owners(op: &PathOp, shards: u16) -> ShardSet {
         PathOp::Range(range) => owners(&range.range, shards),
         PathOp::Put(put) => ShardSet::one(shard_of(&put.key, shards)),
         PathOp::DeleteRange(delete) => owners(&delete.range, shards),
+        PathOp::Revoke(_) => ShardSet::all(shards),
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::affinity::Cpus;
 use super::keys::Distribution;
+use super::living::LivingArguments;
 use super::run::Plan;
 use super::text::{parse_bytes, parse_count, parse_time};
 use super::wire::Protocol;
@@ -49,8 +50,8 @@ pub(super) struct Target {
 pub(super) struct RunArguments {
     #[command(flatten)]
     pub(super) target: Target,
-    /// put, get, get-serializable, range, prefix, delete, cas, txn, one-key,
-    /// `kubernetes[:NODES]`, or a mixture like put=1,get=9
+    /// put, get, get-serializable, range, prefix, delete, cas, txn, lease-grant, one-key,
+    /// `kubernetes[:NODES]`, a mixture like put=1,get=9; or watch, lease-keep-alive, idle-watchers
     #[arg(long, short, default_value = "put")]
     pub(super) workload: String,
     /// uniform, zipf, zipf:EXPONENT, sequential or single
@@ -77,6 +78,8 @@ pub(super) struct RunArguments {
     /// Digits of a key that the workload `prefix` leaves open
     #[arg(long, default_value_t = 2)]
     prefix_digits: usize,
+    #[command(flatten)]
+    pub(super) living: LivingArguments,
     /// Clients; a client of frames has one socket per core of the server
     #[arg(long, short, default_value_t = 1)]
     connections: usize,
@@ -218,6 +221,7 @@ impl RunArguments {
             limit: self.limit,
             txn_keys: self.txn_keys,
             prefix_digits: self.prefix_digits,
+            living: self.living.shape(),
         }
     }
 
@@ -236,6 +240,9 @@ impl RunArguments {
             if !(rate.is_finite() && *rate > 0.0 && *rate <= 1e8) {
                 return Err(format!("a rate of {rate}: it is above 0 and at most 100000000"));
             }
+        }
+        if let Some(living) = &workload.living {
+            living.check_run(self.connections, self.outstanding, self.acks.is_some())?;
         }
         if self.interval < Duration::from_millis(10) || self.duration.is_zero() {
             return Err("--interval is at least 10ms, and --duration above 0".to_owned());
@@ -315,7 +322,12 @@ mod tests {
             (&["--poisson"], "--rate"),
             (&["--endpoints=https://a:1"], "TLS"),
             (&["--endpoints=127.0.0.1"], "endpoint"),
-            (&["--workload=watch"], "does not serve it yet"),
+            (&["-w=watch", "--watchers=0"], "--watchers"),
+            (&["-w=watch", "--value-size=8"], "16 bytes"),
+            (&["-w=watch", "--acks=x"], "--acks"),
+            (&["-w=watch", "--watch-prefixes", "--prefix-digits=12"], "digits"),
+            (&["-w=lease-keep-alive", "--leases=10"], "--leases"),
+            (&["-w=idle-watchers", "--streams=0"], "--streams"),
             (&["--interval=1ms"], "--interval"),
             (&["--requests=1", "--duration=2s"], "--duration"),
             (&["--keyspace=1M", "--key-size=8"], "cannot hold"),

@@ -176,7 +176,7 @@ impl Reading<'_> {
 
     fn take(&mut self, cx: &mut Context<'_>) -> Result<bool, Lost> {
         let Reading { wires, acks, slots, free, verdict, .. } = self;
-        wires.poll_answers(cx, |Answer { slot, result }| {
+        wires.poll_answers(cx, |Answer { slot, result, .. }| {
             let asked = slots.get_mut(slot as usize).and_then(Option::take);
             if let Some(ack) = asked {
                 free.push(slot);

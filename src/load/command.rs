@@ -11,6 +11,7 @@ use super::arguments::{Arguments, CheckArguments, Command, NullArguments, RunArg
 use super::check;
 use super::compare;
 use super::hdr_log::HdrLog;
+use super::living::{Company, measure_idle};
 use super::null::Null;
 use super::page;
 use super::run::{Plan, drive};
@@ -51,8 +52,14 @@ fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
         None => None,
     };
     let mut summaries = Vec::new();
+    let company = Company::gather(&arguments.living, &plan)?;
     for (name, plan) in points(arguments, &plan) {
-        let summary = measure(&name, &plan, arguments.quiet, log.as_mut())?;
+        company.wait(&plan);
+        let mut summary = match measure_idle(&name, &plan)? {
+            Some(summary) => summary,
+            None => measure(&name, &plan, arguments.quiet, log.as_mut())?,
+        };
+        summary.facts.extend(company.facts(&plan)?);
         if !arguments.quiet {
             println!("{}", table(&summary));
         }
@@ -126,7 +133,7 @@ fn measure(
             eprintln!("{}", live_line(summary, plan.duration.as_secs_f64()));
         }
         if let Some(log) = &mut log
-            && let Err(error) = log.add(&plan.workload.steps, interval, plan.interval)
+            && let Err(error) = log.add(&plan.workload.rows(), interval, plan.interval)
         {
             trouble = Some(format!("the HdrHistogram log: {error}"));
         }

@@ -121,12 +121,13 @@ impl FramesWire {
                     _ => {}
                 }
             } else {
-                let slot = header.stream - 1;
+                let (slot, ends) = (header.stream - 1, header.flags.contains(Flags::END));
                 match header.flags.contains(Flags::ERROR) {
-                    false => each(Answer { slot, result: Ok(payload) }),
+                    false => each(Answer { slot, result: Ok(payload), ends }),
                     true => {
                         let status = decode_error(Bytes::copy_from_slice(payload));
-                        each(Answer { slot, result: Err((status.code, &status.message)) });
+                        let result = Err((status.code, &status.message[..]));
+                        each(Answer { slot, result, ends });
                     }
                 }
             }
@@ -141,6 +142,11 @@ impl FramesWire {
 
     pub(super) fn send(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
         encode_frame(&mut self.output, slot + 1, method.opcode(), Flags::END, write);
+    }
+
+    /// One more message of a stream; frames need no opening.
+    pub(super) fn stream(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
+        encode_frame(&mut self.output, slot + 1, method.opcode(), Flags::NONE, write);
     }
 
     /// Sends what is written, as far as the socket takes it.

@@ -1,9 +1,11 @@
-//! gRPC from the generator's side: HTTP/2 written by hand, for unary calls only.
+//! gRPC from the generator's side: HTTP/2 written by hand, for what a generator needs of it.
 //!
 //! A general HTTP/2 library costs several microseconds per call, more than the server that is to be
 //! measured. Here a request is two frames behind one another in the send buffer: HEADERS, which
 //! after the first request of a connection is seven bytes of table references, and DATA. Answers
 //! are taken from one read buffer. Windows are kept as the protocol demands, in both directions.
+//! Of a *stream* (watch, keep-alive) HEADERS go out once and DATA per message; a message is said as
+//! soon as it is there whole.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -41,14 +43,21 @@ struct Call {
     status: Option<u32>,
     message: String,
     http_status: u32,
+    /// Many messages both ways.
+    streams: bool,
+    /// What we may still send on it.
+    window: i64,
+    /// What was received since the stream's window was last filled up.
+    received: u32,
 }
 
-/// A request that the server's windows did not let out whole.
+/// A message that the server's windows did not let out whole.
 #[derive(Debug)]
 struct Partial {
     stream: u32,
     rest: Bytes,
-    window: i64,
+    /// Nothing follows on the stream.
+    ends: bool,
 }
 
 pub(super) struct GrpcWire {
@@ -59,6 +68,8 @@ pub(super) struct GrpcWire {
     encoder: hpack::Encoder,
     decoder: hpack::Decoder,
     calls: FxHashMap<u32, Call>,
+    /// The stream of each slot that has one.
+    streams: FxHashMap<u32, u32>,
     spare: Vec<Vec<u8>>,
     next_stream: u32,
     calls_max: u32,
@@ -98,6 +109,7 @@ impl GrpcWire {
             encoder: hpack::Encoder::new(),
             decoder: hpack::Decoder::default(),
             calls: FxHashMap::default(),
+            streams: FxHashMap::default(),
             spare: Vec::new(),
             next_stream: 1,
             calls_max: u32::MAX,
@@ -118,24 +130,50 @@ impl GrpcWire {
     }
 
     pub(super) fn send(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
+        let stream = self.open(slot, method, false);
+        self.write_message(stream, true, write);
+    }
+
+    /// One more message of the stream of this slot, which the first one opens.
+    pub(super) fn stream(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
+        let stream = match self.streams.get(&slot) {
+            Some(&stream) => stream,
+            None => {
+                let stream = self.open(slot, method, true);
+                self.streams.insert(slot, stream);
+                stream
+            }
+        };
+        self.write_message(stream, false, write);
+    }
+
+    fn open(&mut self, slot: u32, method: Method, streams: bool) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
         let body = self.spare.pop().unwrap_or_default();
-        self.calls.insert(stream, Call { slot, body, ..Call::default() });
+        let window = self.stream_window;
+        self.calls.insert(stream, Call { slot, body, streams, window, ..Call::default() });
         self.write_head(stream, method);
+        stream
+    }
+
+    fn write_message(&mut self, stream: u32, ends: bool, write: impl FnOnce(&mut BytesMut)) {
+        let Some(call) = self.calls.get_mut(&stream) else { return };
         self.scratch.clear();
         let written = encode_message(&mut self.scratch, write);
         assert!(written.is_ok(), "requests are far below the limit of gRPC");
         let length = self.scratch.len();
-        let fits = length as i64 <= self.window.min(self.stream_window);
+        let fits = self.blocked.is_empty() && length as i64 <= self.window.min(call.window);
         if fits && length <= self.frame_bytes_max {
             self.window -= length as i64;
-            http2::put_head(&mut self.output, length, kind::DATA, flag::END_STREAM, stream);
+            call.window -= length as i64;
+            let flags = if ends { flag::END_STREAM } else { 0 };
+            http2::put_head(&mut self.output, length, kind::DATA, flags, stream);
             self.output.extend_from_slice(&self.scratch);
             return;
         }
         let rest = Bytes::copy_from_slice(&self.scratch);
-        self.blocked.push_back(Partial { stream, rest, window: self.stream_window });
+        self.blocked.push_back(Partial { stream, rest, ends });
         self.send_blocked();
     }
 
@@ -159,18 +197,20 @@ impl GrpcWire {
     /// Sends what the windows let out, in order.
     fn send_blocked(&mut self) {
         while let Some(first) = self.blocked.front_mut() {
-            loop {
-                let room = self.window.min(first.window).max(0) as usize;
+            // What has ended meanwhile needs no rest of its request.
+            while let Some(call) = self.calls.get_mut(&first.stream) {
+                let room = self.window.min(call.window).max(0) as usize;
                 let count = first.rest.len().min(room).min(self.frame_bytes_max);
                 if count == 0 {
                     return;
                 }
                 let piece = first.rest.split_to(count);
-                let end = if first.rest.is_empty() { flag::END_STREAM } else { 0 };
-                http2::put_head(&mut self.output, count, kind::DATA, end, first.stream);
+                let last = first.ends && first.rest.is_empty();
+                let flags = if last { flag::END_STREAM } else { 0 };
+                http2::put_head(&mut self.output, count, kind::DATA, flags, first.stream);
                 self.output.extend_from_slice(&piece);
                 self.window -= count as i64;
-                first.window -= count as i64;
+                call.window -= count as i64;
                 if first.rest.is_empty() {
                     break;
                 }
@@ -231,6 +271,14 @@ impl GrpcWire {
                 let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
                 if let Some(call) = self.calls.get_mut(&head.stream) {
                     call.body.extend_from_slice(payload);
+                    if call.streams {
+                        call.take_messages(each)?;
+                        call.received += head.length as u32;
+                        if call.received >= WINDOW_STEP && !ends {
+                            let more = std::mem::take(&mut call.received);
+                            http2::put_window_update(&mut self.output, head.stream, more);
+                        }
+                    }
                 }
                 if ends {
                     self.end(head.stream, each);
@@ -259,9 +307,11 @@ impl GrpcWire {
             kind::RST_STREAM => {
                 let reason = http2::word(payload).ok_or_else(broken)?;
                 if let Some(call) = self.calls.remove(&head.stream) {
-                    self.blocked.retain(|partial| partial.stream != head.stream);
+                    if call.streams {
+                        self.streams.remove(&call.slot);
+                    }
                     let (code, text) = http2::reset_code(reason);
-                    each(Answer { slot: call.slot, result: Err((code, text)) });
+                    each(Answer { slot: call.slot, result: Err((code, text)), ends: true });
                 }
                 self.send_blocked();
             }
@@ -284,8 +334,8 @@ impl GrpcWire {
         let more = i64::from(http2::word(payload).ok_or_else(broken)? & 0x7fff_ffff);
         if stream == 0 {
             self.window += more;
-        } else if let Some(partial) = self.blocked.iter_mut().find(|one| one.stream == stream) {
-            partial.window += more;
+        } else if let Some(call) = self.calls.get_mut(&stream) {
+            call.window += more;
         }
         self.send_blocked();
         Ok(())
@@ -299,7 +349,7 @@ impl GrpcWire {
                 setting::INITIAL_WINDOW_SIZE => {
                     let change = i64::from(value) - self.stream_window;
                     self.stream_window += change;
-                    self.blocked.iter_mut().for_each(|partial| partial.window += change);
+                    self.calls.values_mut().for_each(|call| call.window += change);
                 }
                 setting::MAX_FRAME_SIZE if value >= 16_384 => self.frame_bytes_max = value as usize,
                 setting::MAX_FRAME_SIZE => return Err(broken()),
@@ -338,7 +388,12 @@ impl GrpcWire {
 
     fn end(&mut self, stream: u32, each: &mut impl FnMut(Answer<'_>)) {
         let Some(mut call) = self.calls.remove(&stream) else { return };
-        let answer = message(&call.body);
+        if call.streams {
+            self.streams.remove(&call.slot);
+        }
+        // What a stream says has been said; a rest is a message cut short.
+        let is_said = call.streams && call.body.is_empty();
+        let answer = if is_said { Some(&[][..]) } else { message(&call.body) };
         let result = match (call.status, answer) {
             (Some(0), Some(message)) => Ok(message),
             (Some(0), None) => Err((13, "the answer is not one message")),
@@ -346,16 +401,38 @@ impl GrpcWire {
             (None, _) if call.http_status != 200 => Err((2, "an HTTP status other than 200")),
             (None, _) => Err((2, "the answer has no grpc-status")),
         };
-        each(Answer { slot: call.slot, result });
+        each(Answer { slot: call.slot, result, ends: true });
         if self.spare.len() < SPARE_MAX {
             call.body.clear();
             self.spare.push(call.body);
         }
+        self.send_blocked();
     }
 
     /// Sends what is written, as far as the socket takes it.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         poll_output(&self.stream, &mut self.output, cx)
+    }
+}
+
+impl Call {
+    /// Says every message of a stream that is there whole.
+    fn take_messages(&mut self, each: &mut impl FnMut(Answer<'_>)) -> Result<(), Lost> {
+        let mut rest = &self.body[..];
+        while let Some((prefix, after)) = rest.split_first_chunk::<PREFIX_BYTES>() {
+            let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+            if prefix[0] != 0 || length > WINDOW_BYTES as usize {
+                return Err(Lost::new(
+                    "the server compresses what was not asked for, or is broken",
+                ));
+            }
+            let Some((message, after)) = after.split_at_checked(length) else { break };
+            each(Answer { slot: self.slot, result: Ok(message), ends: false });
+            rest = after;
+        }
+        let taken = self.body.len() - rest.len();
+        self.body.drain(..taken);
+        Ok(())
     }
 }
 
@@ -373,6 +450,24 @@ fn message(body: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_of_a_stream_are_said_when_they_are_whole() {
+        let mut call = Call { slot: 3, streams: true, ..Call::default() };
+        let mut said: Vec<Vec<u8>> = Vec::new();
+        for byte in [0, 0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0] {
+            call.body.push(byte);
+            let result = call.take_messages(&mut |answer| {
+                assert!(answer.slot == 3 && !answer.ends);
+                said.push(answer.result.expect("a message").to_vec());
+            });
+            assert!(result.is_ok());
+        }
+        assert_eq!(said, [vec![7, 8], vec![], vec![9]]);
+        assert_eq!(call.body, [0]);
+        call.body = vec![1, 0, 0, 0, 0];
+        assert!(call.take_messages(&mut |_| {}).is_err());
+    }
 
     #[test]
     fn a_body_is_exactly_one_message() {

@@ -10,7 +10,6 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use super::run::Interval;
-use super::workload::Step;
 
 pub(super) struct HdrLog {
     file: BufWriter<File>,
@@ -29,21 +28,21 @@ impl HdrLog {
     /// Writes one interval of `length`.
     pub(super) fn add(
         &mut self,
-        steps: &[Step],
+        rows: &[&str],
         interval: &Interval,
         length: Duration,
     ) -> io::Result<()> {
         let start = length * u32::try_from(interval.index).unwrap_or(u32::MAX);
         if self.has_head {
-            return self.lines(steps, interval, start, length, false);
+            return self.lines(rows, interval, start, length, false);
         }
         self.has_head = true;
-        self.lines(steps, interval, start, length, true)
+        self.lines(rows, interval, start, length, true)
     }
 
     fn lines(
         &mut self,
-        steps: &[Step],
+        rows: &[&str],
         interval: &Interval,
         start: Duration,
         length: Duration,
@@ -55,8 +54,10 @@ impl HdrLog {
         builder.with_start_time(self.began).with_base_time(self.began);
         {
             let mut writer = builder.begin_log_with(&mut text, &mut self.serializer)?;
-            for (step, row) in steps.iter().zip(&interval.rows) {
-                let tag = Tag::new(step.name);
+            for (name, row) in rows.iter().zip(&interval.rows) {
+                // Spaces and commas would end a tag.
+                let name = name.replace(' ', "-");
+                let tag = Tag::new(&name);
                 writer
                     .write_histogram(&row.intended, start, length, tag)
                     .map_err(|error| io::Error::other(format!("{error:?}")))?;

@@ -23,6 +23,7 @@
 //! | `source`, `protobuf` | requests planned and written, answers judged |
 //! | `wire`, `frames`, `grpc`, `http2`, `hpack` | connections |
 //! | `session`, `run`, `affinity` | clients, threads, pace |
+//! | `living` | watchers and leases: workloads that are more than requests and answers |
 //! | `record` | what is counted, and when |
 //! | `summary`, `table`, `hdr_log`, `page` | what is reported |
 //! | `acks`, `check` | proving that what was acknowledged is there |
@@ -44,6 +45,7 @@ mod hdr_log;
 mod hpack;
 mod http2;
 mod keys;
+mod living;
 mod null;
 mod page;
 mod protobuf;

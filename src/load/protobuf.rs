@@ -61,6 +61,12 @@ pub(super) fn put(out: &mut BytesMut, key: &[u8], value: &[u8]) {
     put_bytes(out, 2, value);
 }
 
+/// `PutRequest` of a key that goes with a lease.
+pub(super) fn put_with_lease(out: &mut BytesMut, key: &[u8], value: &[u8], lease: u64) {
+    put(out, key, value);
+    put_number(out, 3, lease);
+}
+
 fn put_len(key: &[u8], value: &[u8]) -> usize {
     bytes_len(key.len()) + bytes_len(value.len())
 }
@@ -73,6 +79,7 @@ pub(super) struct Range<'a> {
     pub(super) limit: u64,
     pub(super) revision: u64,
     pub(super) serializable: bool,
+    pub(super) count_only: bool,
 }
 
 impl Range<'_> {
@@ -82,6 +89,7 @@ impl Range<'_> {
         put_number(out, 3, self.limit);
         put_number(out, 4, self.revision);
         put_number(out, 7, u64::from(self.serializable));
+        put_number(out, 9, u64::from(self.count_only));
     }
 }
 
@@ -128,6 +136,25 @@ pub(super) fn put_op(out: &mut BytesMut, key: &[u8], value: &[u8]) {
     open(out, 2, nested_len(length));
     open(out, 2, length);
     put(out, key, value);
+}
+
+/// `WatchRequest` that creates a watcher with an id of our choice.
+pub(super) fn watch_create(out: &mut BytesMut, key: &[u8], end: &[u8], id: u64) {
+    let id_len = if id == 0 { 0 } else { 1 + varint_len(id) };
+    open(out, 1, bytes_len(key.len()) + bytes_len(end.len()) + id_len);
+    put_bytes(out, 1, key);
+    put_bytes(out, 2, end);
+    put_number(out, 7, id);
+}
+
+/// `LeaseGrantRequest`; the server chooses the id.
+pub(super) fn lease_grant(out: &mut BytesMut, ttl: u64) {
+    put_number(out, 1, ttl);
+}
+
+/// `LeaseKeepAliveRequest`.
+pub(super) fn lease_keep_alive(out: &mut BytesMut, lease: u64) {
+    put_number(out, 1, lease);
 }
 
 /// One field of a message.
@@ -210,6 +237,75 @@ pub(super) fn succeeded(answer: &[u8]) -> bool {
     number(answer, 2) != 0
 }
 
+/// `RangeResponse.count`.
+pub(super) fn count(answer: &[u8]) -> u64 {
+    number(answer, 4)
+}
+
+/// `ID` and `TTL` of a `LeaseGrantResponse` or a `LeaseKeepAliveResponse`.
+pub(super) fn lease(answer: &[u8]) -> (u64, u64) {
+    (number(answer, 2), number(answer, 3))
+}
+
+/// What a `WatchResponse` says besides its events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Watched<'a> {
+    pub(super) id: u64,
+    pub(super) created: bool,
+    pub(super) canceled: bool,
+    pub(super) reason: &'a [u8],
+}
+
+pub(super) fn watched(message: &[u8]) -> Watched<'_> {
+    let mut watched = Watched::default();
+    for field in Fields(message) {
+        match field {
+            (2, Field::Number(id)) => watched.id = id,
+            (3, Field::Number(created)) => watched.created = created != 0,
+            (4, Field::Number(canceled)) => watched.canceled = canceled != 0,
+            (6, Field::Bytes(reason)) => watched.reason = reason,
+            _ => {}
+        }
+    }
+    watched
+}
+
+/// What matters of an `Event`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Event<'a> {
+    pub(super) deletes: bool,
+    pub(super) revision: u64,
+    pub(super) value: &'a [u8],
+}
+
+/// The events of a `WatchResponse`, in order.
+pub(super) fn events(message: &[u8]) -> impl Iterator<Item = Event<'_>> {
+    Fields(message).filter_map(|field| match field {
+        (11, Field::Bytes(bytes)) => Some(event(bytes)),
+        _ => None,
+    })
+}
+
+fn event(bytes: &[u8]) -> Event<'_> {
+    let mut event = Event::default();
+    for field in Fields(bytes) {
+        match field {
+            (1, Field::Number(kind)) => event.deletes = kind != 0,
+            (2, Field::Bytes(kv)) => {
+                for field in Fields(kv) {
+                    match field {
+                        (3, Field::Number(revision)) => event.revision = revision,
+                        (5, Field::Bytes(value)) => event.value = value,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    event
+}
+
 /// The first key-value of a `RangeResponse`: mod revision and value.
 pub(super) fn first_key_value(range: &[u8]) -> Option<(u64, &[u8])> {
     let kv = nested(range, 2)?;
@@ -241,12 +337,73 @@ mod tests {
     fn requests_are_what_the_schema_says() {
         let message: pb::PutRequest = written(|out| put(out, b"k", &[7; 300]));
         assert_eq!((&message.key[..], message.value.len()), (&b"k"[..], 300));
-        let range = Range { key: b"a", end: b"b", limit: 9, revision: 300, serializable: true };
+        let range = Range {
+            key: b"a",
+            end: b"b",
+            limit: 9,
+            revision: 300,
+            serializable: true,
+            count_only: true,
+        };
         let message: pb::RangeRequest = written(|out| range.write(out));
+        assert!(message.count_only);
         assert_eq!((&message.key[..], &message.range_end[..]), (&b"a"[..], &b"b"[..]));
         assert_eq!((message.limit, message.revision, message.serializable), (9, 300, true));
         let message: pb::DeleteRangeRequest = written(|out| delete(out, b"k"));
         assert_eq!(&message.key[..], b"k");
+    }
+
+    #[test]
+    fn watches_and_leases_are_what_the_schema_says() {
+        use pb::watch_request::RequestUnion;
+        for (end, id) in [(&b""[..], 0), (b"z", 1), (b"z", 1 << 40)] {
+            let message: pb::WatchRequest = written(|out| watch_create(out, b"key", end, id));
+            let Some(RequestUnion::CreateRequest(create)) = message.request_union else {
+                panic!("{message:?}")
+            };
+            assert_eq!((&create.key[..], &create.range_end[..]), (&b"key"[..], end));
+            assert_eq!(create.watch_id, id as i64);
+        }
+        let message: pb::PutRequest = written(|out| put_with_lease(out, b"k", b"v", 1 << 50));
+        assert_eq!((&message.key[..], message.lease), (&b"k"[..], 1 << 50));
+        let message: pb::LeaseGrantRequest = written(|out| lease_grant(out, 60));
+        assert_eq!((message.ttl, message.id), (60, 0));
+        let message: pb::LeaseKeepAliveRequest = written(|out| lease_keep_alive(out, 1 << 60));
+        assert_eq!(message.id, 1 << 60);
+        let kept = pb::LeaseKeepAliveResponse { id: 9, ttl: 60, ..Default::default() };
+        assert_eq!(lease(&kept.encode_to_vec()), (9, 60));
+        let granted = pb::LeaseGrantResponse { id: 9, ttl: 60, ..Default::default() };
+        assert_eq!(lease(&granted.encode_to_vec()), (9, 60));
+    }
+
+    #[test]
+    fn events_are_read_as_the_schema_says() {
+        use crate::protocol::pb::mvccpb;
+        let kv = |mod_revision, value: &'static [u8]| {
+            Some(KeyValue { mod_revision, value: value.into(), ..Default::default() })
+        };
+        let put = mvccpb::Event { kv: kv(5, b"v"), ..Default::default() };
+        let delete = mvccpb::Event { r#type: 1, kv: kv(6, b""), prev_kv: kv(5, b"v") };
+        let response = pb::WatchResponse {
+            header: Some(pb::ResponseHeader { revision: 6, ..Default::default() }),
+            watch_id: 7,
+            events: vec![put, delete],
+            ..Default::default()
+        };
+        let bytes = response.encode_to_vec();
+        assert_eq!(watched(&bytes), Watched { id: 7, ..Watched::default() });
+        let read: Vec<Event<'_>> = events(&bytes).collect();
+        let put = Event { deletes: false, revision: 5, value: b"v" };
+        assert_eq!(read, [put, Event { deletes: true, revision: 6, value: b"" }]);
+        let canceled = pb::WatchResponse {
+            created: true,
+            canceled: true,
+            cancel_reason: "why".to_owned(),
+            ..Default::default()
+        };
+        let bytes = canceled.encode_to_vec();
+        let read = watched(&bytes);
+        assert!(read.created && read.canceled && read.reason == b"why");
     }
 
     #[test]

@@ -33,7 +33,12 @@ pub(super) fn histogram() -> Histogram<u64> {
 pub(super) const CONNECTION_LOST: usize = 17;
 pub(super) const CANNOT_CONNECT: usize = 18;
 pub(super) const UNANSWERED: usize = 19;
-pub(super) const CODES: usize = 20;
+/// What watchers were not told as they should have been.
+pub(super) const EVENT_LOST: usize = 20;
+pub(super) const EVENT_TWICE: usize = 21;
+pub(super) const EVENT_ORDER: usize = 22;
+pub(super) const EVENT_STRANGE: usize = 23;
+pub(super) const CODES: usize = 24;
 
 /// A code's name: gRPC's, or ours.
 pub(super) fn code_name(code: usize) -> Cow<'static, str> {
@@ -41,6 +46,10 @@ pub(super) fn code_name(code: usize) -> Cow<'static, str> {
         CONNECTION_LOST => Cow::Borrowed("connection lost"),
         CANNOT_CONNECT => Cow::Borrowed("cannot connect"),
         UNANSWERED => Cow::Borrowed("unanswered"),
+        EVENT_LOST => Cow::Borrowed("event lost"),
+        EVENT_TWICE => Cow::Borrowed("event told twice"),
+        EVENT_ORDER => Cow::Borrowed("event out of order"),
+        EVENT_STRANGE => Cow::Borrowed("event of another key"),
         stated => status::code_name(stated as u32),
     }
 }
@@ -134,6 +143,35 @@ impl Recorder {
         found: Found,
     ) {
         self.answered_in_all += 1;
+        self.observed(step, intended, sent, now, found);
+    }
+
+    /// One more operation of those that a server's usage is divided by, where these are not the
+    /// answers.
+    pub(super) fn counted(&mut self) {
+        self.answered_in_all += 1;
+    }
+
+    /// Something that nobody asked for, and since when it was waited for.
+    pub(super) fn told(&mut self, step: u16, since: Nanos, now: Nanos) {
+        let counts = self.counts(now);
+        let measures = self.measures(since);
+        let row = &mut self.rows[usize::from(step)];
+        row.answered += u64::from(counts);
+        if measures {
+            row.intended.saturating_record(now.0.saturating_sub(since.0));
+        }
+    }
+
+    /// As [`answered`](Recorder::answered), of requests that are not the operations that count.
+    pub(super) fn observed(
+        &mut self,
+        step: u16,
+        intended: Nanos,
+        sent: Nanos,
+        now: Nanos,
+        found: Found,
+    ) {
         let counts = self.counts(now);
         let measures = self.measures(intended);
         let row = &mut self.rows[usize::from(step)];
@@ -153,8 +191,13 @@ impl Recorder {
     /// An error is counted whenever it comes, warm-up included: a run should not look better for
     /// having had it early.
     pub(super) fn failed(&mut self, step: u16, code: usize, text: &str) {
+        self.failed_often(step, code, 1, text);
+    }
+
+    /// So many errors at once.
+    pub(super) fn failed_often(&mut self, step: u16, code: usize, count: u64, text: &str) {
         let code = if code < CODES { code } else { 2 };
-        self.rows[usize::from(step)].errors[code] += 1;
+        self.rows[usize::from(step)].errors[code] += count;
         self.texts[code].get_or_insert_with(|| text.to_owned());
     }
 

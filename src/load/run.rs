@@ -14,6 +14,7 @@ use super::acks::AckLog;
 use super::affinity::Cpus;
 use super::chance::Chance;
 use super::keys::Values;
+use super::living::{Facts, Party, Shared};
 use super::record::{Clock, Recorder, Rest, Row};
 use super::session::{Pace, Session, Thread};
 use super::source::Source;
@@ -75,13 +76,14 @@ pub(super) struct Outcome {
     pub(super) cpus_used: f64,
     /// The time that was measured.
     pub(super) seconds: f64,
+    pub(super) facts: Facts,
 }
 
 enum Event {
     Ready,
     Failed(String),
     Piece(u64, Vec<Row>),
-    Done { rest: Box<Rest>, cpus_used: Option<f64> },
+    Done { rest: Box<Rest>, cpus_used: Option<f64>, facts: Facts },
 }
 
 /// Makes the run. `each` sees every interval as it ends, in order.
@@ -90,12 +92,14 @@ pub(super) fn drive(plan: &Plan, mut each: impl FnMut(&Interval)) -> Result<Outc
     let (sender, events) = channel();
     let longest = plan.workload.families.iter().map(|family| family.value_bytes).max();
     let values = Values::new(plan.seed, longest.unwrap_or(0));
+    let shared = Arc::new(Shared::new(plan));
     let mut bodies = Vec::new();
     for thread in 0..plan.threads {
         let body = Body {
             plan: plan.clone(),
             thread,
             values: values.clone(),
+            shared: shared.clone(),
             gate: gate.clone(),
             events: sender.clone(),
         };
@@ -118,7 +122,7 @@ fn gather(
     events: &Receiver<Event>,
     each: &mut impl FnMut(&Interval),
 ) -> Result<Outcome, String> {
-    let rows = plan.workload.steps.len();
+    let rows = plan.workload.rows().len();
     let mut failed = None;
     for _ in 0..plan.threads {
         match events.recv() {
@@ -140,6 +144,7 @@ fn gather(
         texts: Vec::new(),
         cpus_used: 0.0,
         seconds: plan.duration.as_secs_f64(),
+        facts: Facts::new(),
     };
     let (began, cpu) = (rt::now(), processor_time());
     let mut open: BTreeMap<u64, (usize, Vec<Row>)> = BTreeMap::new();
@@ -157,7 +162,12 @@ fn gather(
                     each(&Interval { index, rows });
                 }
             }
-            Event::Done { rest, cpus_used } => outcome.add(*rest, cpus_used),
+            Event::Done { rest, cpus_used, facts } => {
+                outcome.add(*rest, cpus_used);
+                for (name, value) in facts {
+                    *outcome.facts.entry(name).or_default() += value;
+                }
+            }
         }
     }
     if plan.requests.is_some() {
@@ -204,6 +214,7 @@ struct Body {
     plan: Plan,
     thread: usize,
     values: Values,
+    shared: Arc<Shared>,
     gate: Arc<AtomicU64>,
     events: Sender<Event>,
 }
@@ -222,6 +233,19 @@ impl Body {
                 Err(lost) => return say(Event::Failed(lost.0)),
             }
         }
+        let mut facts = Facts::new();
+        let party = match self.plan.workload.living {
+            None => None,
+            Some(living) => {
+                match Party::prepare(&self.plan, self.thread, living, &mut wires).await {
+                    Ok((party, known)) => {
+                        facts = known;
+                        Some(party)
+                    }
+                    Err(lost) => return say(Event::Failed(lost.0)),
+                }
+            }
+        };
         let acks = match &self.plan.acks {
             None => None,
             Some(path) => match AckLog::create(path, self.thread) {
@@ -247,7 +271,19 @@ impl Body {
             self.events.clone(),
             cpus_used.clone(),
         ));
-        self.serve(&thread, wires, start).await;
+        let lead = Duration::from_nanos(start.0.saturating_sub(rt::now().0));
+        rt::sleep(lead).await;
+        match party {
+            None => self.serve(&thread, wires, start).await,
+            Some(party) => {
+                let pace = |client| self.pace(client, start);
+                let about = (&self.plan, &self.values);
+                match party.serve(about, &self.shared, &thread, wires, pace).await {
+                    Ok(known) => facts.extend(known),
+                    Err(lost) => return say(Event::Failed(lost.0)),
+                }
+            }
+        }
         match self.plan.requests {
             None => ticker.await,
             Some(_) => drop(ticker.cancel().await),
@@ -262,7 +298,7 @@ impl Body {
         }
         let rest = Box::new(thread.recorder.into_inner().finish());
         let cpus_used = if self.thread == 0 { cpus_used.get() } else { None };
-        say(Event::Done { rest, cpus_used });
+        say(Event::Done { rest, cpus_used, facts });
     }
 
     /// The clients of this thread.
@@ -280,7 +316,7 @@ impl Body {
         };
         let clock = Clock { measured_from, end, drained: after(end, plan.drain) };
         let workload = plan.workload.clone();
-        let rows = workload.steps.len();
+        let rows = workload.rows().len();
         let source =
             Source::new(workload, self.values.clone(), plan.seed, self.thread, plan.threads);
         let (threads, thread) = (plan.threads as u64, self.thread as u64);
@@ -296,8 +332,6 @@ impl Body {
 
     async fn serve(&self, thread: &Rc<Thread>, wires: Vec<(usize, Wires)>, start: Nanos) {
         let plan = &self.plan;
-        let lead = Duration::from_nanos(start.0.saturating_sub(rt::now().0));
-        rt::sleep(lead).await;
         let mut tasks = Vec::new();
         for (client, wires) in wires {
             let session = Session::new(

@@ -47,7 +47,7 @@ pub(super) enum Pace {
 
 impl Pace {
     /// When the next request is due, if it is by `now`.
-    fn due(&self, now: Nanos) -> Option<Nanos> {
+    pub(super) fn due(&self, now: Nanos) -> Option<Nanos> {
         match self {
             Pace::Closed => Some(now),
             Pace::Open { next, .. } => (*next <= now.0 as f64).then_some(Nanos(*next as u64)),
@@ -55,7 +55,7 @@ impl Pace {
     }
 
     /// The request that was due is made.
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         if let Pace::Open { gap_ns, poisson, next, chance } = self {
             *next += if *poisson { chance.exponential(*gap_ns) } else { *gap_ns };
         }
@@ -86,7 +86,7 @@ pub(super) struct Session {
 }
 
 /// When a wake-up comes, and what brings it.
-type Timer = (Nanos, Pin<Box<dyn Future<Output = ()>>>);
+pub(super) type Timer = (Nanos, Pin<Box<dyn Future<Output = ()>>>);
 
 impl Session {
     pub(super) fn new(
@@ -180,7 +180,7 @@ impl Session {
         let mut now = None;
         let mut source = thread.source.borrow_mut();
         let mut recorder = thread.recorder.borrow_mut();
-        wires.poll_answers(cx, |Answer { slot: number, result }| {
+        wires.poll_answers(cx, |Answer { slot: number, result, .. }| {
             // One reading of the clock for everything that came at once.
             let now = *now.get_or_insert_with(rt::now);
             let Some(slot) = slots.get_mut(number as usize).filter(|slot| slot.busy) else {

@@ -122,6 +122,7 @@ impl Source {
             Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => Method::Range,
             Action::Delete => Method::DeleteRange,
             Action::Cas | Action::Txn => Method::Txn,
+            Action::LeaseGrant => Method::LeaseGrant,
         }
     }
 
@@ -174,6 +175,7 @@ impl Source {
                 protobuf::compare_and_set(out, key, planned.guard, change);
             }
             Action::Txn => self.write_txn(planned, out),
+            Action::LeaseGrant => protobuf::lease_grant(out, self.workload.lease_ttl),
         }
     }
 
@@ -190,7 +192,7 @@ impl Source {
     pub(super) fn learn(&mut self, planned: &Planned, answer: &[u8]) -> Found {
         let step = &self.workload.steps[usize::from(planned.step)];
         let hit = match step.action {
-            Action::Put | Action::Txn => true,
+            Action::Put | Action::Txn | Action::LeaseGrant => true,
             Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => {
                 protobuf::first_key_value(answer).is_some()
             }
@@ -218,6 +220,7 @@ impl Source {
             Action::Delete => (1, true),
             Action::Cas => (1, planned.removes),
             Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => (0, false),
+            Action::LeaseGrant => (0, false),
         };
         for index in 0..count {
             self.set_key(planned, index);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::living::Facts;
 use super::record::{Row, code_name};
 use super::run::{Interval, Outcome, Plan};
 
@@ -95,6 +96,9 @@ pub(super) struct Summary {
     /// Processor time of the generator per answered request.
     pub(super) generator_us_per_request: f64,
     pub(super) intervals: Vec<IntervalSummary>,
+    /// What else is to be said, by name.
+    #[serde(default)]
+    pub(super) facts: Facts,
 }
 
 /// Requests that ended with one code.
@@ -104,6 +108,9 @@ pub(super) struct Failure {
     /// The first text that came with it.
     pub(super) text: String,
 }
+
+/// Name of the row that is the sum of the others.
+const SUM: &str = "total";
 
 /// Classes per tenfold of latency.
 pub(super) const HEAT_CLASSES: f64 = 12.0;
@@ -128,7 +135,7 @@ pub(super) fn together(rows: &[Row]) -> Row {
 
 impl Gathered {
     pub(super) fn add(&mut self, plan: &Plan, interval: &Interval) -> &IntervalSummary {
-        let row = together(&interval.rows);
+        let row = plan.workload.total(&interval.rows);
         let begin = plan.interval.as_secs_f64() * interval.index as f64;
         let at = (begin + plan.interval.as_secs_f64()).min(plan.duration.as_secs_f64());
         let mut heat = BTreeMap::new();
@@ -139,7 +146,7 @@ impl Gathered {
         self.intervals.push(IntervalSummary {
             at,
             per_second: row.answered as f64 / (at - begin).max(1e-9),
-            failed: row.errors.iter().sum(),
+            failed: interval.rows.iter().flat_map(|row| row.errors).sum(),
             p50: row.intended.value_at_quantile(0.5),
             p99: row.intended.value_at_quantile(0.99),
             max: row.intended.max(),
@@ -190,24 +197,35 @@ fn row_summary(
 impl Summary {
     pub(super) fn new(name: &str, plan: &Plan, outcome: &Outcome, gathered: Gathered) -> Summary {
         let seconds = outcome.seconds.max(1e-9);
-        let total_row = together(&outcome.rows);
+        let total_row = plan.workload.total(&outcome.rows);
+        // Rows of the living have no sum.
+        let counted = if plan.workload.living.is_some() { 1 } else { outcome.service.len() };
         let mut service = outcome.service.first().cloned();
-        for other in outcome.service.iter().skip(1) {
+        for other in outcome.service.iter().take(counted).skip(1) {
             if let Some(sum) = &mut service {
                 sum.add(other).expect("equal bounds");
             }
         }
-        let rows = plan.workload.steps.iter().zip(&outcome.rows).enumerate();
+        let names = plan.workload.rows();
+        let rows = names.iter().zip(&outcome.rows).enumerate();
         let rows = rows
-            .map(|(at, (step, row))| row_summary(step.name, row, outcome.service.get(at), seconds))
+            .map(|(at, (name, row))| {
+                let service = outcome.service.get(at).filter(|service| !service.is_empty());
+                row_summary(name, row, service, seconds)
+            })
             .collect();
+        let every_row = together(&outcome.rows);
         let mut errors = BTreeMap::new();
-        for (code, &count) in total_row.errors.iter().enumerate().filter(|(_, count)| **count > 0) {
+        for (code, &count) in every_row.errors.iter().enumerate().filter(|(_, count)| **count > 0) {
             let text = outcome.texts.get(code).cloned().flatten().unwrap_or_default();
             errors.insert(code_name(code).into_owned(), Failure { count, text });
         }
         let family = &plan.workload.families[0];
         let per_second = total_row.answered as f64 / seconds;
+        let name_of_total = if plan.workload.living.is_some() { names[0] } else { SUM };
+        let service = service.as_ref().filter(|service| !service.is_empty());
+        let mut total = row_summary(name_of_total, &total_row, service, seconds);
+        total.failed = every_row.errors.iter().sum();
         Summary {
             name: name.to_owned(),
             workload: plan.workload.text.clone(),
@@ -222,7 +240,7 @@ impl Summary {
             value_bytes: family.value_bytes,
             seed: plan.seed,
             seconds,
-            total: row_summary("total", &total_row, service.as_ref(), seconds),
+            total,
             rows,
             errors,
             unsent: outcome.unsent,
@@ -230,7 +248,13 @@ impl Summary {
             generator_cpus: outcome.cpus_used,
             generator_us_per_request: outcome.cpus_used * 1e6 / per_second.max(1e-9),
             intervals: gathered.intervals,
+            facts: outcome.facts.clone(),
         }
+    }
+
+    /// Whether the total is the sum of several rows, and not one of them.
+    pub(super) fn has_sum(&self) -> bool {
+        self.rows.len() > 1 && self.total.name == SUM
     }
 
     /// Requests that ended badly or never began.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::summary::{IntervalSummary, Latency, RowSummary, Summary};
-use super::text::{show_count, show_ns};
+use super::text::{show_count, show_ns, show_number};
 
 /// One interval on one line.
 pub(super) fn live_line(interval: &IntervalSummary, seconds: f64) -> String {
@@ -28,7 +28,7 @@ const HEAD: [&str; 10] =
 pub(super) fn table(summary: &Summary) -> String {
     let mut lines: Vec<Vec<String>> = vec![HEAD.map(str::to_owned).to_vec()];
     let mut rows: Vec<&RowSummary> = summary.rows.iter().collect();
-    if rows.len() > 1 {
+    if summary.has_sum() {
         rows.push(&summary.total);
     }
     for row in rows {
@@ -49,6 +49,9 @@ pub(super) fn table(summary: &Summary) -> String {
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
+    }
+    for (name, value) in &summary.facts {
+        let _ = writeln!(text, "{name}: {}", show_number(*value));
     }
     for (code, failure) in &summary.errors {
         let _ = writeln!(text, "error {code}: {} times, first: {}", failure.count, failure.text);

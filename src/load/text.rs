@@ -69,6 +69,15 @@ pub(super) fn show_count(count: f64) -> String {
     }
 }
 
+/// A number as it is where it is small or whole, with a letter where it is large.
+pub(super) fn show_number(number: f64) -> String {
+    match number {
+        number if number.abs() >= 1e6 => format!("{}M", three(number / 1e6)),
+        number if number.fract() == 0.0 => format!("{number}"),
+        number => three(number),
+    }
+}
+
 fn three(number: f64) -> String {
     match number {
         number if number >= 99.95 => format!("{number:.0}"),

@@ -38,11 +38,13 @@ impl Lost {
     }
 }
 
-/// One request's end: a message, or a gRPC code and its text.
+/// One request's end: a message, or a gRPC code and its text. On a stream, one of its messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer<'a> {
     pub(super) slot: u32,
     pub(super) result: Result<&'a [u8], (u32, &'a str)>,
+    /// Nothing follows in this slot. A stream may end without a message: an empty one.
+    pub(super) ends: bool,
 }
 
 /// Where requests go: the connections of one client.
@@ -99,6 +101,48 @@ impl Wires {
                 wires[wire].has_room().then_some(wire)
             }
             Wires::Grpc(wire) => wire.has_room().then_some(0),
+        }
+    }
+
+    /// How many connections there are.
+    pub(super) fn places(&self) -> usize {
+        match self {
+            Wires::Frames { wires, .. } => wires.len(),
+            Wires::Grpc(_) => 1,
+        }
+    }
+
+    /// The connection that is nearest to `key`.
+    pub(super) fn nearest(&self, key: &[u8]) -> usize {
+        match self {
+            Wires::Frames { shards, .. } => {
+                let shard = crate::types::placement::shard_of(key, shards.len() as u16);
+                shards[usize::from(shard.0)]
+            }
+            Wires::Grpc(_) => 0,
+        }
+    }
+
+    /// Whether anything can be written to this connection now.
+    pub(super) fn has_room(&self, place: usize) -> bool {
+        match self {
+            Wires::Frames { wires, .. } => wires[place].has_room(),
+            Wires::Grpc(wire) => wire.has_room(),
+        }
+    }
+
+    /// One more message of the stream of this slot, which the first one opens. A slot is used on
+    /// one connection only, and not for unary requests.
+    pub(super) fn stream(
+        &mut self,
+        place: usize,
+        slot: u32,
+        method: Method,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
+        match self {
+            Wires::Frames { wires, .. } => wires[place].stream(slot, method, write),
+            Wires::Grpc(wire) => wire.stream(slot, method, write),
         }
     }
 

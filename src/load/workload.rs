@@ -11,10 +11,16 @@
 //! | `txn` | a Txn of `--txn-keys` puts, spread over the keyspace and so over shards |
 //! | `one-key` | a Put, always of the same key |
 //! | `kubernetes`, `kubernetes:NODES` | what a cluster of that many nodes asks for, see [`KUBERNETES`] |
-//! | `put=1,get=9` | a mixture of the first eight, by weight |
-//! | `watch`, `lease-keep-alive` | not yet: refused by name |
+//! | `lease-grant` | a LeaseGrant of `--lease-ttl` |
+//! | `put=1,get=9` | a mixture of `put` to `lease-grant`, by weight |
+//! | `watch`, `lease-keep-alive`, `idle-watchers` | what lives on streams, see [`living`] |
+//!
+//! [`living`]: super::living
 
 use super::keys::{Distribution, KeyForm};
+use super::living::{Living, LivingShape};
+use super::record::Row;
+use super::summary::together;
 
 /// What one request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +33,7 @@ pub(super) enum Action {
     Delete,
     Cas,
     Txn,
+    LeaseGrant,
 }
 
 const ACTIONS: &[(&str, Action)] = &[
@@ -38,12 +45,7 @@ const ACTIONS: &[(&str, Action)] = &[
     ("delete", Action::Delete),
     ("cas", Action::Cas),
     ("txn", Action::Txn),
-];
-
-/// Have their place here and wait for the server.
-const NOT_SERVED: &[(&str, &str)] = &[
-    ("watch", "watches: watchers over keys, delivery latency"),
-    ("lease-keep-alive", "leases: keep-alives of many leases"),
+    ("lease-grant", Action::LeaseGrant),
 ];
 
 /// One row of the results.
@@ -76,6 +78,9 @@ pub(super) struct Workload {
     pub(super) limit: u64,
     pub(super) txn_keys: u64,
     pub(super) prefix_digits: usize,
+    pub(super) lease_ttl: u64,
+    /// Instead of steps.
+    pub(super) living: Option<Living>,
 }
 
 /// The numbers that workloads share.
@@ -89,6 +94,7 @@ pub(super) struct Shape {
     pub(super) limit: u64,
     pub(super) txn_keys: u64,
     pub(super) prefix_digits: usize,
+    pub(super) living: LivingShape,
 }
 
 /// Keys in all that guarded writes may remember, per thread.
@@ -106,10 +112,31 @@ impl Workload {
                 let steps = vec![step("put", Action::Put, 1)];
                 plain(text, steps, &shape)?
             }
-            _ => plain(text, parse_steps(text)?, shape)?,
+            _ => match Living::parse(text, shape)? {
+                Some(living) => {
+                    Workload { living: Some(living), ..plain(text, Vec::new(), shape)? }
+                }
+                None => plain(text, parse_steps(text)?, shape)?,
+            },
         };
         workload.check()?;
         Ok(workload)
+    }
+
+    /// Names of the rows of the results.
+    pub(super) fn rows(&self) -> Vec<&'static str> {
+        match &self.living {
+            Some(living) => living.rows().to_vec(),
+            None => self.steps.iter().map(|step| step.name).collect(),
+        }
+    }
+
+    /// What stands for all rows: their sum, or the first, whose others are about the same thing.
+    pub(super) fn total(&self, rows: &[Row]) -> Row {
+        match &self.living {
+            Some(_) => rows[0].clone(),
+            None => together(rows),
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -153,6 +180,7 @@ impl Workload {
             text: "preload".to_owned(),
             families: vec![family],
             steps: vec![step("put", Action::Put, 1)],
+            living: None,
             ..self.clone()
         }
     }
@@ -180,6 +208,8 @@ fn plain(text: &str, steps: Vec<Step>, shape: &Shape) -> Result<Workload, String
         limit: shape.limit,
         txn_keys: shape.txn_keys,
         prefix_digits: shape.prefix_digits,
+        lease_ttl: shape.living.lease_ttl,
+        living: None,
     })
 }
 
@@ -188,14 +218,15 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
     for part in text.split(',') {
         let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
         let (name, weight) = (name.trim(), weight.trim());
-        if let Some((_, what)) = NOT_SERVED.iter().find(|(known, _)| *known == name) {
-            return Err(format!("workload {name}: the server does not serve it yet ({what})"));
+        if Living::NAMES.contains(&name) {
+            return Err(format!("workload {name} is no part of a mixture"));
         }
         let Some(&(name, action)) = ACTIONS.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).collect();
             return Err(format!(
-                "workload {name:?} is not known; there are {}, one-key and kubernetes[:NODES]",
-                known.join(", ")
+                "workload {name:?} is not known; there are {}, one-key, kubernetes[:NODES], {}",
+                known.join(", "),
+                Living::NAMES.join(", ")
             ));
         };
         let weight = weight.parse().ok().filter(|weight| (1..=1_000_000).contains(weight));
@@ -213,7 +244,7 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
 /// Every node renews its lease (about 500 bytes) every 10 s and states its status (12 KiB) every
 /// 300 s; pods (6 KiB) are created, updated three times and deleted; all writes are txns guarded by
 /// the mod revision. The weights are those rates per 3000 s and node, with a pod write and a read
-/// every 20 s each and a list of `--limit` pods every 1000 s. Watches join when they are served.
+/// every 20 s each and a list of `--limit` pods every 1000 s.
 const KUBERNETES: [(&str, u64, usize, u64); 3] = [
     ("/registry/leases/kube-node-lease/node-", 100, 500, 0),
     ("/registry/minions/node-", 100, 12 << 10, 0),
@@ -257,6 +288,8 @@ fn kubernetes(text: &str, nodes: &str, shape: &Shape) -> Result<Workload, String
         limit: shape.limit,
         txn_keys: shape.txn_keys,
         prefix_digits: shape.prefix_digits,
+        lease_ttl: shape.living.lease_ttl,
+        living: None,
     })
 }
 
@@ -274,6 +307,14 @@ pub(super) mod tests {
             limit: 10,
             txn_keys: 4,
             prefix_digits: 2,
+            living: LivingShape {
+                watchers: 100,
+                watch_connections: 2,
+                streams: 1,
+                watch_prefixes: false,
+                leases: 1000,
+                lease_ttl: 60,
+            },
         }
     }
 
@@ -295,9 +336,8 @@ pub(super) mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_the_reason() {
         for (text, reason) in [
-            ("watch", "does not serve it yet (watches"),
-            ("lease-keep-alive", "does not serve it yet (leases"),
-            ("put,watch=3", "does not serve it yet"),
+            ("put,watch=3", "no part of a mixture"),
+            ("watch=2", "no part of a mixture"),
             ("puts", "is not known; there are put, get"),
             ("put=0", "weight of put"),
             ("put,put", "twice"),

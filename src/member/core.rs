@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::identity::Identity;
 use super::lead::{Lead, LeadEffects};
+use super::leases::{LeaseConfig, LeaseCounters};
 use super::mail::{Mail, Notice};
 use super::shared::Shared;
 use super::{Answer, Fatal, Service};
@@ -12,13 +13,14 @@ use crate::control::Control;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::replica::{RecoverError, ReplicaConfig};
 use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
-use crate::shard::{Ask, Recovery, Shard, ShardCounters, ShardEffects, Switches};
+use crate::shard::{Ask, LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, Switches};
 use crate::types::placement::shard_of;
 use crate::types::{
-    AlarmKind, CoreId, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal, Reply,
-    Request, Revision, ShardId, StatusReply, Ticket,
+    AlarmKind, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal,
+    Reply, Request, Revision, ShardId, StatusReply, Ticket, WatchReply, WatchRequest, WatchStream,
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
+use crate::watch::{Hub, HubConfig, HubCounts, HubEffects};
 
 /// What a member is told once.
 #[derive(Clone, Debug)]
@@ -40,12 +42,17 @@ pub struct MemberConfig {
     pub batch_bytes_max: usize,
     /// Bytes of a log after which its group takes a checkpoint.
     pub checkpoint_log_bytes: u64,
+    /// Nanoseconds between two notifications of a watcher's progress.
+    pub watch_progress_interval: u64,
+    pub leases: LeaseConfig,
 }
 
 /// What a step of a core wants done.
 #[derive(Debug, Default)]
 pub struct CoreEffects {
     pub answers: Vec<(Ticket, Answer)>,
+    /// What watch streams are told, in order.
+    pub watched: Vec<(WatchStream, WatchReply)>,
     pub mail: Vec<(CoreId, Mail)>,
     pub disk: Vec<(GroupId, OpId, DiskOp)>,
     /// Cores that wait for what stable has reached.
@@ -70,10 +77,16 @@ pub struct Core {
     shards: Vec<Shard>,
     lead: Option<Lead>,
     router: Router,
+    hub: Hub,
+    /// What was stable when the mailboxes were last about to be emptied.
+    looked: Revision,
+    /// The epoch that this core was last told of.
+    epoch: Epoch,
     open: bool,
     /// Requests that wait for an epoch.
     parked: VecDeque<Parked>,
     switches: Switches,
+    leases: LeaseIds,
     alarms: Arc<[crate::types::Alarm]>,
     members: Arc<[Member]>,
     /// Mail of this core to itself.
@@ -82,6 +95,7 @@ pub struct Core {
     to_router: RouterEffects,
     to_shard: ShardEffects,
     to_lead: LeadEffects,
+    to_hub: HubEffects,
     ticks: u64,
     warnings: Vec<String>,
 }
@@ -121,6 +135,7 @@ impl Core {
         };
         let mut warnings = Vec::new();
         let mut shards = Vec::new();
+        let leases = LeaseIds::default();
         for shard in (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id) {
             let recovery = Recovery {
                 shard,
@@ -128,18 +143,27 @@ impl Core {
                 checkpoint_log_bytes: config.checkpoint_log_bytes,
             };
             let sequencer = &shared.sequencer;
-            shards.push(Shard::recover(&recovery, sequencer, disk, &mut warnings)?);
+            let mut shard = Shard::recover(&recovery, sequencer, disk, &mut warnings)?;
+            shard.follow_leases(leases.clone());
+            shards.push(shard);
         }
         let lead = if shared.lead_core() == id {
             let me = config.identity.member;
             let control = Control::recover(&replica(GroupId::CONTROL), me, disk, &mut warnings)?;
-            Some(Lead::new(config.member.clone(), control, Arc::clone(shared)))
+            Some(Lead::new(config.member.clone(), control, config.leases, Arc::clone(shared)))
         } else {
             None
         };
         Ok(Core {
             id,
             router: Router::new(id, Arc::clone(&shared.sequencer), config.request_timeout),
+            hub: Hub::new(HubConfig {
+                shards: shared.shards,
+                seed: config.identity.salt,
+                progress_interval: config.watch_progress_interval,
+            }),
+            looked: Revision(0),
+            epoch: Epoch(0),
             config: Arc::clone(config),
             shared: Arc::clone(shared),
             shards,
@@ -147,6 +171,7 @@ impl Core {
             open: false,
             parked: VecDeque::new(),
             switches: Switches::default(),
+            leases,
             alarms: Arc::from([]),
             members: Arc::from([]),
             own: VecDeque::new(),
@@ -154,6 +179,7 @@ impl Core {
             to_router: RouterEffects::default(),
             to_shard: ShardEffects::default(),
             to_lead: LeadEffects::default(),
+            to_hub: HubEffects::default(),
             ticks: 0,
             warnings,
         })
@@ -186,6 +212,17 @@ impl Core {
         &mut self.effects
     }
 
+    /// To be called before all mail that is there is taken: what is stable now may be told to
+    /// watchers in the next turn. Every event up to it is in a mailbox of this core or was taken,
+    /// for shards post events before the write of what they tell of can end.
+    pub fn look(&mut self) {
+        let stable = self.shared.sequencer.stable();
+        // Of an epoch that this core has not been told of, it does not know what it voided.
+        if self.shared.epoch() == self.epoch {
+            self.looked = stable;
+        }
+    }
+
     /// Takes mail of another core.
     pub fn receive(&mut self, mail: Mail) {
         match mail {
@@ -215,6 +252,15 @@ impl Core {
                 self.router.decided(origin, answer, &mut self.to_router);
                 self.take_router_effects();
             }
+            Mail::Watch { shard, core, ask } => {
+                let slot = self.slot(shard).expect("mail for a shard of this core");
+                self.shards[slot].watch(core, ask, &mut self.to_shard);
+                self.take_shard_effects(slot);
+            }
+            Mail::Watched { shard, told } => {
+                self.hub.hear(shard, told, &mut self.to_hub);
+                self.take_hub_effects();
+            }
             Mail::Notice { number, notice } => {
                 self.notice(notice);
                 self.send(self.shared.lead_core(), Mail::Noticed { core: self.id, number });
@@ -239,8 +285,10 @@ impl Core {
 
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Opened { cut, .. } => {
+            Notice::Opened { epoch, cut } => {
                 self.open = true;
+                self.epoch = epoch;
+                self.hub.opened(epoch, cut);
                 self.router.fail_above(cut, &mut self.to_router);
                 self.take_router_effects();
                 for parked in std::mem::take(&mut self.parked) {
@@ -263,6 +311,8 @@ impl Core {
                 }
                 self.alarms = alarms;
             }
+            Notice::Leases(ids) => self.leases.replace(&ids),
+            Notice::LeasesChanged { added, going } => self.leases.change(&added, &going),
             Notice::Members(members) => self.members = members,
             Notice::Ready => self.shared.set_ready(),
         }
@@ -290,8 +340,10 @@ impl Core {
     /// A heartbeat interval has passed.
     pub fn tick(&mut self, now: Nanos, entropy: u64) {
         if let Some(lead) = &mut self.lead {
-            lead.control.tick(entropy);
+            lead.tick(now, entropy);
         }
+        self.hub.tick(now, entropy, &mut self.to_hub);
+        self.take_hub_effects();
         self.ticks += 1;
         if !self.ticks.is_multiple_of(EXPIRY_TICKS) {
             return;
@@ -346,9 +398,10 @@ impl Core {
                 self.take_shard_effects(slot);
             }
             if let Some(lead) = &mut self.lead {
-                lead.turn(now, &mut self.to_lead);
+                more |= lead.turn(now, &mut self.to_lead);
                 self.take_lead_effects();
             }
+            more |= self.tell_watchers();
             if self.own.is_empty() {
                 break;
             }
@@ -363,13 +416,24 @@ impl Core {
         self.take_router_effects();
         self.read_own_mail();
         self.publish();
+        more || self.hub.is_stirred()
+    }
+
+    fn tell_watchers(&mut self) -> bool {
+        if self.shared.cores == 1 {
+            self.look(); // All mail is this core's own, and read.
+        }
+        let more = self.hub.advance(self.looked, &mut self.to_hub);
+        self.take_hub_effects();
         more
     }
 
     /// What this core waits for when it has nothing to do.
     pub fn park(&self) -> Park {
         let shards = self.shards.iter().filter_map(Shard::waits_for);
-        let lowest = shards.chain(self.router.waits_for()).min();
+        let lead = self.lead.as_ref().and_then(Lead::waits_for);
+        let watched = self.hub.waits_for();
+        let lowest = shards.chain(self.router.waits_for()).chain(lead).chain(watched).min();
         let frozen = self.shards.iter().any(Shard::is_frozen);
         let polls = frozen || self.lead.as_ref().is_some_and(Lead::is_busy);
         Park { lowest, polls }
@@ -378,6 +442,16 @@ impl Core {
     /// Counters of a shard of this core, for metrics.
     pub fn shard_counters(&self) -> impl Iterator<Item = (ShardId, ShardCounters)> + '_ {
         self.shards.iter().map(|shard| (shard.id(), shard.counters()))
+    }
+
+    /// Its watchers, for metrics.
+    pub fn watch_counts(&self) -> HubCounts {
+        self.hub.counts()
+    }
+
+    /// What leases came to, for metrics: on the lead's core.
+    pub fn lease_counters(&self) -> Option<LeaseCounters> {
+        self.lead.as_ref().map(Lead::lease_counters)
     }
 
     fn read_own_mail(&mut self) {
@@ -419,6 +493,10 @@ impl Core {
         }
         for report in effects.reports.drain(..) {
             self.send(self.shared.lead_core(), Mail::Report(report));
+        }
+        let shard = self.shards[slot].id();
+        for (core, told) in effects.watch.drain(..) {
+            self.send(core, Mail::Watched { shard, told });
         }
         for (origin, told) in effects.told.drain(..) {
             if origin.core == self.id {
@@ -464,6 +542,14 @@ impl Core {
         self.to_router.outgoing = outgoing;
     }
 
+    fn take_hub_effects(&mut self) {
+        self.effects.watched.append(&mut self.to_hub.told);
+        for (shard, ask) in std::mem::take(&mut self.to_hub.asks) {
+            let core = self.id;
+            self.send(self.shared.core_of(shard), Mail::Watch { shard, core, ask });
+        }
+    }
+
     fn take_lead_effects(&mut self) {
         let effects = std::mem::take(&mut self.to_lead);
         let disk = effects.disk.into_iter().map(|(id, op)| (GroupId::CONTROL, id, op));
@@ -495,12 +581,26 @@ impl Core {
             return Some(answer);
         }
         match &request {
-            Request::Put(_) | Request::Txn(_) | Request::DeleteRange(_) | Request::Compact(_)
+            Request::LeaseKeepAlive { id } => {
+                // The short way, too: the lead is here, and has nothing to wait for.
+                let lead = self.lead.as_mut();
+                if let Some(answer) = lead.and_then(|lead| lead.keep_alive(now, *id)) {
+                    return Some(answer);
+                }
+            }
+            Request::Put(_)
+            | Request::Txn(_)
+            | Request::DeleteRange(_)
+            | Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. }
                 if self.switches.corrupt && plan::changes(&request) =>
             {
                 return Some(Err(Refusal::Corrupt));
             }
-            Request::Put(_) | Request::Txn(_) if self.finds_no_room(&request) => {
+            Request::Put(_) | Request::Txn(_) | Request::LeaseGrant(_)
+                if self.finds_no_room(&request) =>
+            {
                 if self.switches.no_space {
                     return Some(Err(Refusal::NoSpace));
                 }
@@ -596,5 +696,35 @@ impl Service for Core {
         self.effects.answers.retain(|(answered, _)| *answered != ticket);
         self.router.cancel(ticket, &mut self.to_router);
         self.take_router_effects();
+    }
+
+    fn watch_open(&mut self, now: Nanos) -> WatchStream {
+        self.hub.open(now)
+    }
+
+    fn watch(&mut self, _: Nanos, stream: WatchStream, request: WatchRequest) -> bool {
+        let stable = self.shared.sequencer.stable();
+        let has_room = self.hub.ask(stream, request, stable, &mut self.to_hub);
+        self.take_hub_effects();
+        has_room
+    }
+
+    fn watch_has_room(&self, stream: WatchStream) -> bool {
+        self.hub.has_room(stream)
+    }
+
+    fn watch_sent(&mut self, stream: WatchStream, bytes: usize) {
+        self.hub.sent(stream, bytes);
+    }
+
+    fn watch_close(&mut self, stream: WatchStream) {
+        self.hub.close(stream, &mut self.to_hub);
+        self.take_hub_effects();
+        // A tick or mail may have told it something since the last turn.
+        self.effects.watched.retain(|(told, _)| *told != stream);
+    }
+
+    fn has_lead(&self) -> bool {
+        self.shared.leader() != MemberId(0)
     }
 }

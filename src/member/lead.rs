@@ -7,18 +7,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::leases::{LeaseConfig, LeaseCounters, Leases};
 use super::mail::Notice;
 use super::shared::Shared;
 use crate::control::entry::Command;
 use crate::control::{Control, ControlEvent};
 use crate::line::Sequencer;
-use crate::line::coordinator::{Case, Coordinator, RoundEffects, RoundLine};
+use crate::line::coordinator::{Case, Coordinator, Revoked, RoundEffects, RoundLine};
 use crate::line::epoch::{Gathered, Reign, ReignEffect, Stage};
 use crate::line::message::{Finished, Order, Report};
 use crate::router::{LeadAsk, compacted};
 use crate::types::{
     Alarm, AlarmAction, AlarmKind, AlarmReply, AlarmRequest, Answer, CompactRequest, CoreId,
-    GroupId, LogIndex, Member, MemberId, Nanos, Origin, Refusal, Reply, Revision, ShardId,
+    GroupId, LeaseId, LogIndex, Member, MemberId, Nanos, Origin, Refusal, Reply, Revision, ShardId,
     ShardSet,
 };
 use crate::wal::{DiskOp, OpId};
@@ -43,7 +44,8 @@ pub(super) struct Lead {
     pub coordinator: Coordinator,
     asked: BTreeMap<LogIndex, Asked>,
     compactions: Vec<Compaction>,
-    /// Answers that wait until every core has acted on a notice.
+    leases: Leases,
+    /// What waits until every core has acted on a notice.
     unnoticed: VecDeque<Unnoticed>,
     notice: u64,
     noticed: Vec<u64>,
@@ -79,8 +81,15 @@ struct Compaction {
 #[derive(Debug)]
 struct Unnoticed {
     number: u64,
-    origin: Origin,
-    answer: Answer,
+    then: Then,
+}
+
+/// What follows when every core has acted on a notice.
+#[derive(Debug)]
+enum Then {
+    Answer(Origin, Answer),
+    /// Nothing is attached to these leases any more: a round deletes their keys.
+    Revoke(Vec<LeaseId>),
 }
 
 struct Line<'a>(&'a Sequencer);
@@ -100,8 +109,9 @@ impl RoundLine for Line<'_> {
 }
 
 impl Lead {
-    pub fn new(me: Member, control: Control, shared: Arc<Shared>) -> Lead {
+    pub fn new(me: Member, control: Control, leases: LeaseConfig, shared: Arc<Shared>) -> Lead {
         Lead {
+            leases: Leases::new(leases, MemberId(me.id)),
             me,
             control,
             reign: Reign::new(shared.shards),
@@ -119,6 +129,27 @@ impl Lead {
     /// Whether a round is open or an epoch is being opened: the core polls instead of parking.
     pub fn is_busy(&self) -> bool {
         self.coordinator.is_busy()
+    }
+
+    /// The lowest stable that something here waits for.
+    pub fn waits_for(&self) -> Option<Revision> {
+        self.leases.waits_for()
+    }
+
+    /// What leases came to, for metrics.
+    pub fn lease_counters(&self) -> LeaseCounters {
+        self.leases.counters()
+    }
+
+    /// A keep-alive that comes in on this core; `None` if it has to be asked for.
+    pub fn keep_alive(&mut self, now: Nanos, id: LeaseId) -> Option<Answer> {
+        self.leases.keep_alive(now, id, self.shared.sequencer.stable())
+    }
+
+    /// A heartbeat interval has passed.
+    pub fn tick(&mut self, now: Nanos, entropy: u64) {
+        self.control.tick(entropy);
+        self.leases.tick(now, entropy);
     }
 
     /// Begins to lead: the only voter need not wait for an election timeout.
@@ -143,6 +174,7 @@ impl Lead {
             LeadAsk::Compact(request) => self.compact(origin, request, effects),
             LeadAsk::Alarm(request) => self.alarm(origin, request, effects),
             LeadAsk::OutOfSpace => self.out_of_space(origin, effects),
+            LeadAsk::Lease(ask) => self.leases.ask(origin, ask, effects),
         }
     }
 
@@ -245,6 +277,9 @@ impl Lead {
                 let mut rounds = RoundEffects::default();
                 let mut line = Line(&self.shared.sequencer);
                 self.coordinator.report(round, &mut line, &mut rounds);
+                for Revoked { lease, revision } in rounds.revoked.drain(..) {
+                    self.leases.deleted(lease, revision);
+                }
                 effects.take(rounds);
             }
         }
@@ -257,18 +292,24 @@ impl Lead {
         *last = number.max(*last);
         let everywhere = self.noticed.iter().copied().min().expect("a member has a core");
         while self.unnoticed.front().is_some_and(|waits| waits.number <= everywhere) {
-            let Unnoticed { origin, answer, .. } = self.unnoticed.pop_front().expect("a front");
-            effects.decided.push((origin, answer));
+            match self.unnoticed.pop_front().expect("a front").then {
+                Then::Answer(origin, answer) => effects.decided.push((origin, answer)),
+                Then::Revoke(leases) => self.coordinator.revoke(leases),
+            }
         }
     }
 
-    /// One turn: moves the control group, begins a round.
-    pub fn turn(&mut self, now: Nanos, effects: &mut LeadEffects) {
+    /// One turn: decides about leases, moves the control group, begins a round. Returns whether
+    /// there is more that wants another turn.
+    pub fn turn(&mut self, now: Nanos, effects: &mut LeadEffects) -> bool {
+        let stable = self.shared.sequencer.stable();
+        let more = self.leases.turn(now, &mut self.control, stable, effects);
         let mut events = Vec::new();
         self.control.turn(&mut events, &mut effects.disk);
         for event in events {
             self.event(event, effects);
         }
+        self.tell_of_leases(effects);
         let mut rounds = RoundEffects::default();
         let mut line = Line(&self.shared.sequencer);
         self.coordinator.turn(now, &mut line, &mut rounds);
@@ -278,6 +319,23 @@ impl Lead {
         self.shared.set_group(GroupId::CONTROL, committed, applied, replica.term().0);
         self.shared.set_leader(replica.leader());
         self.shared.set_compacted(self.control.state().compacted);
+        self.shared.set_leases(self.control.state().leases.len());
+        more
+    }
+
+    fn tell_of_leases(&mut self, effects: &mut LeadEffects) {
+        let news = self.leases.take_news();
+        if news.is_empty() {
+            return;
+        }
+        let (added, going) = (news.added.into(), news.going.as_slice().into());
+        let number = self.notice(Notice::LeasesChanged { added, going }, effects);
+        for (origin, answer) in news.granted {
+            self.unnoticed.push_back(Unnoticed { number, then: Then::Answer(origin, answer) });
+        }
+        if !news.going.is_empty() {
+            self.unnoticed.push_back(Unnoticed { number, then: Then::Revoke(news.going) });
+        }
     }
 
     fn event(&mut self, event: ControlEvent, effects: &mut LeadEffects) {
@@ -318,18 +376,41 @@ impl Lead {
                 let alarms = self.control.state().alarms.iter().copied().collect();
                 let number = self.notice(Notice::Alarms(alarms), effects);
                 if let Some(Asked::OutOfSpace { origin }) = asked {
-                    let answer = Err(Refusal::NoSpace);
-                    self.unnoticed.push_back(Unnoticed { number, origin, answer });
+                    let then = Then::Answer(origin, Err(Refusal::NoSpace));
+                    self.unnoticed.push_back(Unnoticed { number, then });
                 }
                 if let Some(Asked::Alarm { origin }) = asked {
                     // Raising one that stands lists it; disarming one that does not, nothing.
                     let affected = if changed || raise { vec![alarm] } else { Vec::new() };
-                    let answer = Ok(self.alarm_reply(affected));
-                    self.unnoticed.push_back(Unnoticed { number, origin, answer });
+                    let then = Then::Answer(origin, Ok(self.alarm_reply(affected)));
+                    self.unnoticed.push_back(Unnoticed { number, then });
                 }
             }
             (Command::Publish(_), _) => self.tell_members(effects),
             (Command::Epoch { .. }, _) => unreachable!("an epoch is an event of its own"),
+            (lease, _) => self.lease_decided(index, lease, changed, effects),
+        }
+    }
+
+    fn lease_decided(
+        &mut self,
+        index: LogIndex,
+        command: Command,
+        changed: bool,
+        effects: &mut LeadEffects,
+    ) {
+        let stable = self.shared.sequencer.stable();
+        match command {
+            Command::LeaseGrant { id, ttl } => {
+                let grant = (index, id, ttl);
+                self.leases.granted(grant, changed, &mut self.control, stable, effects);
+            }
+            Command::LeaseGoing { ids } => self.leases.going(ids),
+            Command::LeaseGone { ids } => self.leases.gone(&ids, stable, effects),
+            Command::LeaseCheckpoint { left } => {
+                self.leases.noted(index, &left, stable, effects);
+            }
+            other => unreachable!("{other:?} is not about leases"),
         }
     }
 
@@ -365,11 +446,15 @@ impl Lead {
                 }
                 ReignEffect::Over => self.over(effects),
                 ReignEffect::Open { epoch, cut } => {
+                    self.shared.set_epoch(epoch);
                     self.shared.sequencer.open(cut);
                     self.coordinator.open(epoch);
                     let alarms = self.control.state().alarms.iter().copied().collect();
                     self.notice(Notice::Alarms(alarms), effects);
-                    self.notice(Notice::Opened { epoch, cut }, effects);
+                    let (live, going) = self.leases.open(epoch, self.control.state());
+                    self.notice(Notice::Leases(live.into()), effects);
+                    let number = self.notice(Notice::Opened { epoch, cut }, effects);
+                    self.unnoticed.push_back(Unnoticed { number, then: Then::Revoke(going) });
                 }
             }
         }
@@ -412,6 +497,8 @@ impl Lead {
             };
             effects.decided.push((origin, Err(Refusal::LeaderChanged)));
         }
+        self.leases.close(effects);
+        self.unnoticed.retain(|unnoticed| !matches!(unnoticed.then, Then::Revoke(_)));
         for compaction in self.compactions.drain(..) {
             effects.decided.push((compaction.origin, Err(Refusal::LeaderChanged)));
         }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::line::message::{Finished, Order, Report};
 use crate::router::LeadAsk;
 use crate::shard::{Ask, Told};
-use crate::types::{Alarm, Answer, CoreId, Epoch, Member, Nanos, Origin, Revision, ShardId};
+use crate::types::{
+    Alarm, Answer, CoreId, Epoch, LeaseId, Member, Nanos, Origin, Revision, ShardId,
+};
+use crate::watch::{WatchAsk, WatchTold};
 
 /// One message between two cores. Between two cores they arrive in order.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub enum Mail {
     Finished(Finished),
     /// To the core whose router asked.
     Decided { origin: Origin, answer: Answer },
+    /// To the core that has the shard, from the hub of `core`.
+    Watch { shard: ShardId, core: CoreId, ask: WatchAsk },
+    /// To the core whose hub asked, or wants to know.
+    Watched { shard: ShardId, told: WatchTold },
     /// From the lead to every core.
     Notice { number: u64, notice: Notice },
     /// To the lead: the core acts on notice `number` and all before it.
@@ -44,6 +51,13 @@ pub enum Notice {
     },
     /// No epoch is open.
     Over,
+    /// Before an epoch opens: the leases to which keys may be attached, and no others.
+    Leases(Arc<[LeaseId]>),
+    /// Leases that are granted, and leases that end.
+    LeasesChanged {
+        added: Arc<[LeaseId]>,
+        going: Arc<[LeaseId]>,
+    },
     Alarms(Arc<[Alarm]>),
     Members(Arc<[Member]>),
     /// This member has published itself: it may tell clients that it is ready.

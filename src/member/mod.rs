@@ -14,8 +14,10 @@
 //! differs between the two.
 
 mod core;
+mod deadlines;
 mod identity;
 mod lead;
+mod leases;
 mod mail;
 mod shared;
 #[cfg(test)]
@@ -25,10 +27,11 @@ pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};
 pub use crate::types::{Answer, Nanos, Ticket};
 pub use identity::{BadIdentity, Identity};
+pub use leases::{LeaseConfig, LeaseCounters};
 pub use mail::{Mail, Notice};
 pub use shared::{Shared, Sizes};
 
-use crate::types::Request;
+use crate::types::{Request, WatchRequest, WatchStream};
 
 /// What connections need of the core under them.
 pub trait Service {
@@ -60,4 +63,23 @@ pub trait Service {
 
     /// The client left: drop the request if it is not yet evaluated; no answer comes any more.
     fn cancel(&mut self, ticket: Ticket);
+
+    /// Opens a watch stream. What it is told comes with the core's effects, in order.
+    fn watch_open(&mut self, now: Nanos) -> WatchStream;
+
+    /// Takes a message of a client on its watch stream. Whether there is room for another: if not,
+    /// the client is not read from until [`Service::watch_has_room`].
+    fn watch(&mut self, now: Nanos, stream: WatchStream, request: WatchRequest) -> bool;
+
+    /// See [`Service::watch`]; it changes only after the stream was told something.
+    fn watch_has_room(&self, stream: WatchStream) -> bool;
+
+    /// Events that came to `bytes` have left for the client (their `WatchEvents::bytes`, added up).
+    fn watch_sent(&mut self, stream: WatchStream, bytes: usize);
+
+    /// The stream is over: nothing more is told to it.
+    fn watch_close(&mut self, stream: WatchStream);
+
+    /// Whether a lead member is known.
+    fn has_lead(&self) -> bool;
 }

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::limits::LEASE_BYTES;
 use crate::line::{Sequencer, Waits};
-use crate::types::{Alarm, CoreId, GroupId, MemberId, ShardId};
+use crate::types::{Alarm, CoreId, Epoch, GroupId, MemberId, ShardId};
 
 /// One per member. Each gauge is written by the core that owns what it tells of.
 #[derive(Debug)]
@@ -16,6 +17,9 @@ pub struct Shared {
     groups: Box<[GroupGauge]>,
     sizes: Box<[SizeGauge]>,
     leader: AtomicU64,
+    /// The newest epoch that was opened; stored before its sequencer is.
+    epoch: AtomicU64,
+    leases: AtomicU64,
     /// The control group's compaction target.
     compacted: AtomicI64,
     ready: AtomicBool,
@@ -62,6 +66,8 @@ impl Shared {
             groups: (0..=shards).map(|_| GroupGauge::default()).collect(),
             sizes: (0..shards).map(|_| SizeGauge::default()).collect(),
             leader: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+            leases: AtomicU64::new(0),
             compacted: AtomicI64::new(-1),
             ready: AtomicBool::new(false),
             alarms: Mutex::new(Arc::from([])),
@@ -94,6 +100,24 @@ impl Shared {
 
     pub(super) fn set_leader(&self, leader: Option<u64>) {
         self.leader.store(leader.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Before the sequencer opens: whoever sees a revision of the epoch as stable sees its number.
+    pub(super) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_leases(&self, count: usize) {
+        self.leases.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// How many leases there are.
+    pub fn leases(&self) -> u64 {
+        self.leases.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_compacted(&self, compacted: i64) {
@@ -141,9 +165,10 @@ impl Shared {
         (sum(|group| &group.committed), sum(|group| &group.applied))
     }
 
-    /// Sizes over all shards.
+    /// Sizes over all shards, and of the leases.
     pub fn sizes(&self) -> Sizes {
-        let mut sizes = Sizes { in_use: BASE_BYTES, held: BASE_BYTES, keys: 0 };
+        let base = BASE_BYTES + self.leases() * LEASE_BYTES;
+        let mut sizes = Sizes { in_use: base, held: base, keys: 0 };
         for gauge in &self.sizes {
             sizes.in_use += gauge.in_use.load(Ordering::Relaxed);
             sizes.held += gauge.held.load(Ordering::Relaxed);

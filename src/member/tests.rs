@@ -1,5 +1,7 @@
 //! A whole member on a disk in memory: what goes in comes out, also after a restart.
 
+mod leases;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -10,7 +12,8 @@ use super::*;
 use crate::types::{
     AlarmAction, AlarmKind, AlarmRequest, ClusterId, CompactRequest, Compare, CompareOperand,
     CompareOperator, CoreId, DeleteRangeRequest, HashKvRequest, KeyRange, Member, MemberId, Op,
-    PutRequest, RangeRequest, Refusal, Reply, TxnRequest,
+    PutRequest, RangeRequest, Refusal, Reply, Revision, TxnRequest, WatchCreate, WatchEvents,
+    WatchId, WatchReply,
 };
 use crate::wal::{DiskOp, DiskOutcome, ReadDisk};
 
@@ -80,10 +83,15 @@ struct Host {
     now: u64,
     next: u64,
     answers: BTreeMap<u64, Answer>,
+    watched: Vec<(usize, WatchStream, WatchReply)>,
 }
 
 impl Host {
     fn start(disk: MemoryDisk, cores: u16, shards: u16) -> Host {
+        Host::start_with(disk, cores, shards, LeaseConfig::default())
+    }
+
+    fn start_with(disk: MemoryDisk, cores: u16, shards: u16, leases: LeaseConfig) -> Host {
         let identity =
             Identity { cluster: ClusterId(1), member: MemberId(7), shards, salt: 0x5a17 };
         let member = Member { id: 7, name: "m".into(), ..Member::default() };
@@ -97,6 +105,8 @@ impl Host {
             segment_bytes: 1 << 20,
             batch_bytes_max: 64 << 10,
             checkpoint_log_bytes: 256 << 10,
+            watch_progress_interval: 1_000_000_000,
+            leases,
         });
         let shared = Arc::new(Shared::new(cores, shards));
         let cores = (0..cores)
@@ -104,7 +114,8 @@ impl Host {
             .collect();
         let shared_by = Arc::clone(&shared);
         let answers = BTreeMap::new();
-        let mut host = Host { disk, cores, shared: shared_by, now: 0, next: 0, answers };
+        let watched = Vec::new();
+        let mut host = Host { disk, cores, shared: shared_by, now: 0, next: 0, answers, watched };
         host.cores.iter_mut().for_each(Core::start);
         host.run();
         assert!(shared.is_ready(), "a lone member opens by itself");
@@ -116,10 +127,12 @@ impl Host {
             let mut quiet = true;
             let stable = self.shared.sequencer.stable();
             for at in 0..self.cores.len() {
+                self.cores[at].look();
                 quiet &= !self.cores[at].turn(Nanos(self.now));
                 let effects = std::mem::take(self.cores[at].effects());
                 quiet &= effects.mail.is_empty() && effects.disk.is_empty();
                 self.answers.extend(effects.answers.into_iter().map(|(t, a)| (t.0, a)));
+                self.watched.extend(effects.watched.into_iter().map(|(s, r)| (at, s, r)));
                 for (to, mail) in effects.mail {
                     self.cores[usize::from(to.0)].receive(mail);
                 }
@@ -486,4 +499,96 @@ fn a_full_disk_raises_the_alarm_and_stops_nothing() {
     });
     assert!(host.call(0, disarm).is_ok());
     assert!(host.call(0, put("after", "v")).is_ok());
+}
+
+fn create(range: KeyRange, start: i64) -> WatchCreate {
+    WatchCreate {
+        range,
+        start,
+        id: WatchId(0),
+        progress_notify: false,
+        prev_kv: true,
+        fragment: false,
+        no_put: false,
+        no_delete: false,
+    }
+}
+
+impl Host {
+    /// A stream with one watcher on it.
+    fn watch(&mut self, core: usize, create: WatchCreate) -> WatchStream {
+        let stream = self.cores[core].watch_open(Nanos(self.now));
+        assert!(self.cores[core].watch(Nanos(self.now), stream, WatchRequest::Create(create)));
+        self.run();
+        stream
+    }
+
+    /// What a stream was told since this was last asked.
+    fn told(&mut self, core: usize, stream: WatchStream) -> Vec<WatchReply> {
+        let ours = |told: &mut (usize, WatchStream, WatchReply)| (told.0, told.1) == (core, stream);
+        self.watched.extract_if(.., ours).map(|(_, _, reply)| reply).collect()
+    }
+}
+
+/// Each event as `revision key = value, before`.
+fn lines(replies: &[WatchReply]) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    let mut lines = Vec::new();
+    for reply in replies {
+        let WatchReply::Events(WatchEvents { events, .. }) = reply else {
+            lines.push(format!("{reply:?}"));
+            continue;
+        };
+        for event in events {
+            let value = event.put.as_ref().map_or("-".to_owned(), |kv| text(&kv.value));
+            let prev = event.prev.as_ref().map_or("-".to_owned(), |kv| text(&kv.value));
+            lines.push(format!("{} {} = {value}, {prev}", event.revision, text(&event.key)));
+        }
+    }
+    lines
+}
+
+#[test]
+fn watchers_on_any_core_are_told_whole_revisions_in_order() {
+    for (cores, shards) in SHAPES {
+        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        host.put(0, "a", "0");
+        let all: Vec<_> = (0..usize::from(cores))
+            .map(|core| (core, host.watch(core, create(KeyRange::all(), 0))))
+            .collect();
+        let one = host.watch(0, create(KeyRange::single(Bytes::from("b")), 0));
+        let past = host.watch(0, create(KeyRange::all(), 1));
+        for (core, stream) in &all {
+            let told = host.told(*core, *stream);
+            assert!(matches!(told[..], [WatchReply::Created { revision: Revision(2), .. }]));
+        }
+        host.put(0, "b", "1");
+        let success = vec![put_op("b", "2"), put_op("c", "2"), put_op("a", "2")];
+        let txn = TxnRequest { success, ..TxnRequest::default() };
+        assert!(host.call(0, Request::Txn(txn)).is_ok());
+        let delete = DeleteRangeRequest {
+            range: KeyRange::from_api(Bytes::from("a"), Bytes::from("c")),
+            prev_kv: false,
+        };
+        assert!(host.call(0, Request::DeleteRange(delete)).is_ok());
+        let expected =
+            ["3 b = 1, -", "4 b = 2, 1", "4 c = 2, -", "4 a = 2, 0", "5 a = -, 2", "5 b = -, 2"];
+        for (core, stream) in all {
+            let told = host.told(core, stream);
+            assert_eq!(lines(&told), expected);
+            assert_eq!(told.len(), 3, "a reply for each revision");
+        }
+        let told = host.told(0, one);
+        assert_eq!(lines(&told[1..]), ["3 b = 1, -", "4 b = 2, 1", "5 b = -, 2"]);
+        let told = host.told(0, past);
+        assert_eq!(lines(&told[1..2]), ["2 a = 0, -"]);
+        assert_eq!(lines(&told[2..]), expected);
+        let late = host.watch(0, create(KeyRange::all(), 2));
+        let told = host.told(0, late);
+        assert_eq!(told.len(), 2, "history is one reply");
+        assert_eq!(lines(&told[1..])[1..], expected);
+        host.cores[0].watch(Nanos(0), late, WatchRequest::Cancel(WatchId(0)));
+        host.put(0, "b", "9");
+        assert!(matches!(host.told(0, late)[..], [WatchReply::Canceled { compacted: None, .. }]));
+    }
 }

@@ -144,6 +144,16 @@ impl Histogram {
         self.sum.add(value);
     }
 
+    /// Only for the core that owns it: what somebody else has counted into the same buckets, the
+    /// last of them for what is above all bounds.
+    pub fn set(&self, buckets: &[u64], sum: u64) {
+        assert_eq!(self.buckets.len(), buckets.len(), "a histogram of another scale");
+        for (figure, count) in self.buckets.iter().zip(buckets) {
+            figure.set(*count);
+        }
+        self.sum.set(sum);
+    }
+
     /// For anybody: what has been observed so far.
     pub fn read(&self) -> Observed {
         Observed {
@@ -233,6 +243,15 @@ mod tests {
         assert_eq!(sum.buckets, [1, 1, 1]);
         assert_eq!(sum.count(), 3);
         assert_eq!(sum.sum_shown(), 0.0125);
+    }
+
+    #[test]
+    fn what_was_counted_elsewhere_is_taken_over() {
+        let histogram = Histogram::new(Scale::numbers(1, 2));
+        histogram.observe(1);
+        histogram.set(&[4, 5, 6], 70);
+        let read = histogram.read();
+        assert_eq!((read.buckets, read.sum), (vec![4, 5, 6], 70));
     }
 
     #[test]

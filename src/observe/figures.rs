@@ -9,6 +9,9 @@ pub const APPLY_SECONDS: Scale = Scale::seconds(100, 20);
 /// Operations in a batch: 1 to 2048, and more.
 pub const BATCH_OPERATIONS: Scale = Scale::numbers(1, 12);
 
+/// etcd's buckets for TTLs: 1 s to 2^23 s.
+pub const TTL_SECONDS: Scale = Scale::numbers(1, 24);
+
 /// The names of gRPC's codes, by their numbers.
 pub const CODES: [&str; 17] = [
     "OK",
@@ -175,6 +178,11 @@ pub struct CoreMetrics {
     pub deletes: Figure,
     pub txns: Figure,
     pub compacted_versions: Figure,
+    pub leases_granted: Figure,
+    pub leases_revoked: Figure,
+    pub leases_renewed: Figure,
+    pub leases_expired: Figure,
+    pub lease_ttls: Histogram,
     pub health_successes: Figure,
     pub health_failures: Figure,
     /// By [`HEALTH_CHECKS`]: those that held, those that did not.
@@ -221,6 +229,11 @@ impl CoreMetrics {
             deletes: Figure::default(),
             txns: Figure::default(),
             compacted_versions: Figure::default(),
+            leases_granted: Figure::default(),
+            leases_revoked: Figure::default(),
+            leases_renewed: Figure::default(),
+            leases_expired: Figure::default(),
+            lease_ttls: Histogram::new(TTL_SECONDS),
             health_successes: Figure::default(),
             health_failures: Figure::default(),
             checks_held: Default::default(),

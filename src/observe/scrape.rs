@@ -9,7 +9,7 @@ use super::cell::{Figure, Histogram, Observed, Scale};
 use super::exposition::{Exposition, Form};
 use super::figures::{
     API_VERSIONS, APPLY_SECONDS, BATCH_OPERATIONS, CODES, CoreMetrics, DISK_SECONDS, HEALTH_CHECKS,
-    Method, MethodFigures, Outcomes, RequestKind, ShardMetrics,
+    Method, MethodFigures, Outcomes, RequestKind, ShardMetrics, TTL_SECONDS,
 };
 use super::os::OsFigures;
 use crate::config::gates::{FeatureGates, Stage};
@@ -237,6 +237,10 @@ const CORE_COUNTERS: &[CoreCounter] = &[
     ("etcd_network_client_grpc_sent_bytes_total", "Bytes to clients.", |core| {
         &core.client_sent_bytes
     }),
+    ("etcd_debugging_lease_granted_total", "Leases granted.", |core| &core.leases_granted),
+    ("etcd_debugging_lease_revoked_total", "Leases gone.", |core| &core.leases_revoked),
+    ("etcd_debugging_lease_renewed_total", "Leases kept alive.", |core| &core.leases_renewed),
+    ("etcd_debugging_server_lease_expired_total", "Leases expired.", |core| &core.leases_expired),
     ("etcd_mvcc_range_total", "Ranges.", |core| &core.ranges),
     ("etcd_mvcc_put_total", "Puts.", |core| &core.puts),
     ("etcd_mvcc_delete_total", "Deletes.", |core| &core.deletes),
@@ -261,6 +265,11 @@ fn storage(text: &mut Exposition, scrape: &Scrape<'_>) {
             "etcd_disk_wal_write_duration_seconds",
             "Time of log writes.",
             observed(scrape, DISK_SECONDS, |core| &core.wal_write_duration),
+        ),
+        (
+            "etcd_debugging_lease_ttl_total",
+            "Granted TTLs, in seconds.",
+            observed(scrape, TTL_SECONDS, |core| &core.lease_ttls),
         ),
     ] {
         text.histogram(name, help, &times);
@@ -310,11 +319,7 @@ fn without_counterpart(text: &mut Exposition) {
 }
 
 const ALWAYS_0_COUNTERS: &[&str] = &[
-    "etcd_debugging_lease_granted_total",
-    "etcd_debugging_lease_renewed_total",
-    "etcd_debugging_lease_revoked_total",
     "etcd_debugging_mvcc_events_total",
-    "etcd_debugging_server_lease_expired_total",
     "etcd_debugging_store_expires_total",
     "etcd_debugging_store_watch_requests_total",
     "etcd_server_heartbeat_send_failures_total",
@@ -337,7 +342,6 @@ const ALWAYS_0_HISTOGRAMS: &[(&str, Scale)] = &[
     ("etcd_debugging_disk_backend_commit_rebalance_duration_seconds", DISK_SECONDS),
     ("etcd_debugging_disk_backend_commit_spill_duration_seconds", DISK_SECONDS),
     ("etcd_debugging_disk_backend_commit_write_duration_seconds", DISK_SECONDS),
-    ("etcd_debugging_lease_ttl_total", Scale::numbers(1, 24)),
     (
         "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
         Scale::milliseconds(1_000, 13),

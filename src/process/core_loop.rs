@@ -62,6 +62,8 @@ const POLL_TIME: Duration = Duration::from_micros(30);
 struct Scratch {
     /// Mail that did not fit into its mailbox, by core.
     outboxes: Vec<VecDeque<Batch>>,
+    /// Mail that was taken out of the mailboxes while this core could not take a turn.
+    inbox: VecDeque<Batch>,
     effects: CoreEffects,
     completions: Vec<(DiskTag, DiskOutcome)>,
     /// When each batch of a log went to the disk.
@@ -76,6 +78,7 @@ impl Scratch {
     fn new(cores: usize) -> Scratch {
         Scratch {
             outboxes: (0..cores).map(|_| VecDeque::new()).collect(),
+            inbox: VecDeque::new(),
             effects: CoreEffects::default(),
             completions: Vec::new(),
             flights: Vec::new(),
@@ -95,6 +98,10 @@ impl CoreLoop {
         let mut sealed = false;
         loop {
             self.shared.waits.stay(id);
+            if !self.is_posted(&mut scratch) {
+                rt::give_way().await;
+                continue;
+            }
             figures.loop_turns.add(1);
             let more = self.turn(&mut scratch, figures);
             self.carry_out(&mut scratch);
@@ -151,7 +158,9 @@ impl CoreLoop {
     fn turn(&mut self, scratch: &mut Scratch, figures: &CoreMetrics) -> bool {
         let own = Rc::clone(&self.core);
         let mut core = own.borrow_mut();
-        self.take_mail(&mut core);
+        // First what is stable, then the mail: so it holds every event up to there.
+        core.look();
+        self.take_mail(scratch, &mut core);
         self.disk.completions(&mut scratch.completions);
         for ((group, op), outcome) in scratch.completions.drain(..) {
             if let Some(at) = scratch.flights.iter().position(|(tag, _)| *tag == (group, op)) {
@@ -189,12 +198,33 @@ impl CoreLoop {
             self.front.set_term(Term(scratch.term));
         }
         self.front.answer_all(&mut scratch.effects.answers);
+        for (stream, reply) in scratch.effects.watched.drain(..) {
+            self.front.watched(stream, reply);
+        }
         if let Some(on_ready) = self.on_ready.take_if(|_| self.shared.is_ready()) {
             on_ready();
         }
     }
 
-    fn take_mail(&mut self, core: &mut Core) {
+    /// Whether all mail of the last turn is in its mailboxes. Until it is, the core learns of no
+    /// disk operation that ended and takes no turn: what it has written must not become stable
+    /// before the others have what they are to be told of it. It empties its own mailboxes
+    /// meanwhile, so that two cores that wait for one another go on.
+    fn is_posted(&mut self, scratch: &mut Scratch) -> bool {
+        if scratch.outboxes.iter().all(VecDeque::is_empty) {
+            return true;
+        }
+        for post in self.posts.from.iter_mut().flatten() {
+            scratch.inbox.extend(std::iter::from_fn(|| post.pop()));
+        }
+        self.post(&mut scratch.effects, &mut scratch.outboxes);
+        scratch.outboxes.iter().all(VecDeque::is_empty)
+    }
+
+    fn take_mail(&mut self, scratch: &mut Scratch, core: &mut Core) {
+        for batch in scratch.inbox.drain(..) {
+            batch.into_iter().for_each(|mail| core.receive(mail));
+        }
         for post in self.posts.from.iter_mut().flatten() {
             while let Some(batch) = post.pop() {
                 batch.into_iter().for_each(|mail| core.receive(mail));

@@ -96,6 +96,13 @@ impl Figures {
             figures.versions.set(size.versions);
             figures.memory_bytes.set(size.held);
         }
+        if let Some(leases) = core.lease_counters() {
+            figures.leases_granted.set(leases.granted);
+            figures.leases_revoked.set(leases.revoked);
+            figures.leases_renewed.set(leases.renewed);
+            figures.leases_expired.set(leases.expired);
+            figures.lease_ttls.set(&leases.ttls, leases.ttl_sum);
+        }
         let [ranges, puts, deletes, txns, log_bytes] = sums;
         figures.ranges.set(ranges);
         figures.puts.set(puts);

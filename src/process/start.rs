@@ -15,7 +15,7 @@ use crate::limits::{
     CHECKPOINT_LOG_BYTES, LOG_BATCH_BYTES_MAX, MAILBOX_BATCHES_MAX, SEGMENT_BYTES,
 };
 use crate::line::mailbox;
-use crate::member::{Core, Identity, MemberConfig, Service, Shared};
+use crate::member::{Core, Identity, LeaseConfig, MemberConfig, Service, Shared};
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
     self, AcceptSettings, Acceptor, DiskReader, DiskRing, DiskSettings, Doorbell, ExecutorSettings,
@@ -165,7 +165,10 @@ fn identify(config: &Config, directory: &Directory) -> Result<Identity, String> 
 
 fn member_config(config: &Config, identity: Identity) -> MemberConfig {
     let urls = |urls: &[crate::config::url::Url]| urls.iter().map(ToString::to_string).collect();
-    let ticks = config.timing.election.as_nanos() / config.timing.heartbeat.as_nanos().max(1);
+    let heartbeat = config.timing.heartbeat.as_nanos().max(1);
+    let ticks = config.timing.election.as_nanos() / heartbeat;
+    let ticks = usize::try_from(ticks).unwrap_or(10).max(2);
+    let checkpoints = config.gates.is_enabled("LeaseCheckpoint");
     MemberConfig {
         identity,
         member: Member {
@@ -175,13 +178,15 @@ fn member_config(config: &Config, identity: Identity) -> MemberConfig {
             client_urls: urls(&config.advertise_clients),
             is_learner: false,
         },
-        election_ticks: usize::try_from(ticks).unwrap_or(10).max(2),
+        election_ticks: ticks,
         request_timeout: config.timing.request.as_nanos() as u64,
         quota: config.quota.bytes.unwrap_or(0),
         quota_shown: config.quota.shown,
         segment_bytes: SEGMENT_BYTES,
         batch_bytes_max: LOG_BATCH_BYTES_MAX,
         checkpoint_log_bytes: CHECKPOINT_LOG_BYTES,
+        watch_progress_interval: config.timing.watch_progress.as_nanos() as u64,
+        leases: LeaseConfig::of(ticks as u64, heartbeat as u64, checkpoints),
     }
 }
 
@@ -352,6 +357,7 @@ fn settings(
         },
         request_bytes_max: config.bounds.request_bytes_max,
         request_timeout: config.timing.request,
+        election_timeout: config.timing.election,
         slow: config.timing.warning_unary,
         streams_max: config.bounds.concurrent_streams_max,
         keepalive: Keepalive {

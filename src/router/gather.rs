@@ -8,8 +8,8 @@ use crate::line::message::CompareShare;
 use crate::shard::{Ask, ReadPart, ReadPartReply, Told};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
-    Answer, DefragmentReply, HashKvReply, HashReply, OpReply, RangeReply, RangeRequest, Refusal,
-    Reply, Revision, ShardId, ShardSet, TxnRequest,
+    Answer, Blob, DefragmentReply, HashKvReply, HashReply, LeaseId, OpReply, RangeReply,
+    RangeRequest, Refusal, Reply, Revision, ShardId, ShardSet, TxnRequest,
 };
 
 /// What to do after a part came in.
@@ -17,6 +17,8 @@ pub(super) enum Step {
     Wait,
     Answer(Answer),
     Ask(Vec<(ShardId, Ask)>),
+    /// The shards have said what keys the lease has; the lead says the rest.
+    Lead(LeaseId),
 }
 
 /// A range, or a txn that only reads, over several shards at one revision.
@@ -252,6 +254,7 @@ pub(super) struct Gather {
     compacted: Option<i64>,
     disagreed: bool,
     refused: Option<Refusal>,
+    keys: Vec<Blob>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -259,6 +262,7 @@ enum Whole {
     Hash { at: Revision },
     HashKv { at: Revision, latest: bool },
     Defragment,
+    LeaseKeys(LeaseId),
 }
 
 impl Gather {
@@ -275,15 +279,34 @@ impl Gather {
         Gather::of(Whole::Defragment, shards)
     }
 
+    pub fn lease_keys(lease: LeaseId, shards: u16) -> Gather {
+        Gather::of(Whole::LeaseKeys(lease), shards)
+    }
+
     fn of(what: Whole, shards: u16) -> Gather {
         let missing = ShardSet::all(shards);
-        Gather { what, missing, hash: 0, compacted: None, disagreed: false, refused: None }
+        Gather {
+            what,
+            missing,
+            hash: 0,
+            compacted: None,
+            disagreed: false,
+            refused: None,
+            keys: Vec::new(),
+        }
+    }
+
+    /// What the shards have told, in order.
+    pub fn take_keys(&mut self) -> Vec<Blob> {
+        self.keys.sort_unstable();
+        std::mem::take(&mut self.keys)
     }
 
     pub fn ask(&self) -> Ask {
         match self.what {
             Whole::Hash { at } | Whole::HashKv { at, .. } => Ask::Hash { at },
             Whole::Defragment => Ask::Defragment,
+            Whole::LeaseKeys(lease) => Ask::LeaseKeys { lease },
         }
     }
 
@@ -297,7 +320,10 @@ impl Gather {
             }
             Told::Hash(Err(refusal)) => self.refused = Some(refusal),
             Told::Defragmented => {}
-            Told::Answer(_) | Told::Part(_) => unreachable!("not asked for"),
+            Told::LeaseKeys(mut keys) => self.keys.append(&mut keys),
+            // The epoch is over, and with it what the shard saw.
+            Told::Answer(Err(refusal)) => self.refused = Some(refusal),
+            Told::Answer(Ok(_)) | Told::Part(_) => unreachable!("not asked for"),
         }
         if !self.missing.is_empty() {
             return Step::Wait;
@@ -320,6 +346,9 @@ impl Gather {
         if let Some(refusal) = self.refused.take() {
             return Step::Answer(Err(refusal));
         }
+        if let Whole::LeaseKeys(lease) = self.what {
+            return Step::Lead(lease);
+        }
         Step::Answer(Ok(self.reply(stable)))
     }
 
@@ -334,6 +363,7 @@ impl Gather {
                 hash_revision: at.0,
             }),
             Whole::Defragment => Reply::Defragment(DefragmentReply {}),
+            Whole::LeaseKeys(_) => unreachable!("the lead's reply"),
         }
     }
 }

@@ -81,7 +81,7 @@ fn merge_op(op: &PathOp, mut parts: Vec<OpReply>) -> OpReply {
             assert_eq!(parts.len(), 1, "a key has one owner");
             parts.remove(0)
         }
-        PathOp::DeleteRange(_) => {
+        PathOp::DeleteRange(_) | PathOp::Revoke(_) => {
             let mut merged = DeleteRangeReply::default();
             for part in parts {
                 let OpReply::DeleteRange(mut part) = part else { unreachable!("of a delete") };

@@ -34,8 +34,8 @@ use crate::line::Sequencer;
 use crate::line::message::{Executed, Finished};
 use crate::shard::{Ask, Told};
 use crate::types::{
-    Answer, CompactReply, CoreId, Nanos, OpReply, Origin, Refusal, Reply, Request, Revision,
-    ShardId, ShardSet, Ticket, TxnRequest,
+    Answer, Blob, CompactReply, CoreId, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, Nanos,
+    OpReply, Origin, Refusal, Reply, Request, Revision, ShardId, ShardSet, Ticket, TxnRequest,
 };
 
 /// What the lead is asked by a router.
@@ -47,6 +47,18 @@ pub enum LeadAsk {
     Alarm(crate::types::AlarmRequest),
     /// A write found no room: raise the alarm, then refuse it.
     OutOfSpace,
+    Lease(LeaseAsk),
+}
+
+/// What the lead is asked about leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseAsk {
+    Grant(LeaseGrantRequest),
+    Revoke(LeaseId),
+    KeepAlive(LeaseId),
+    /// Without the keys: those come from the shards.
+    TimeToLive(LeaseId),
+    Leases,
 }
 
 /// What a router wants carried elsewhere.
@@ -92,6 +104,8 @@ enum Waits {
     Stable(Revision),
     /// The control group.
     Lead,
+    /// The control group, about a lease that has these keys.
+    LeaseOf(Vec<Blob>),
     /// Something from every shard.
     All(Box<Gather>),
 }
@@ -198,6 +212,17 @@ impl Router {
             Request::Alarm(request) => {
                 return self.lead(now, ticket, deadline, LeadAsk::Alarm(request), effects);
             }
+            Request::LeaseTimeToLive(LeaseTimeToLiveRequest { id, keys: true }) => {
+                Gather::lease_keys(id, self.shards)
+            }
+            Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. }
+            | Request::LeaseKeepAlive { .. }
+            | Request::LeaseTimeToLive(_)
+            | Request::LeaseLeases => {
+                let ask = LeadAsk::Lease(lease_ask(&request));
+                return self.lead(now, ticket, deadline, ask, effects);
+            }
             other => return Some(Err(Refusal::Internal(format!("nobody routes {other:?}")))),
         };
         let ask = gather.ask();
@@ -301,12 +326,20 @@ impl Router {
                         }
                         return;
                     }
+                    gather::Step::Lead(_) => unreachable!("a read is no lease's"),
                 }
             }
             (Waits::All(gather), told) => {
                 match gather.take(ShardId(origin.part), told, stable, shards) {
                     gather::Step::Wait => return,
                     gather::Step::Answer(answer) => answer,
+                    gather::Step::Lead(id) => {
+                        call.state = Waits::LeaseOf(gather.take_keys());
+                        let origin = Origin { part: 0, ..origin };
+                        let ask = LeadAsk::Lease(LeaseAsk::TimeToLive(id));
+                        effects.outgoing.push(Outgoing::Lead { origin, deadline, ask });
+                        return;
+                    }
                     gather::Step::Ask(asks) => {
                         for (shard, ask) in asks {
                             let origin = Origin { part: shard.0, ..origin };
@@ -335,10 +368,14 @@ impl Router {
     }
 
     /// The control group has decided.
-    pub fn decided(&mut self, origin: Origin, answer: Answer, effects: &mut RouterEffects) {
-        if let Some(call) = self.close(origin.call) {
-            effects.answers.push((call.ticket, answer));
+    pub fn decided(&mut self, origin: Origin, mut answer: Answer, effects: &mut RouterEffects) {
+        let Some(call) = self.close(origin.call) else { return };
+        if let (Waits::LeaseOf(keys), Ok(Reply::LeaseTimeToLive(reply))) = (call.state, &mut answer)
+            && reply.ttl >= 0
+        {
+            reply.keys = keys;
         }
+        effects.answers.push((call.ticket, answer));
     }
 
     /// Hands over held answers that stable has reached.
@@ -399,7 +436,7 @@ impl Router {
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
             Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
             Waits::Stable(revision) => drop(self.held.remove(&(revision, number))),
-            Waits::Read(_) | Waits::Lead | Waits::All(_) => {}
+            Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) | Waits::All(_) => {}
         }
         Some(call.ticket)
     }
@@ -419,6 +456,17 @@ fn whole(kind: RoundKind, executed: Executed, revision: Revision) -> Reply {
             reply.revision = revision;
             Reply::DeleteRange(reply)
         }
+    }
+}
+
+fn lease_ask(request: &Request) -> LeaseAsk {
+    match *request {
+        Request::LeaseGrant(request) => LeaseAsk::Grant(request),
+        Request::LeaseRevoke { id } => LeaseAsk::Revoke(id),
+        Request::LeaseKeepAlive { id } => LeaseAsk::KeepAlive(id),
+        Request::LeaseTimeToLive(LeaseTimeToLiveRequest { id, .. }) => LeaseAsk::TimeToLive(id),
+        Request::LeaseLeases => LeaseAsk::Leases,
+        ref other => unreachable!("{other:?} is not about a lease"),
     }
 }
 

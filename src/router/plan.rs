@@ -79,6 +79,7 @@ pub fn cost(request: &Request) -> u64 {
     match request {
         Request::Put(put) => put_cost(put),
         Request::Txn(txn) => txn_cost(txn),
+        Request::LeaseGrant(_) => LEASE_COST,
         _ => 0,
     }
 }
@@ -86,11 +87,15 @@ pub fn cost(request: &Request) -> u64 {
 /// What the quota counts a put as, beside its key and value.
 pub const PUT_COST: u64 = 256;
 
+/// What the quota counts a lease as.
+pub const LEASE_COST: u64 = 64;
+
 /// Whether a request goes through the log: everything but ranges and txns of nothing else.
 pub fn changes(request: &Request) -> bool {
     match request {
         Request::Txn(txn) => !only_reads(txn),
         Request::Put(_) | Request::DeleteRange(_) | Request::Compact(_) => true,
+        Request::LeaseGrant(_) | Request::LeaseRevoke { .. } => true,
         _ => false,
     }
 }

@@ -10,6 +10,8 @@
 //! - A frame that breaks the protocol is answered with CLOSE, what was asked before it is
 //!   cancelled, and the connection ends.
 
+mod bidi;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -23,6 +25,7 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 use rustc_hash::FxHashMap;
 
+use self::bidi::{Bidi, Ended};
 use super::front::Front;
 use super::meters::{Gauge, add};
 use super::range_stream::RangeStream;
@@ -39,7 +42,7 @@ use crate::protocol::pb::braidpb;
 use crate::protocol::status::Status;
 use crate::protocol::{convert, status};
 use crate::rt::{self, Notify, Task, TcpStream, WaitList};
-use crate::types::{CoreId, Nanos, Refusal, Reply, Request};
+use crate::types::{CoreId, Nanos, Refusal, Reply, Request, WatchStream};
 
 /// How long a client may take for its hello, and for what it is told before a close.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,6 +77,9 @@ pub(super) async fn serve(
         output: RefCell::default(),
         under_way: RefCell::default(),
         owed: RefCell::default(),
+        inlets_full: Cell::new(0),
+        ended: RefCell::default(),
+        credits: RefCell::default(),
         written: Notify::new(),
         room: Notify::new(),
         drained: WaitList::new(),
@@ -154,6 +160,12 @@ pub(super) struct Session {
     /// Answers for which there is no room in the output yet. They share keys and values with the
     /// store, so they are small however much they will be as bytes.
     owed: RefCell<VecDeque<(u32, Method, Reply)>>,
+    /// Streams whose messages are not taken as fast as they come.
+    inlets_full: Cell<usize>,
+    /// Streams that have ended here while their clients may still speak on them.
+    ended: RefCell<Ended>,
+    /// Events in the output, to be given back to their streams once it has been sent.
+    credits: RefCell<Vec<(WatchStream, usize)>>,
     /// There is output.
     written: Notify,
     /// There may be room for more requests or more output.
@@ -172,6 +184,8 @@ enum UnderWay {
     Owed,
     /// A method that answers with more than one frame.
     Stream(Task<()>),
+    /// A stream of messages both ways.
+    Bidi(Bidi),
 }
 
 impl Session {
@@ -288,7 +302,8 @@ impl Session {
 
     /// Whether the connection may be read from.
     fn has_room(&self) -> bool {
-        self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
+        self.inlets_full.get() == 0
+            && self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
             && self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX
     }
 
@@ -333,9 +348,16 @@ impl Session {
             self.cancel(stream, method);
             return Ok(());
         }
-        // No method that is served takes more than one message.
-        let whole = flags.contains(Flags::END) || method.kind() == Kind::Bidi;
-        if !whole || flags.contains(Flags::ERROR) || flags.contains(Flags::BARE) {
+        if method.kind() == Kind::Bidi {
+            return self.take_message(method, stream, flags, payload);
+        }
+        if let Some(UnderWay::Bidi(_)) = self.under_way.borrow().get(&stream) {
+            return Err(FrameFault::Stream { stream, opcode: method.opcode() });
+        }
+        if !flags.contains(Flags::END)
+            || flags.contains(Flags::ERROR)
+            || flags.contains(Flags::BARE)
+        {
             return Err(FrameFault::Flags(flags.0));
         }
         if self.under_way.borrow().contains_key(&stream) {
@@ -469,6 +491,19 @@ impl Session {
         self.under_way.borrow_mut().insert(stream, UnderWay::Stream(task));
     }
 
+    /// Sends a message of a stream when there is room for it. Streams leave half of the output to
+    /// answers of one message: they are no reason not to read the connection.
+    async fn send_when_room(
+        &self,
+        stream: u32,
+        method: Method,
+        flags: Flags,
+        payload: impl FnOnce(&mut BytesMut),
+    ) {
+        self.drained.until(|| self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2).await;
+        self.send(stream, method, flags, payload);
+    }
+
     async fn range_stream(
         &self,
         stream: u32,
@@ -478,14 +513,13 @@ impl Session {
         let mut ranging = RangeStream::new(request, None)?;
         let bytes_aimed = self.front.settings.request_bytes_max;
         loop {
-            self.drained
-                .until(|| self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2)
-                .await;
             let part = ranging.next(&self.front).await?;
             let flags = if part.is_last { Flags::END } else { Flags::NONE };
-            self.send(stream, method, flags, |out| {
+            self.send_when_room(stream, method, flags, |out| {
                 ranging.encode(&self.front, &part, bytes_aimed, out);
-            });
+            })
+            .await;
+            self.front.meters().sent(method);
             if part.is_last {
                 return Ok(());
             }
@@ -497,11 +531,19 @@ impl Session {
         match under_way {
             Some(UnderWay::Ticket(ticket)) => self.front.cancel(ticket),
             Some(UnderWay::Stream(task)) => drop(task),
+            Some(UnderWay::Bidi(bidi)) => {
+                drop(bidi);
+                let refusal = match method {
+                    Method::Watch => Refusal::WatchCanceled,
+                    _ => Refusal::Canceled,
+                };
+                return self.refuse(stream, method, &refusal);
+            }
             Some(UnderWay::Owed) => {
                 self.owed.borrow_mut().retain(|(owed, _, _)| *owed != stream);
             }
             // Its answer and the cancellation crossed.
-            None => return,
+            None => return self.ended.borrow_mut().forget(stream),
         }
         // Every stream ends with one frame that has END.
         self.refuse(stream, method, &Refusal::Canceled);
@@ -546,6 +588,7 @@ async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
         session.written.wait().await;
         while !session.output.borrow().is_empty() {
             std::mem::swap(&mut sending, &mut *session.output.borrow_mut());
+            let credits = std::mem::take(&mut *session.credits.borrow_mut());
             session.send_owed();
             session.sending.set(true);
             let sent = stream.write_all(&sending).await;
@@ -559,6 +602,9 @@ async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
                 session.drained.wake_all();
                 session.room.notify();
                 return;
+            }
+            for (stream, bytes) in credits {
+                session.front.watch_sent(stream, bytes);
             }
             sending.clear();
             if sending.capacity() > OUTPUT_KEPT_BYTES {

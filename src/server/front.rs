@@ -1,9 +1,11 @@
 //! What the connections of one core share: the core under them, who waits for what, the counters.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,12 +16,16 @@ use super::settings::Settings;
 use super::signal::Signal;
 use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
+use super::watching::Feeds;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::member::{Answer, Service, Ticket};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
-use crate::rt::{self, InboxSender, Notify, OpenInbox};
-use crate::types::{CoreId, Nanos, Refusal, Request, Term};
+use crate::rt::{self, InboxSender, Notify, OpenInbox, WaitList};
+use crate::types::{CoreId, Nanos, Refusal, Request, Term, WatchReply, WatchRequest, WatchStream};
+
+/// Election timeouts without a lead after which the streams that want one end: etcd's number.
+const LEADERLESS_TIMEOUTS: u32 = 3;
 
 /// The connections of one core.
 ///
@@ -30,6 +36,7 @@ pub struct Front {
     pub(super) settings: Settings,
     service: Rc<RefCell<dyn Service>>,
     waiters: RefCell<Waiters>,
+    feeds: Feeds,
     /// Wakes the core's loop: something was submitted or cancelled.
     work: Rc<Notify>,
     header: Cell<HeaderFields>,
@@ -37,6 +44,7 @@ pub struct Front {
     closing: Signal,
     /// Raised when the time for `closing` is over.
     dropping: Signal,
+    leaderless: Leaderless,
     connections: Cell<usize>,
     /// Rung when the last connection closes.
     empty: Notify,
@@ -62,6 +70,8 @@ impl Front {
             settings,
             service,
             waiters: RefCell::default(),
+            feeds: Feeds::default(),
+            leaderless: Leaderless::default(),
             work,
             header,
             meters: Meters::default(),
@@ -76,9 +86,25 @@ impl Front {
 
     /// Serves every connection that `inbox` brings, until the task that runs this is dropped.
     pub async fn receive(self: Rc<Front>, inbox: OpenInbox<Delivery>) {
+        let receiving = async {
+            loop {
+                let delivery = inbox.receive().await;
+                super::connection::spawn(&self, delivery);
+            }
+        };
+        futures_lite::future::or(receiving, self.look_for_lead()).await
+    }
+
+    /// Ends the streams that want a lead once there has been none for too long.
+    async fn look_for_lead(&self) {
+        let mut missing = 0;
         loop {
-            let delivery = inbox.receive().await;
-            super::connection::spawn(&self, delivery);
+            rt::sleep(self.settings.election_timeout).await;
+            missing = if self.has_lead() { 0 } else { missing + 1 };
+            if missing >= LEADERLESS_TIMEOUTS {
+                self.leaderless.times.set(self.leaderless.times.get() + 1);
+                self.leaderless.streams.wake_all();
+            }
         }
     }
 
@@ -109,6 +135,15 @@ impl Front {
             Waiter::Frames { session, stream, method } => session.answer(stream, method, answer),
             Waiter::Grpc(call) => call.answer(ticket, answer),
             Waiter::Task(desk) => desk.put(answer),
+        }
+    }
+
+    /// A watch stream is told something. What a stream that is closed was still told is dropped.
+    ///
+    /// Must not be called while the service is borrowed.
+    pub fn watched(&self, stream: WatchStream, reply: WatchReply) {
+        if let Some(feed) = self.feeds.get(stream) {
+            feed.tell(&self.meters, reply);
         }
     }
 
@@ -201,6 +236,65 @@ impl Front {
         self.service.borrow_mut().answer_now(request)
     }
 
+    /// Whether a lead member is known.
+    pub(super) fn has_lead(&self) -> bool {
+        self.service.borrow().has_lead()
+    }
+
+    /// Until a stream has to end whatever its client does: the deadline has passed, the server
+    /// stops, or, if the stream `wants_lead`, there has been none for too long.
+    pub(super) async fn end_of_stream(&self, wants_lead: bool, deadline: Option<Nanos>) -> Refusal {
+        let before = self.leaderless.times.get();
+        let leaderless = async {
+            let over = || wants_lead && self.leaderless.times.get() != before;
+            self.leaderless.streams.until(over).await;
+            Refusal::NoLeader
+        };
+        let stopping = async {
+            self.closing.wait().await;
+            Refusal::Stopped
+        };
+        let late = async {
+            match deadline {
+                Some(at) => rt::sleep(Duration::from_nanos(at.0.saturating_sub(rt::now().0))).await,
+                None => std::future::pending().await,
+            }
+            Refusal::DeadlineExceeded
+        };
+        futures_lite::future::or(leaderless, futures_lite::future::or(stopping, late)).await
+    }
+
+    pub(super) fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
+    pub(super) fn watch_open(&self) -> WatchStream {
+        self.service.borrow_mut().watch_open(rt::now())
+    }
+
+    pub(super) fn watch(&self, stream: WatchStream, request: WatchRequest) -> bool {
+        let has_room = self.service.borrow_mut().watch(rt::now(), stream, request);
+        self.work.notify();
+        has_room
+    }
+
+    pub(super) fn watch_has_room(&self, stream: WatchStream) -> bool {
+        self.service.borrow().watch_has_room(stream)
+    }
+
+    /// Of a stream that has been closed meanwhile nothing is given back.
+    pub(super) fn watch_sent(&self, stream: WatchStream, bytes: usize) {
+        if bytes > 0 && self.feeds.get(stream).is_some() {
+            self.service.borrow_mut().watch_sent(stream, bytes);
+            self.work.notify();
+        }
+    }
+
+    pub(super) fn watch_close(&self, stream: WatchStream) {
+        self.service.borrow_mut().watch_close(stream);
+        self.work.notify();
+    }
+
     /// What a request that is malformed is told: etcd looks at its quota first.
     pub(super) fn refusal_of_malformed(&self, method: Method, refusal: Refusal) -> Refusal {
         let needs_space = matches!(method, Method::Put | Method::Txn);
@@ -230,17 +324,7 @@ impl Front {
 
     /// Asks the core and waits for the answer; dropping the future cancels the request.
     pub(super) async fn ask(&self, request: Request, deadline: Option<Nanos>) -> Answer {
-        let desk = Rc::new(Desk::default());
-        let mut asked = Asked { front: self, ticket: None };
-        let waiter = Waiter::Task(desk.clone());
-        self.submit(rt::now(), request, deadline, waiter, |ticket| asked.ticket = Some(ticket));
-        let answer = poll_fn(|cx| match desk.take(cx.waker()) {
-            Some(answer) => Poll::Ready(answer),
-            None => Poll::Pending,
-        })
-        .await;
-        asked.ticket = None;
-        answer
+        Asked::new(self, request, deadline).await
     }
 
     pub(super) fn scratch(&self) -> std::cell::RefMut<'_, BytesMut> {
@@ -248,18 +332,50 @@ impl Front {
     }
 }
 
-/// Cancels the request if its answer was not waited for.
-struct Asked<'a> {
-    front: &'a Front,
+/// A request under way, and its answer as a future; dropped before that, it is cancelled.
+pub(super) struct Asked<F: Deref<Target = Front>> {
+    front: F,
+    desk: Rc<Desk>,
     ticket: Option<Ticket>,
 }
 
-impl Drop for Asked<'_> {
+impl<F: Deref<Target = Front>> Asked<F> {
+    pub(super) fn new(front: F, request: Request, deadline: Option<Nanos>) -> Asked<F> {
+        let desk = Rc::<Desk>::default();
+        let waiter = Waiter::Task(desk.clone());
+        let mut ticket = None;
+        front.submit(rt::now(), request, deadline, waiter, |given| ticket = Some(given));
+        Asked { front, desk, ticket }
+    }
+}
+
+impl<F: Deref<Target = Front> + Unpin> Future for Asked<F> {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        match self.desk.take(cx.waker()) {
+            Some(answer) => {
+                self.ticket = None;
+                Poll::Ready(answer)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<F: Deref<Target = Front>> Drop for Asked<F> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.front.cancel(ticket);
         }
     }
+}
+
+/// How often it was found that there has been no lead for too long, and who wants to know.
+#[derive(Default)]
+struct Leaderless {
+    times: Cell<u64>,
+    streams: WaitList,
 }
 
 /// Counts as an open connection until it is dropped.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::protocol::Method;
+use crate::protocol::method::Kind;
 
 /// gRPC has the codes 0 to 16; what is not one of them counts as UNKNOWN (2).
 const CODES: usize = 17;
@@ -21,6 +22,14 @@ pub struct Meters {
     pub connections_frames: Cell<u64>,
     pub connections_grpc: Cell<u64>,
     pub connections_http: Cell<u64>,
+    /// `etcd_debugging_mvcc_watch_stream_total`: watch streams open now, our own included.
+    pub watch_streams: Cell<u64>,
+    /// `etcd_debugging_mvcc_watcher_total`: watchers of these streams.
+    pub watchers: Cell<u64>,
+    /// `etcd_debugging_mvcc_events_total`: events that streams have taken, for every watcher.
+    pub events: Cell<u64>,
+    /// `etcd_debugging_mvcc_pending_events_total`: events that wait for their stream.
+    pub events_pending: Cell<u64>,
     /// Connections closed because of what they sent.
     pub connections_refused: Cell<u64>,
 }
@@ -58,19 +67,31 @@ pub struct MethodCount {
 }
 
 impl Meters {
+    /// A call has begun: with its one message, unless its client has a stream of them.
     pub(super) fn started(&self, method: Method) {
-        // Every call that is counted here comes with one message.
+        let messages = u64::from(method.kind() != Kind::Bidi);
         self.count(method, |meter| {
             meter.started += 1;
-            meter.received += 1;
+            meter.received += messages;
         });
+    }
+
+    /// A message of a client's stream.
+    pub(super) fn received(&self, method: Method, bytes: usize) {
+        self.count(method, |meter| meter.received += 1);
+        add(&self.received_bytes, bytes as u64);
+    }
+
+    /// A message of a stream of ours.
+    pub(super) fn sent(&self, method: Method) {
+        self.count(method, |meter| meter.sent += 1);
     }
 
     pub(super) fn handled(&self, method: Method, code: u32) {
         let code = if (code as usize) < CODES { code as usize } else { 2 };
         self.count(method, |meter| {
             meter.handled[code] += 1;
-            meter.sent += u64::from(code == 0);
+            meter.sent += u64::from(code == 0 && method.kind() == Kind::Unary);
         });
     }
 
@@ -106,6 +127,11 @@ impl Meters {
 /// Adds to a counter.
 pub(super) fn add(counter: &Cell<u64>, amount: u64) {
     counter.set(counter.get().wrapping_add(amount));
+}
+
+/// Takes from a gauge.
+pub(super) fn take(gauge: &Cell<u64>, amount: u64) {
+    gauge.set(gauge.get() - amount);
 }
 
 /// Counts one up until it is dropped.

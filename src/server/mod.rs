@@ -30,13 +30,15 @@
 //! | `frames` | Braid's own protocol |
 //! | `grpc` | etcd's protocol over HTTP/2 |
 //! | `http1` | health checks, version, metrics |
+//! | `streams` | watch and keep-alive, whatever they are spoken over |
+//! | `watching` | one watch stream as a task has it |
 //! | `range_stream` | a large range in parts, one revision |
 //! | `slow` | what is logged of a request that took too long |
 //! | `meters`, `signal`, `settings` | counters, shutdown, what flags say |
 //!
 //! Bounds: a connection with `CONNECTION_REQUESTS_MAX` requests under way, or one that owes its
 //! client `CONNECTION_OUTPUT_BYTES_MAX`, is not read from. A client that leaves cancels what it
-//! asked for. Not here: TLS, unix sockets, the JSON gateway, watch and lease streams.
+//! asked for. Not here: TLS, unix sockets, the JSON gateway.
 
 mod connection;
 mod frames;
@@ -48,9 +50,11 @@ mod range_stream;
 mod settings;
 mod signal;
 mod slow;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod waiters;
+mod watching;
 
 pub use connection::HandedOver;
 pub use front::Front;

@@ -30,6 +30,8 @@ pub struct Settings {
     pub request_bytes_max: usize,
     /// etcd's request timeout, for what a connection asks by itself (health checks).
     pub request_timeout: Duration,
+    /// `--election-timeout`: how long there may be no lead is counted in it.
+    pub election_timeout: Duration,
     /// `--warning-unary-request-duration`: what takes longer is logged; zero logs nothing.
     pub slow: Duration,
     /// `--max-concurrent-streams`; never above `limits::CONNECTION_REQUESTS_MAX`.

@@ -42,6 +42,7 @@ impl Shard {
         match self.held.apply(entry) {
             Applied::Plain => {}
             Applied::Opened { epoch, cut } => {
+                self.telling.roll_back(cut);
                 self.fail_releases_above(cut, effects);
                 effects.reports.push(Report::Opened { shard: self.id, epoch });
             }

@@ -2,10 +2,11 @@
 
 use crate::line::message::{CompareShare, Report};
 use crate::types::{
-    Answer, Compare, DeleteRangeRequest, Nanos, Origin, PutRequest, RangeReply, RangeRequest,
-    Refusal, Revision, Sub, TxnRequest,
+    Answer, Blob, Compare, CoreId, DeleteRangeRequest, LeaseId, Nanos, Origin, PutRequest,
+    RangeReply, RangeRequest, Refusal, Revision, Sub, TxnRequest,
 };
 use crate::wal::{DiskOp, OpId};
+use crate::watch::WatchTold;
 
 /// A request that may change something and concerns this shard alone.
 #[derive(Clone, Debug)]
@@ -52,6 +53,10 @@ pub enum Ask {
         at: Revision,
     },
     Defragment,
+    /// The keys that are attached to the lease.
+    LeaseKeys {
+        lease: LeaseId,
+    },
 }
 
 /// What a router is told.
@@ -62,6 +67,8 @@ pub enum Told {
     /// The shard's hash and the compact revision it holds for.
     Hash(Result<(u32, i64), Refusal>),
     Defragmented,
+    /// In order; told when stable has reached what was seen.
+    LeaseKeys(Vec<Blob>),
 }
 
 /// What a step of a shard wants done.
@@ -70,6 +77,7 @@ pub struct ShardEffects {
     pub told: Vec<(Origin, Told)>,
     pub reports: Vec<Report>,
     pub disk: Vec<(OpId, DiskOp)>,
+    pub watch: Vec<(CoreId, WatchTold)>,
     /// Stable rose to this: whoever waits for it must be woken.
     pub raised: Option<Revision>,
 }

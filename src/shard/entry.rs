@@ -9,12 +9,15 @@
 //! operation = tag u8 | Δrevision | [sub] | [participants] | rest                 numbers: LEB128
 //! put       = [lease i64] | key length | value length | key | value              tag bits 0-1: 0
 //! delete    = end kind u8 | start length | start | [end length | end] | count    tag bits 0-1: 1
+//! revoke    = lease i64 | count                                                  tag bits 0-1: 2
 //! ```
 //!
 //! Bit 2 of the tag: the ordinal is not 0 and follows. Bit 3: participants follow (a cross-shard
 //! revision; only its first operation here carries them). Bit 4: a lease follows. `Δrevision` is
 //! the distance from the operation before; the first counts from `stable`, above which everything
-//! in an entry lies. A range delete is logged as the range with the number of keys it must hit.
+//! in an entry lies. A range delete is logged as the range with the number of keys it must hit, the
+//! end of a lease as the lease with the number of keys that must be attached to it here: so either
+//! is small, however many keys there are.
 
 use bytes::Bytes;
 
@@ -26,6 +29,7 @@ const HEADER_BYTES: usize = 2 + 8 + 8 + 8;
 const TAG_KIND: u8 = 0b11;
 const TAG_PUT: u8 = 0;
 const TAG_DELETE: u8 = 1;
+const TAG_REVOKE: u8 = 2;
 const TAG_SUB: u8 = 1 << 2;
 const TAG_PARTICIPANTS: u8 = 1 << 3;
 const TAG_LEASE: u8 = 1 << 4;
@@ -64,8 +68,20 @@ pub struct Operation {
 /// What an operation does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    Put { key: Bytes, value: Bytes, lease: LeaseId },
-    DeleteRange { range: KeyRange, count: u64 },
+    Put {
+        key: Bytes,
+        value: Bytes,
+        lease: LeaseId,
+    },
+    DeleteRange {
+        range: KeyRange,
+        count: u64,
+    },
+    /// Every key that is attached to the lease is deleted.
+    Revoke {
+        lease: LeaseId,
+        count: u64,
+    },
 }
 
 /// The entry's bytes are not what this version writes.
@@ -146,6 +162,19 @@ impl ChangesBuilder {
         if let RangeEnd::Before(end) = &range.end {
             put_slice(&mut self.bytes, end);
         }
+        put_number(&mut self.bytes, count);
+    }
+
+    /// Adds the deletion of the `count` keys that are attached to `lease`.
+    pub fn delete_lease_keys(
+        &mut self,
+        at: (Revision, Sub),
+        participants: Option<ShardSet>,
+        lease: LeaseId,
+        count: u64,
+    ) {
+        self.begin(TAG_REVOKE, at, participants);
+        self.bytes.extend_from_slice(&lease.0.to_le_bytes());
         put_number(&mut self.bytes, count);
     }
 
@@ -258,6 +287,10 @@ impl<'a> Operations<'a> {
         let change = match tag & TAG_KIND {
             TAG_PUT => self.put(tag)?,
             TAG_DELETE => self.delete()?,
+            TAG_REVOKE => {
+                let lease = LeaseId(self.rest.fixed()? as i64);
+                Change::Revoke { lease, count: self.rest.number()? }
+            }
             _ => return Err(BadEntry("an operation of an unknown kind")),
         };
         let sub = Sub(u32::try_from(sub).map_err(|_| BadEntry("a far ordinal"))?);
@@ -363,6 +396,7 @@ mod tests {
         let range = KeyRange::from_api(Bytes::from("a"), Bytes::from("b"));
         entry.delete_range((Revision(44), Sub(3)), None, &range, 1_000_000);
         entry.delete_range((Revision(45), Sub(0)), None, &KeyRange::all(), 2);
+        entry.delete_lease_keys((Revision(46), Sub(0)), Some(set), LeaseId(-9), 300);
         entry.finish()
     }
 
@@ -374,7 +408,7 @@ mod tests {
         let operations: Vec<_> =
             Operations::of(&body, read.stable).collect::<Result<_, _>>().unwrap();
         let revisions: Vec<_> = operations.iter().map(|op| (op.revision.0, op.sub.0)).collect();
-        assert_eq!(revisions, [(41, 0), (44, 2), (44, 3), (45, 0)]);
+        assert_eq!(revisions, [(41, 0), (44, 2), (44, 3), (45, 0), (46, 0)]);
         assert_eq!(operations[1].participants, Some(ShardSet(1 << 127 | 5)));
         let Change::Put { lease, value, .. } = &operations[1].change else { panic!("a put") };
         assert_eq!((lease.0, value.len()), (-2, 300));
@@ -382,6 +416,7 @@ mod tests {
             panic!("a delete")
         };
         assert_eq!((range, *count), (&KeyRange::all(), 2));
+        assert_eq!(operations[4].change, Change::Revoke { lease: LeaseId(-9), count: 300 });
     }
 
     #[test]

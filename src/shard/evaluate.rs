@@ -197,7 +197,9 @@ impl Shard {
     /// Why the alarms, or a full disk, refuse the share.
     pub(super) fn refusal_of(&self, share: &[(Sub, PathOp)]) -> Option<Refusal> {
         let puts = share.iter().any(|(_, op)| matches!(op, PathOp::Put(_)));
-        let writes = share.iter().any(|(_, op)| op.is_write());
+        // A lease that is going has to go, whatever happens meanwhile.
+        let is_asked = |op: &PathOp| op.is_write() && !matches!(op, PathOp::Revoke(_));
+        let writes = share.iter().any(|(_, op)| is_asked(op));
         if writes && self.switches.corrupt {
             return Some(Refusal::Corrupt);
         }
@@ -215,7 +217,7 @@ impl Shard {
 
     /// Whether a key may be attached to `lease`.
     fn lease_exists(&self, lease: LeaseId) -> bool {
-        lease == LeaseId::NONE
+        lease == LeaseId::NONE || self.leases.contains(lease)
     }
 
     /// Runs a share that nothing can refuse any more. With a revision, its changes are kept and
@@ -258,7 +260,16 @@ impl Shard {
                     }
                     OpReply::DeleteRange(reply)
                 }
-                (PathOp::DeleteRange(_), None) => OpReply::DeleteRange(DeleteRangeReply::default()),
+                (PathOp::Revoke(lease), Some((revision, _))) => {
+                    let count = self.held.store.delete_lease_keys(revision, *sub, *lease);
+                    self.counters.deletes += 1;
+                    entry.delete_lease_keys((revision, *sub), participants.take(), *lease, count);
+                    let deleted = count as i64;
+                    OpReply::DeleteRange(DeleteRangeReply { deleted, ..Default::default() })
+                }
+                (PathOp::DeleteRange(_) | PathOp::Revoke(_), None) => {
+                    OpReply::DeleteRange(DeleteRangeReply::default())
+                }
                 (PathOp::Put(_), None) => unreachable!("a put changes something"),
             };
             replies.push((*sub, reply));

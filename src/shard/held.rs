@@ -122,6 +122,12 @@ impl Held {
                     self.damage(entry, "a range delete hit another number of keys");
                 }
             }
+            Change::Revoke { lease, count } => {
+                let applied = self.store.apply_delete_lease_keys(revision, sub, lease, count);
+                if applied.is_err() {
+                    self.damage(entry, "a lease that ended had another number of keys");
+                }
+            }
         }
         if self.tail.back().is_none_or(|tailed| tailed.revision < revision) {
             let participants = participants.unwrap_or(ShardSet::one(self.shard));

@@ -29,14 +29,17 @@ pub mod entry;
 mod evaluate;
 mod held;
 mod job;
+mod leases;
 mod read;
 mod recover;
 mod round;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, Told, Waiting, Write};
+pub use leases::LeaseIds;
 pub use recover::{Recovery, RecoveryError};
 
 use crate::limits::{COMPACTION_SLICE_KEYS, UNCOMMITTED_BYTES_MAX};
@@ -50,6 +53,7 @@ use crate::wal::{DiskOutcome, OpId};
 use entry::Stamp;
 use held::{Held, Tailed};
 use job::Jobs;
+use watch::Telling;
 
 /// What the member tells every shard: switches that refuse writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +85,7 @@ pub struct Shard {
     replica: Replica,
     sequencer: Arc<Sequencer>,
     switches: Switches,
+    leases: LeaseIds,
     /// Held while the epoch is open and led from here.
     lane: Option<Lane>,
     frozen: Option<RoundId>,
@@ -100,6 +105,7 @@ pub struct Shard {
     /// Log bytes after which a checkpoint is due.
     checkpoint_log_bytes: u64,
     jobs: Jobs,
+    telling: Telling,
     counters: ShardCounters,
 }
 
@@ -179,6 +185,11 @@ impl Shard {
         self.switches = switches;
     }
 
+    /// Looks at `leases` from now on.
+    pub fn follow_leases(&mut self, leases: LeaseIds) {
+        self.leases = leases;
+    }
+
     /// Takes what a router asks; the answer may be among the effects already.
     pub fn ask(
         &mut self,
@@ -200,6 +211,7 @@ impl Shard {
                 self.jobs.defragment(origin);
                 return;
             }
+            Ask::LeaseKeys { lease } => return self.tell_lease_keys(origin, lease),
         };
         effects.told.push((origin, told));
     }
@@ -278,6 +290,8 @@ impl Shard {
         let more = if work { self.work(effects) } else { self.has_work() };
         self.settle();
         self.release(effects);
+        // Before the write of what it tells can leave.
+        self.tell(effects);
         while let Some(operation) = self.replica.poll() {
             effects.disk.push(operation);
         }
@@ -362,6 +376,7 @@ impl Shard {
             let cut =
                 kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
             self.held.store.roll_back(cut);
+            self.telling.roll_back(cut);
             self.held.tail.retain(|tailed| tailed.index < first);
         }
         self.proposals.clear();

@@ -1,10 +1,12 @@
 //! Reading: never above stable, never waiting for a write.
 
-use super::{ReadPart, ReadPartReply, Shard};
+use super::{ReadPart, ReadPartReply, Shard, Told};
 use crate::line::message::CompareShare;
 use crate::store::holds_for_missing;
 use crate::types::txn::{self, PathOp};
-use crate::types::{Answer, OpReply, RangeRequest, Refusal, Reply, Revision, TxnRequest};
+use crate::types::{
+    Answer, Blob, LeaseId, OpReply, Origin, RangeRequest, Refusal, Reply, Revision, TxnRequest,
+};
 
 impl Shard {
     /// A range that this shard alone can answer, at stable or the revision asked for.
@@ -52,6 +54,13 @@ impl Shard {
             reply.ranges.push((*sub, self.held.store.range(range, at)));
         }
         Ok(reply)
+    }
+
+    /// The keys of a lease in the newest state: which attachments stand is known of that alone, so
+    /// the answer waits until stable has reached it.
+    pub(super) fn tell_lease_keys(&mut self, origin: Origin, lease: LeaseId) {
+        let keys = self.held.store.lease_keys(lease).map(Blob::from).collect();
+        self.push_release(self.seen(), origin, Told::LeaseKeys(keys));
     }
 
     pub(super) fn compare_share(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::job::Jobs;
-use super::{Shard, ShardCounters, Switches};
+use super::watch::Telling;
+use super::{LeaseIds, Shard, ShardCounters, Switches};
 use crate::line::Sequencer;
 use crate::replica::{RecoverError, ReplicaConfig, recover};
 use crate::types::{LogIndex, ShardId};
@@ -36,6 +37,7 @@ impl Shard {
         let recovered = recover(&config.replica, disk, &mut held)?;
         warnings.extend(recovered.warnings);
         let jobs = Jobs::of(&held.store);
+        let telling = Telling::new(config.replica.salt, held.store.newest());
         let checkpointed = recovered.checkpoint.map_or(LogIndex(0), |header| header.index);
         Ok(Shard {
             id: config.shard,
@@ -43,6 +45,7 @@ impl Shard {
             replica: recovered.replica,
             sequencer: Arc::clone(sequencer),
             switches: Switches::default(),
+            leases: LeaseIds::default(),
             lane: None,
             frozen: None,
             stalled: None,
@@ -56,6 +59,7 @@ impl Shard {
             checkpointed,
             checkpoint_log_bytes: config.checkpoint_log_bytes,
             jobs,
+            telling,
             counters: ShardCounters::default(),
         })
     }

@@ -80,6 +80,11 @@ pub fn header(answer: &Answer) -> Option<i64> {
         Reply::HashKv(reply) => reply.revision.0,
         Reply::Status(reply) => reply.revision.0,
         Reply::Hash(reply) => reply.revision.0,
+        Reply::LeaseGrant(reply) => reply.revision.0,
+        Reply::LeaseRevoke(reply) => reply.revision.0,
+        Reply::LeaseKeepAlive(reply) => reply.revision.0,
+        Reply::LeaseTimeToLive(reply) => reply.revision.0,
+        Reply::LeaseLeases(reply) => reply.revision.0,
         _ => return None,
     })
 }

@@ -18,7 +18,9 @@ use super::disk::Disk;
 use super::trace::Trace;
 use crate::member::{Core, CoreEffects, Fatal, Mail, MemberConfig, RecoverError, Service, Shared};
 use crate::shard::Shard;
-use crate::types::{Answer, CoreId, GroupId, Nanos, Request, Ticket};
+use crate::types::{
+    Answer, CoreId, GroupId, Nanos, Request, Ticket, WatchReply, WatchRequest, WatchStream,
+};
 use crate::wal::{DiskOp, DiskOutcome, OpId};
 
 /// See the module.
@@ -28,6 +30,8 @@ pub struct Host {
     flying: Vec<Flying>,
     /// Answers that no client has yet been given.
     pub answers: Vec<(Ticket, Answer)>,
+    /// What watch streams were told and no client has yet read.
+    pub watched: Vec<(usize, WatchStream, WatchReply)>,
 }
 
 /// A core and how its loop stands.
@@ -76,7 +80,13 @@ impl Host {
                 post: (0..cores).map(|_| VecDeque::new()).collect(),
             });
         }
-        Ok(Host { shared, cores: places, flying: Vec::new(), answers: Vec::new() })
+        Ok(Host {
+            shared,
+            cores: places,
+            flying: Vec::new(),
+            answers: Vec::new(),
+            watched: Vec::new(),
+        })
     }
 
     /// How many cores there are.
@@ -121,6 +131,36 @@ impl Host {
         self.cores[at].core.cancel(ticket);
     }
 
+    /// A client opens a watch stream.
+    pub fn watch_open(&mut self, at: usize, now: Nanos) -> WatchStream {
+        self.cores[at].rung = true;
+        self.cores[at].core.watch_open(now)
+    }
+
+    /// A client asks something on its watch stream.
+    pub fn watch(&mut self, at: usize, now: Nanos, stream: WatchStream, request: WatchRequest) {
+        self.cores[at].rung = true;
+        self.cores[at].core.watch(now, stream, request);
+    }
+
+    /// Whether the client of a watch stream may ask more.
+    pub fn watch_has_room(&self, at: usize, stream: WatchStream) -> bool {
+        self.cores[at].core.watch_has_room(stream)
+    }
+
+    /// The client of a watch stream has taken so many bytes of events.
+    pub fn watch_sent(&mut self, at: usize, stream: WatchStream, bytes: usize) {
+        self.cores[at].rung = true;
+        self.cores[at].core.watch_sent(stream, bytes);
+    }
+
+    /// The client of a watch stream leaves.
+    pub fn watch_close(&mut self, at: usize, stream: WatchStream) {
+        self.cores[at].rung = true;
+        self.cores[at].core.watch_close(stream);
+        self.watched.retain(|(core, of, _)| (*core, *of) != (at, stream));
+    }
+
     /// A heartbeat interval of one core passes.
     pub fn tick(&mut self, at: usize, now: Nanos, entropy: u64) {
         self.cores[at].rung = true;
@@ -150,9 +190,13 @@ impl Host {
         let place = &mut self.cores[at];
         (place.state, place.rung) = (State::Awake, false);
         self.shared.waits.stay(id);
+        let partly = chance.one_in(3);
+        if !partly {
+            place.core.look();
+        }
         for post in &mut place.post {
             // What comes while it reads is read in the next turn.
-            let batches = if chance.one_in(3) { chance.slot(post.len() + 1) } else { post.len() };
+            let batches = if partly { chance.slot(post.len() + 1) } else { post.len() };
             for mail in post.drain(..batches).flatten() {
                 place.core.receive(mail);
             }
@@ -193,6 +237,8 @@ impl Host {
             self.cores[usize::from(core.0)].rung = true;
         }
         self.answers.extend(effects.answers);
+        let watched = effects.watched.into_iter();
+        self.watched.extend(watched.map(|(stream, reply)| (at, stream, reply)));
     }
 
     /// Some operation of the disk ends: well, for want of space, or because the disk failed it.

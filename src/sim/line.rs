@@ -10,6 +10,9 @@
 //!
 //! A call whose client was never told may have made a revision or not; once an epoch has opened
 //! without it, it is gone for good.
+//!
+//! The end of a lease makes a revision, too, whoever or whatever ended it: all keys that are
+//! attached to it vanish, and nothing else happens. Whether it had to end is [`super::leases`]'s.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +21,7 @@ use super::host::Host;
 use super::model::{Change, Model};
 use super::verdict;
 use super::workload::call_of;
-use crate::types::{KeyRange, RangeRequest, Request, Revision};
+use crate::types::{KeyRange, LeaseId, RangeRequest, Request, Revision};
 
 /// What is wrong, in words.
 pub type Broken = String;
@@ -27,6 +30,12 @@ pub type Broken = String;
 #[derive(Debug)]
 pub struct Line {
     model: Model,
+    /// Everything up to the highest revision that was ever seen stable, as it was found.
+    shown: Model,
+    /// When each revision was first seen stable.
+    shown_at: Vec<Shown>,
+    /// Revisions that only the end of a lease explains.
+    lease_ends: Vec<(i64, LeaseId)>,
     /// By revision; the first two are no revisions.
     revisions: Vec<Vec<Change>>,
     /// Everything up to here has its call.
@@ -34,6 +43,17 @@ pub struct Line {
     /// (hash revision, compact revision) to hash.
     hashes: BTreeMap<(i64, i64), u32>,
 }
+
+/// When a revision was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown {
+    pub step: u64,
+    /// Fake time without the pauses of the process.
+    pub time: u64,
+}
+
+/// In the place of a call that made a revision: the end of a lease.
+const LEASE_END: usize = usize::MAX;
 
 /// A revision that several calls of unknown outcome explain, and those not yet tried.
 struct Choice {
@@ -46,6 +66,9 @@ impl Line {
     pub fn new() -> Line {
         Line {
             model: Model::default(),
+            shown: Model::default(),
+            shown_at: vec![Shown::default(); 2],
+            lease_ends: Vec::new(),
             revisions: vec![Vec::new(), Vec::new()],
             settled: 1,
             hashes: BTreeMap::new(),
@@ -61,12 +84,32 @@ impl Line {
         &self.model
     }
 
+    /// Every state up to the newest revision.
+    pub fn shown(&self) -> &Model {
+        &self.shown
+    }
+
+    /// What a revision did, in the order of its events.
+    pub fn changes(&self, revision: i64) -> &[Change] {
+        &self.revisions[revision as usize]
+    }
+
+    /// When a revision was first seen.
+    pub fn shown_at(&self, revision: i64) -> Shown {
+        self.shown_at[revision as usize]
+    }
+
+    /// The revisions settled since the last time that only the end of a lease explains.
+    pub fn take_lease_ends(&mut self) -> Vec<(i64, LeaseId)> {
+        std::mem::take(&mut self.lease_ends)
+    }
+
     pub(super) fn hashes(&mut self) -> &mut BTreeMap<(i64, i64), u32> {
         &mut self.hashes
     }
 
     /// Takes what is stable now and was not before.
-    pub fn harvest(&mut self, host: &Host) -> Result<(), Broken> {
+    pub fn harvest(&mut self, host: &Host, now: Shown) -> Result<(), Broken> {
         let (from, to) = (self.newest(), host.shared.sequencer.stable().0);
         if to <= from {
             return Ok(());
@@ -81,12 +124,14 @@ impl Line {
                 return Err(format!("R5: nothing is there of revision {revision}, below {to}"));
             }
             changes.sort_by(|a, b| (a.sub, &a.key).cmp(&(b.sub, &b.key)));
+            self.shown.push(revision, changes);
+            self.shown_at.push(now);
         }
         Ok(())
     }
 
     /// An epoch opened at `cut` on what a disk gave back.
-    pub fn recovered(&mut self, host: &Host, cut: i64) -> Result<(), Broken> {
+    pub fn recovered(&mut self, host: &Host, cut: i64, now: Shown) -> Result<(), Broken> {
         let stable = self.newest();
         if cut < stable {
             return Err(format!("R4: stable was {stable}, but the cut is {cut}"));
@@ -110,7 +155,7 @@ impl Line {
                 ));
             }
         }
-        self.harvest(host)
+        self.harvest(host, now)
     }
 
     /// The state as a whole, at the settled end and where history begins.
@@ -152,6 +197,12 @@ impl Line {
             }
         }
         self.attribute(calls, &mut owners, cut)?;
+        for (&revision, _) in owners.iter().filter(|(_, owner)| **owner == LEASE_END) {
+            let others = self.candidates(calls, &BTreeMap::new(), revision);
+            if let (Some(lease), Ok([LEASE_END])) = (self.ended(revision), others.as_deref()) {
+                self.lease_ends.push((revision, lease));
+            }
+        }
         for (at, call) in calls.iter().enumerate() {
             let made =
                 owners.iter().find(|(_, owner)| **owner == at).map(|(revision, _)| *revision);
@@ -232,6 +283,7 @@ impl Line {
             .filter(|&at| self.explains(&calls[at], revision).is_ok())
             .collect();
         found.sort_by_key(|&at| marks.contains(&calls[at].id));
+        found.extend(self.ended(revision).map(|_| LEASE_END));
         if found.is_empty() {
             return Err(format!(
                 "no call explains revision {revision}: {changes:?}; calls {marks:?} wrote such \
@@ -240,6 +292,18 @@ impl Line {
             ));
         }
         Ok(found)
+    }
+
+    /// The lease whose end a revision may be: all its keys vanish, and nothing else happens.
+    fn ended(&self, revision: i64) -> Option<LeaseId> {
+        let changes = self.changes(revision);
+        let first = self.shown.get(&changes[0].key, revision - 1)?;
+        let keys = self.shown.keys_of(first.lease, revision - 1);
+        let is_gone = |change: &Change| change.sub == 0 && change.put.is_none();
+        let is_end = first.lease != LeaseId::NONE
+            && changes.iter().all(is_gone)
+            && changes.iter().map(|change| &change.key[..]).eq(keys.iter().map(|key| &key[..]));
+        is_end.then_some(first.lease)
     }
 
     /// Whether `call`, carried out on the state before `revision`, changes what is there.
@@ -269,6 +333,21 @@ impl Line {
             Ok((reply, _)) => Some(Ok(reply)),
             Err(refusal) => Some(Err(refusal)),
         }
+    }
+}
+
+#[cfg(test)]
+impl Line {
+    /// Of made-up revisions, the first of which is 2; each is seen a second after the one before.
+    pub fn of(revisions: Vec<Vec<Change>>) -> Line {
+        let mut line = Line::new();
+        for changes in revisions {
+            line.revisions.push(changes.clone());
+            line.shown.push(line.newest(), &changes);
+            let step = line.newest() as u64;
+            line.shown_at.push(Shown { step, time: step * 1_000_000_000 });
+        }
+        line
     }
 }
 

@@ -30,9 +30,12 @@ pub mod chance;
 mod damage;
 mod disk;
 mod host;
+mod leases;
 mod line;
 mod model;
 mod plan;
+mod stream;
+mod streams;
 mod trace;
 mod verdict;
 mod workload;
@@ -70,6 +73,8 @@ pub struct Summary {
     pub harms: u64,
     pub answers: u64,
     pub revisions: i64,
+    /// That watchers were told of.
+    pub events: u64,
     pub digest: u64,
     /// How often each kind of answer was given.
     pub kinds: BTreeMap<String, u64>,

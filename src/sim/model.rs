@@ -2,7 +2,7 @@
 //! versions for each key, every request carried out on one revision.
 //!
 //! It is written from etcd's rules, not from the engine's code: txns are walked as the trees they
-//! are, and every answer is found by looking at all keys.
+//! are, and every answer is found by looking at all keys. That a lease is there is not its concern.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,14 @@ impl Model {
         View { model: self, begin: at, changes: Vec::new() }.seen(range, at)
     }
 
-    fn get(&self, key: &[u8], at: i64) -> Option<&KeyValue> {
+    /// The keys that are attached to `lease` at `at`, in order.
+    pub fn keys_of(&self, lease: LeaseId, at: i64) -> Vec<Vec<u8>> {
+        let attached = |key: &&Vec<u8>| self.get(key, at).is_some_and(|kv| kv.lease == lease);
+        self.keys.keys().filter(attached).cloned().collect()
+    }
+
+    /// A key as it is at `at`.
+    pub fn get(&self, key: &[u8], at: i64) -> Option<&KeyValue> {
         let versions = self.keys.get(key)?;
         let end = versions.partition_point(|(revision, _)| *revision <= at);
         versions[..end].last()?.1.as_ref()
@@ -137,7 +144,12 @@ impl View<'_> {
         });
         kvs.truncate(limit);
         if request.keys_only {
-            kvs.iter_mut().for_each(|kv| kv.value = Blob::empty());
+            for kv in &mut kvs {
+                kv.value = Blob::empty();
+                if request.target != SortTarget::Value {
+                    kv.lease = LeaseId::NONE; // etcd's index, which answers this, knows none.
+                }
+            }
         }
         RangeReply { revision: Revision(0), kvs, more, count }
     }
@@ -149,6 +161,11 @@ impl View<'_> {
             None if put.ignore_value => return Err(Refusal::KeyNotFound),
             _ => Blob::from(&put.value[..]),
         };
+        let lease = match &old {
+            Some(old) if put.ignore_lease => old.lease,
+            None if put.ignore_lease => return Err(Refusal::KeyNotFound),
+            _ => put.lease,
+        };
         let revision = self.begin + 1;
         let new = KeyValue {
             key: Blob::from(&put.key[..]),
@@ -156,7 +173,7 @@ impl View<'_> {
             create: old.as_ref().map_or(revision, |old| old.create),
             modified: revision,
             version: old.as_ref().map_or(1, |old| old.version + 1),
-            lease: LeaseId::NONE,
+            lease,
         };
         self.changes.push(Change { sub, key: put.key.to_vec(), put: Some(new) });
         let prev_kv = old.filter(|_| put.prev_kv);

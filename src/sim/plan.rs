@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::chance::Chance;
-use crate::member::{Identity, MemberConfig};
+use super::streams::Habits;
+use crate::member::{Identity, LeaseConfig, MemberConfig};
 use crate::types::{ClusterId, Member, MemberId};
 
 /// Sizes, speeds and faults of one simulation.
@@ -26,6 +27,11 @@ pub struct Plan {
     pub deadline_every: u64,
     /// One start in so many finds the disk harmed.
     pub harm_every: u64,
+    /// Time passes for a busy member, too: one step in so many is a tick.
+    pub busy_steps_per_tick: u64,
+    /// One step in so many the process is paused.
+    pub pause_every: u64,
+    pub watchers: Habits,
 }
 
 /// Nanoseconds between two ticks of a core.
@@ -52,6 +58,8 @@ impl Plan {
             segment_bytes,
             batch_bytes_max: chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             checkpoint_log_bytes: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            watch_progress_interval: chance.pick(&[2 * TICK, 10 * TICK]),
+            leases: LeaseConfig { ttl_min: 1, ..LeaseConfig::default() },
         };
         let slow_disk = chance.one_in(4);
         Plan {
@@ -71,6 +79,9 @@ impl Plan {
             cancel_every: chance.pick(&[0, 40, 200]),
             deadline_every: chance.pick(&[0, 10]),
             harm_every: chance.pick(&[0, 2, 4]),
+            busy_steps_per_tick: chance.pick(&[300, 300, 60, 25]),
+            pause_every: chance.pick(&[0, 0, 300]),
+            watchers: Habits::draw(chance),
         }
     }
 }

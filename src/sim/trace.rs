@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 
 use crate::member::Mail;
-use crate::types::{Answer, CoreId, GroupId, Ticket};
+use crate::types::{Answer, CoreId, GroupId, Ticket, WatchReply, WatchStream};
 use crate::wal::{DiskOp, DiskOutcome, OpId};
 
 /// The digest of every effect so far: equal seeds must give equal digests.
@@ -112,6 +112,15 @@ impl Trace {
         if self.lines.is_some() {
             self.tell(|| format!("core {core} ▶ {to}: {mail:?}"));
         }
+    }
+
+    /// A client reads what its watch stream is told.
+    pub fn watched(&mut self, core: usize, stream: WatchStream, reply: &WatchReply) {
+        let shown = format!("{reply:?}");
+        self.number((core as u64) << 32 | 2);
+        self.number(stream.0);
+        self.bytes(shown.as_bytes());
+        self.tell(|| format!("core {core}: stream {} is told: {shown}", stream.0));
     }
 
     /// A client is answered.

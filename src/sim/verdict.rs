@@ -1,8 +1,9 @@
 //! Whether one call's answer is what the line says it must be.
 
 use super::call::{Answered, Call, header};
+use super::leases;
 use super::line::{Broken, Line};
-use crate::types::{Op, Refusal, Reply, Request, TxnRequest};
+use crate::types::{LeaseId, Op, Refusal, Reply, Request, TxnRequest};
 
 /// Judges `call`, which made the revision `made`, if any. The model holds the line.
 pub(super) fn judge(line: &mut Line, call: &Call, made: Option<i64>) -> Result<(), Broken> {
@@ -32,6 +33,14 @@ pub(super) fn judge(line: &mut Line, call: &Call, made: Option<i64>) -> Result<(
             Ok(())
         }
         Ok(Reply::Status(_) | Reply::Hash(_) | Reply::Defragment(_)) => Ok(()),
+        // What they say of the lease was judged when it was said.
+        Ok(
+            Reply::LeaseGrant(_)
+            | Reply::LeaseRevoke(_)
+            | Reply::LeaseKeepAlive(_)
+            | Reply::LeaseTimeToLive(_)
+            | Reply::LeaseLeases(_),
+        ) => Ok(()),
         Ok(reply) => {
             let expected = match made {
                 Some(revision) => line.model().evaluate(&call.request, revision - 1),
@@ -65,7 +74,17 @@ fn refused(line: &Line, call: &Call, answered: &Answered, refusal: &Refusal) -> 
         Refusal::DeadlineExceeded => call.deadline.is_some_and(|at| at <= answered.now),
         // Nobody else leads; it can only be the time before the first epoch is open.
         Refusal::LeaderChanged => true,
-        Refusal::NoSpace => answered.was_full && call.writes(),
+        Refusal::NoSpace => {
+            answered.was_full && (call.writes() || matches!(call.request, Request::LeaseGrant(_)))
+        }
+        // As above.
+        Refusal::LeaseNotFound => !leases::names(&call.request).is_empty(),
+        Refusal::LeaseExist => {
+            matches!(&call.request, Request::LeaseGrant(grant) if grant.id != LeaseId::NONE)
+        }
+        Refusal::LeaseTtlTooLarge => {
+            matches!(&call.request, Request::LeaseGrant(grant) if grant.ttl > 9_000_000_000)
+        }
         Refusal::FutureRevision => asked.is_some_and(|asked| asked > call.invoked.stable),
         Refusal::Compacted => match &call.request {
             Request::Compact(request) => request.revision <= answered.compacting,

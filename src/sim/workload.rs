@@ -1,26 +1,33 @@
 //! What the clients ask: few keys, so that they meet, and values that nobody writes twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
 use super::chance::Chance;
 use crate::types::{
     Answer, CompactRequest, Compare, CompareOperand, CompareOperator, DeleteRangeRequest,
-    HashKvRequest, KeyRange, KeyValue, Op, OpReply, PutRequest, RangeFilters, RangeRequest, Reply,
-    Request, SortOrder, SortTarget, TxnRequest,
+    HashKvRequest, KeyRange, KeyValue, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, Op,
+    OpReply, PutRequest, RangeFilters, RangeRequest, Reply, Request, SortOrder, SortTarget,
+    TxnRequest,
 };
 
 /// How one simulation's clients behave: drawn once from the seed.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// By kind of request; see [`Workload::request`].
-    weights: [u64; 8],
+    weights: [u64; 13],
+    /// One put in so many is attached to a lease, or keeps the one it has; 0 is none.
+    attach_every: u64,
     prefixes: u64,
     keys_per_prefix: u64,
     value_bytes_max: u64,
     /// What clients have seen of keys: modification and value.
     seen: BTreeMap<Vec<u8>, (i64, Bytes)>,
+    /// Leases that clients were granted or have asked for, the newest last.
+    leases: VecDeque<LeaseId>,
+    /// The last number that a client chose.
+    chosen: i64,
 }
 
 /// The line as a client may know it.
@@ -41,21 +48,32 @@ struct Drawn {
 const PREFIXES: [&str; 3] = ["a/", "b/", "c/"];
 /// Bytes of a value at most: all that sessions can have waiting fits one segment.
 const VALUE_BYTES_MAX: [u64; 4] = [16, 16, 100, 600];
+/// Leases that clients go on using.
+const LEASES_MAX: usize = 6;
 
 impl Workload {
     /// Draws a workload.
     pub fn draw(chance: &mut Chance) -> Workload {
-        let mut weights = [12, 3, 2, 8, 8, 1, 1, 1];
+        let mut weights = [12, 3, 2, 8, 8, 1, 1, 1, 2, 1, 3, 1, 1];
         for weight in &mut weights {
             *weight = *weight * chance.pick(&[0, 1, 1, 2, 4]) + u64::from(chance.one_in(2));
         }
         weights[0] += 1;
+        let has_leases = chance.one_in(2);
+        if has_leases {
+            weights[8] += 1;
+        } else {
+            weights[8..].fill(0);
+        }
         Workload {
             weights,
+            attach_every: if has_leases { chance.pick(&[1, 2, 5]) } else { 0 },
             prefixes: chance.within(1, PREFIXES.len() as u64),
             keys_per_prefix: chance.within(1, 12),
             value_bytes_max: chance.pick(&VALUE_BYTES_MAX),
             seen: BTreeMap::new(),
+            leases: VecDeque::new(),
+            chosen: 1000,
         }
     }
 
@@ -90,6 +108,14 @@ impl Workload {
                 let old = chance.one_in(3);
                 Request::HashKv(HashKvRequest { revision: self.revision(chance, known, old) })
             }
+            8 => Request::LeaseGrant(self.grant(chance)),
+            9 => Request::LeaseRevoke { id: self.lease(chance) },
+            10 => Request::LeaseKeepAlive { id: self.lease(chance) },
+            11 => Request::LeaseTimeToLive(LeaseTimeToLiveRequest {
+                id: self.lease(chance),
+                keys: chance.one_in(2),
+            }),
+            12 => Request::LeaseLeases,
             _ => match chance.below(4) {
                 0 => Request::Defragment,
                 1 => Request::Hash,
@@ -102,6 +128,7 @@ impl Workload {
     pub fn saw(&mut self, answer: &Answer) {
         match answer {
             Ok(Reply::Range(reply)) => reply.kvs.iter().for_each(|kv| self.saw_key(kv)),
+            Ok(Reply::LeaseGrant(reply)) => self.know(reply.id),
             Ok(Reply::Put(reply)) => reply.prev_kv.iter().for_each(|kv| self.saw_key(kv)),
             Ok(Reply::Txn(reply)) => {
                 for op in &reply.responses {
@@ -117,6 +144,43 @@ impl Workload {
     fn saw_key(&mut self, kv: &KeyValue) {
         let value = Bytes::copy_from_slice(&kv.value);
         self.seen.insert(kv.key.to_vec(), (kv.modified, value));
+    }
+
+    fn know(&mut self, lease: LeaseId) {
+        if !self.leases.contains(&lease) {
+            self.leases.push_back(lease);
+        }
+        while self.leases.len() > LEASES_MAX {
+            self.leases.pop_front();
+        }
+    }
+
+    /// A lease that somebody has, or had, or (rarely) that nobody has.
+    fn lease(&self, chance: &mut Chance) -> LeaseId {
+        if self.leases.is_empty() || chance.one_in(20) {
+            return LeaseId(500 + chance.below(3) as i64);
+        }
+        self.leases[chance.slot(self.leases.len())]
+    }
+
+    fn grant(&mut self, chance: &mut Chance) -> LeaseGrantRequest {
+        let ttl = chance.pick(&[0, 1, 1, 2, 3, 5]);
+        let ttl = if chance.one_in(40) { 9_000_000_001 } else { ttl };
+        let id = match chance.below(6) {
+            0..3 => LeaseId::NONE,
+            3 => self.lease(chance),
+            _ => {
+                self.chosen += 1;
+                self.know(LeaseId(self.chosen));
+                LeaseId(self.chosen)
+            }
+        };
+        LeaseGrantRequest { id, ttl }
+    }
+
+    /// What a watcher watches.
+    pub fn watched(&self, chance: &mut Chance) -> KeyRange {
+        self.key_or_range(chance)
     }
 
     fn key(&self, chance: &mut Chance) -> Bytes {
@@ -151,6 +215,10 @@ impl Workload {
         let mut put = PutRequest::of(self.key(chance), value);
         put.prev_kv = chance.one_in(3);
         put.ignore_value = ignore_value;
+        if chance.one_in(self.attach_every) {
+            put.ignore_lease = chance.one_in(8);
+            put.lease = if put.ignore_lease { LeaseId::NONE } else { self.lease(chance) };
+        }
         put
     }
 
@@ -255,6 +323,7 @@ impl Workload {
         let operand = match chance.below(5) {
             0 => CompareOperand::Version(chance.below(4) as i64),
             1 => CompareOperand::Create(seen.map_or(0, |(modified, _)| *modified)),
+            2 if chance.one_in(2) => CompareOperand::Lease(self.lease(chance).0),
             2 => CompareOperand::Lease(0),
             3 => CompareOperand::Value(seen.map_or(Bytes::new(), |(_, value)| value.clone())),
             _ => CompareOperand::Mod(seen.map_or(0, |(modified, _)| *modified)),

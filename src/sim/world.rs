@@ -8,13 +8,16 @@ use super::chance::Chance;
 use super::damage::{self, Expected};
 use super::disk::Disk;
 use super::host::Host;
-use super::line::{Broken, Line};
+use super::leases::{Clock, Leases};
+use super::line::{Broken, Line, Shown};
 use super::plan::{Plan, TICK};
+use super::stream::Moment;
+use super::streams::Streams;
 use super::trace::Trace;
 use super::workload::{Known, Workload};
 use super::{Left, Summary};
 use crate::member::{RecoverError, Shared};
-use crate::types::{AlarmAction, AlarmRequest, Nanos, Reply, Request, Ticket};
+use crate::types::{AlarmAction, AlarmRequest, KeyRange, LeaseId, Nanos, Reply, Request, Ticket};
 use crate::wal::OpenError;
 
 /// See the module.
@@ -26,7 +29,12 @@ pub struct World {
     host: Option<Host>,
     workload: Workload,
     line: Line,
+    streams: Streams,
+    leases: Leases,
     now: u64,
+    /// Of leases; and when the last start was.
+    clock: Clock,
+    booted: u64,
     /// Calls of this life, and of earlier ones that no epoch has settled.
     calls: Vec<Call>,
     old: Vec<Call>,
@@ -48,8 +56,6 @@ pub struct World {
 const REST_STEPS: u64 = 40_000;
 /// Calls from here on are the operator's, who waits for no answer.
 const OPERATOR: u64 = 1 << 48;
-/// Time passes for a busy member, too.
-const BUSY_STEPS_PER_TICK: u64 = 300;
 /// Ticks of every core after which what a full disk refused has been tried again.
 const RETRY_TICKS: u64 = 12;
 
@@ -57,7 +63,12 @@ impl World {
     /// Of a seed, before the first start.
     pub fn new(seed: u64, plan: Plan, left_out: Option<Left>, mut chance: Chance) -> World {
         let workload = Workload::draw(&mut chance);
+        let leases = plan.config.leases;
         World {
+            streams: Streams::new(plan.watchers),
+            leases: Leases::new(leases.ttl_min, leases.election_timeout),
+            clock: Clock::default(),
+            booted: 0,
             plan,
             left_out,
             chance,
@@ -83,21 +94,37 @@ impl World {
     /// Runs `steps` steps, lets everything come to rest, crashes, and looks at what is left.
     pub fn run(&mut self, steps: u64, trace: &mut Trace) -> Result<Summary, Broken> {
         for step in 0..steps {
-            trace.step(step);
+            self.begin_step(step, trace);
             self.step(trace)?;
         }
         self.rest(steps, trace)?;
         self.crash(trace);
-        trace.step(trace.at() + 1);
+        self.begin_step(trace.at() + 1, trace);
         self.boot(trace)?;
         self.rest(trace.at(), trace)?;
+        let streams = &self.streams;
+        let told = streams.kinds.iter().map(|(&kind, &count)| (kind.to_owned(), count));
+        self.summary.kinds.extend(told);
+        self.summary.events = streams.events;
         self.summary.revisions = self.line.newest();
         self.summary.digest = trace.digest();
         Ok(self.summary.clone())
     }
 
+    fn begin_step(&mut self, step: u64, trace: &mut Trace) {
+        trace.step(step);
+        let nanos = self.chance.within(1_000, 300_000);
+        self.pass(nanos);
+        self.clock.step = step;
+    }
+
+    /// Time passes.
+    fn pass(&mut self, nanos: u64) {
+        self.now += nanos;
+        self.clock.most += nanos;
+    }
+
     fn step(&mut self, trace: &mut Trace) -> Result<(), Broken> {
-        self.now += self.chance.within(1_000, 300_000);
         if self.host.is_none() {
             return self.boot(trace);
         }
@@ -112,8 +139,17 @@ impl World {
         if self.chance.one_in(self.plan.cancel_every) {
             self.cancel(trace);
         }
-        if self.chance.one_in(BUSY_STEPS_PER_TICK) {
+        if self.chance.one_in(self.plan.busy_steps_per_tick) {
             self.tick(trace);
+        }
+        if self.chance.one_in(self.plan.pause_every) {
+            // Longer than an election timeout: nobody can have renewed a lease meanwhile.
+            let nanos = self.chance.within(1_100_000_000, 20_000_000_000);
+            trace.tell(|| format!("the process is paused for {nanos} ns"));
+            self.now += nanos;
+        }
+        if self.chance.one_in(self.streams.every()) {
+            self.watch(trace);
         }
         let host = self.host.as_ref().expect("it runs");
         let (runnable, flying) = (host.runnable().len(), host.flying());
@@ -148,6 +184,7 @@ impl World {
 
     fn boot(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         self.summary.lives += 1;
+        self.booted = self.clock.most;
         let drawn = self.chance.within(1, 3) as u16;
         let cores = self.plan.cores.unwrap_or(drawn);
         if self.chance.one_in(self.plan.harm_every)
@@ -192,12 +229,44 @@ impl World {
         host.crash(&mut self.disk, &mut self.chance);
         self.old.append(&mut self.calls);
         self.open.clear();
+        self.streams.crash();
+        self.leases.crash(self.clock);
+        self.clock.crash();
+    }
+
+    /// What everybody knows now.
+    fn moment<'a>(
+        host: &Host,
+        line: &'a Line,
+        known: Known,
+        compactions: &'a [(u64, i64)],
+    ) -> Moment<'a> {
+        let stable = host.shared.sequencer.stable().0;
+        Moment { line, stable, compacted: known.compacted, compactions }
+    }
+
+    /// Somebody who watches does something.
+    fn watch(&mut self, trace: &mut Trace) {
+        let host = self.host.as_mut().expect("it runs");
+        let at = World::moment(host, &self.line, self.known, &self.compactions);
+        let knows = (&self.workload, self.known);
+        self.streams.act(host, Nanos(self.now), at, knows, &mut self.chance, trace);
+    }
+
+    /// The lead's core does a step.
+    fn lead_looks(&mut self, is_tick: bool) {
+        let pause = self.plan.config.leases.election_timeout;
+        self.clock.look(self.now, pause, is_tick);
     }
 
     fn run_core(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         let host = self.host.as_mut().expect("it runs");
         let at = self.chance.pick(&host.runnable());
         trace.number(at as u64);
+        if at == usize::from(host.shared.lead_core().0) {
+            self.lead_looks(false);
+        }
+        let host = self.host.as_mut().expect("it runs");
         if let Err(fatal) = host.run(at, Nanos(self.now), &mut self.chance, trace) {
             trace.tell(|| format!("core {at} gives up: {fatal}"));
             self.crash(trace);
@@ -210,17 +279,26 @@ impl World {
     fn look(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         let host = self.host.as_mut().expect("it runs");
         let answers = std::mem::take(&mut host.answers);
+        let now = Shown { step: trace.at(), time: self.clock.most };
+        let shown = self.line.newest();
         if !self.is_settled && host.shared.sequencer.is_open() {
             let cut = host.shared.sequencer.cut().0;
             trace.tell(|| format!("an epoch opens at {cut}"));
-            self.line.recovered(host, cut)?;
+            self.line.recovered(host, cut, now)?;
             self.line.settle(&self.old, cut)?;
+            self.leases.ended(&self.line.take_lease_ends(), &self.line)?;
+            self.leases.opened(self.booted, self.clock);
             self.line.compare_states(host)?;
             self.old.clear();
             self.is_settled = true;
         } else if self.is_settled {
-            self.line.harvest(host)?;
+            self.line.harvest(host, now)?;
         }
+        for revision in shown + 1..=self.line.newest() {
+            self.leases.shown(&self.line, revision)?;
+        }
+        let at = World::moment(host, &self.line, self.known, &self.compactions);
+        self.streams.read(host, at, trace)?;
         let stable = host.shared.sequencer.stable().0;
         trace.number(stable as u64);
         for (ticket, answer) in answers {
@@ -251,6 +329,7 @@ impl World {
                 compacting,
                 was_full: self.was_full,
             });
+            self.leases.answered(&self.calls[at], &self.line, self.clock, stable)?;
         }
         Ok(())
     }
@@ -281,6 +360,7 @@ impl World {
             stable: host.shared.sequencer.stable().0,
             compacted: self.known.compacted,
         };
+        self.leases.asked(id, &request, self.clock);
         self.open.insert(id, self.calls.len());
         self.calls.push(Call {
             id,
@@ -311,9 +391,14 @@ impl World {
     fn tick(&mut self, trace: &mut Trace) {
         let host = self.host.as_mut().expect("it runs");
         let cores = host.cores();
-        self.now += TICK / cores as u64;
+        let lead = usize::from(host.shared.lead_core().0);
+        self.pass(TICK / cores as u64);
         let (at, entropy) = (self.chance.slot(cores), self.chance.number());
         trace.tell(|| format!("core {at} ticks"));
+        if at == lead {
+            self.lead_looks(true);
+        }
+        let host = self.host.as_mut().expect("it runs");
         host.tick(at, Nanos(self.now), entropy);
         if !self.disk.full {
             self.ticks_with_room += 1;
@@ -339,7 +424,7 @@ impl World {
     }
 
     /// Nobody runs and no operation is under way: nobody may be waiting either.
-    fn check_rest(&self) -> Result<(), Broken> {
+    fn check_rest(&mut self) -> Result<(), Broken> {
         let host = self.host.as_ref().expect("it runs");
         let retries = RETRY_TICKS * host.cores() as u64;
         if self.disk.full || self.ticks_with_room < retries {
@@ -351,24 +436,33 @@ impl World {
         if let Some((_, &at)) = self.open.first_key_value() {
             return Err(format!("everything sleeps, and a client waits: {:?}", self.calls[at]));
         }
-        Ok(())
+        self.leases.rest(self.clock);
+        self.streams.check_rest(World::moment(host, &self.line, self.known, &self.compactions))
     }
 
-    /// The clients stop, the disk has room: everything must be answered.
+    /// The clients stop, the disk has room: everything must be answered, everybody be told of
+    /// everything, and every lease end.
     fn rest(&mut self, from: u64, trace: &mut Trace) -> Result<(), Broken> {
         self.disk.full = false;
+        let mut stage = Stage::Answers;
         for step in from..from + REST_STEPS {
-            trace.step(step);
-            self.now += self.chance.within(1_000, 300_000);
-            let Some(host) = &self.host else {
+            self.begin_step(step, trace);
+            if self.host.is_none() {
                 self.boot(trace)?;
                 continue;
-            };
+            }
+            let host = self.host.as_mut().expect("it runs");
+            let at = World::moment(host, &self.line, self.known, &self.compactions);
+            if self.is_settled {
+                self.streams.rest(host, Nanos(self.now), at, trace);
+            }
+            self.streams.give_back(host);
             let (runnable, flying) = (host.runnable().len(), host.flying());
-            if self.chance.one_in(BUSY_STEPS_PER_TICK) {
+            if self.chance.one_in(self.plan.busy_steps_per_tick.max(60)) {
                 self.tick(trace);
                 continue;
             }
+            let host = self.host.as_ref().expect("it runs");
             let retries = RETRY_TICKS * host.cores() as u64;
             if runnable == 0 && flying == 0 {
                 if self.ticks_with_room < 4 * retries {
@@ -376,7 +470,11 @@ impl World {
                     continue;
                 }
                 self.check_rest()?;
-                return self.check_logs();
+                match self.next_stage(stage, trace)? {
+                    Some(next) => stage = next,
+                    None => return self.check_logs(),
+                }
+                continue;
             }
             if runnable > 0 && (flying == 0 || self.chance.one_in(2)) {
                 self.run_core(trace)?;
@@ -385,6 +483,47 @@ impl World {
             }
         }
         Err(format!("it does not come to rest in {REST_STEPS} steps"))
+    }
+
+    /// Everything sleeps: what else is there to wait for?
+    fn next_stage(&mut self, stage: Stage, trace: &mut Trace) -> Result<Option<Stage>, Broken> {
+        let host = self.host.as_mut().expect("it runs");
+        let at = World::moment(host, &self.line, self.known, &self.compactions);
+        Ok(Some(match stage {
+            Stage::Answers => {
+                self.streams.ask_for_progress(host, Nanos(self.now), at);
+                Stage::Progress
+            }
+            Stage::Progress => {
+                self.streams.check_progress(at.stable)?;
+                if !self.leases.is_used() {
+                    return Ok(None);
+                }
+                Stage::Expiry { until: self.clock.ticked + self.leases.longest() }
+            }
+            Stage::Expiry { until } if self.clock.ticked <= until => {
+                self.tick(trace);
+                stage
+            }
+            Stage::Expiry { .. } => {
+                self.check_leases()?;
+                return Ok(None);
+            }
+        }))
+    }
+
+    /// All time is over that anybody asked for: there are no leases, and no keys of any.
+    fn check_leases(&self) -> Result<(), Broken> {
+        let host = self.host.as_ref().expect("it runs");
+        let left = host.shared.leases();
+        if left > 0 {
+            return Err(format!("{left} leases have not ended, and nobody keeps them"));
+        }
+        let all = self.line.shown().seen(&KeyRange::all(), self.line.newest());
+        match all.iter().find(|kv| kv.lease != LeaseId::NONE) {
+            None => Ok(()),
+            Some(kv) => Err(format!("there are no leases, but {kv:?}")),
+        }
     }
 
     /// A log that is at rest is no longer than what makes a checkpoint due, and some segments.
@@ -403,6 +542,17 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// How far a member at rest has come.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Everything is answered, everybody is told of everything.
+    Answers,
+    /// Whoever asked for progress got it.
+    Progress,
+    /// Leases end until the lead has ticked beyond that.
+    Expiry { until: u64 },
 }
 
 fn is_damage(error: &OpenError) -> bool {

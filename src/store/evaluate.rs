@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 
 use crate::types::txn::PathOp;
 use crate::types::{
-    Compare, CompareOperand, CompareOperator, LeaseId, OpReply, PutRequest, RangeReply,
-    RangeRequest, Refusal, Revision, Stamp, Sub,
+    Compare, CompareOperand, CompareOperator, DeleteRangeReply, LeaseId, OpReply, PutRequest,
+    RangeReply, RangeRequest, Refusal, Revision, Stamp, Sub,
 };
 
 use super::Store;
@@ -104,6 +104,9 @@ impl Store {
                 PathOp::DeleteRange(delete) => {
                     changes = changes || self.tree.count(&delete.range) > 0;
                 }
+                PathOp::Revoke(lease) => {
+                    changes = changes || self.lease_keys(*lease).next().is_some();
+                }
             }
         }
         Ok(changes)
@@ -129,7 +132,8 @@ impl Store {
         let decided = earlier.iter().rev().find_map(|(_, op)| match op {
             PathOp::Put(put) => (put.key == key).then_some(true),
             PathOp::DeleteRange(delete) => delete.range.contains(key).then_some(false),
-            PathOp::Range(_) => None,
+            // A lease ends alone: no operation comes after that.
+            PathOp::Range(_) | PathOp::Revoke(_) => None,
         });
         decided.unwrap_or_else(|| self.has(key, Revision::NEWEST))
     }
@@ -147,6 +151,10 @@ impl Store {
             PathOp::DeleteRange(delete) => {
                 let prev_kv = delete.prev_kv;
                 OpReply::DeleteRange(self.delete_range(revision, sub, &delete.range, prev_kv))
+            }
+            PathOp::Revoke(lease) => {
+                let deleted = self.delete_lease_keys(revision, sub, *lease) as i64;
+                OpReply::DeleteRange(DeleteRangeReply { deleted, ..DeleteRangeReply::default() })
             }
         }
     }

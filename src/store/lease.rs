@@ -34,6 +34,11 @@ impl LeaseKeys {
         self.keys.get(&lease).into_iter().flatten().map(Blob::as_slice)
     }
 
+    /// Takes every key off the lease.
+    pub(super) fn take(&mut self, lease: LeaseId) -> BTreeSet<Blob> {
+        self.keys.remove(&lease).unwrap_or_default()
+    }
+
     /// Leases with a key, and how many.
     #[cfg(test)]
     pub(super) fn counts(&self) -> Vec<(LeaseId, usize)> {

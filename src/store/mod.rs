@@ -24,6 +24,7 @@
 //! | `versions` | one key's versions |
 //! | `timeline` | the index from revisions to keys |
 //! | `read` | get, range, count, changes |
+//! | `events` | changes as watchers are told of them |
 //! | `write` | put, delete, their replicated forms, roll-back |
 //! | `evaluate` | compares, and the operations of a txn |
 //! | `compact`, `defragment` | dropping history and giving memory back, in slices |
@@ -54,6 +55,7 @@ mod checkpoint;
 mod compact;
 mod defragment;
 mod evaluate;
+mod events;
 mod hash;
 mod leaf;
 mod lease;
@@ -73,6 +75,7 @@ mod tests;
 
 pub use checkpoint::{BadChunk, CheckpointCursor};
 pub use evaluate::{Share, combine, holds_for_missing};
+pub use events::{History, HistoryBounds};
 pub use hash::HashCursor;
 pub use read::{Change, Changes};
 pub use size::Size;

@@ -56,6 +56,7 @@ impl Chance {
 enum Applied {
     Put { sub: Sub, key: Bytes, value: Vec<u8>, lease: LeaseId },
     Delete { sub: Sub, range: KeyRange, expected: u64 },
+    Revoke { lease: LeaseId, expected: u64 },
 }
 
 struct Life {
@@ -227,7 +228,8 @@ impl Life {
             60..74 => self.read_range(),
             74..82 => self.count(),
             82..90 => self.compare(),
-            90..93 => self.lease_keys(),
+            90..92 => self.lease_keys(),
+            92 => self.end_lease(),
             93..97 => self.changes(),
             97 => self.replicate(),
             98 => {
@@ -278,6 +280,28 @@ impl Life {
         let expected = gone.len() as u64;
         assert_eq!(reply.prev_kvs, if prev_kv { gone } else { Vec::new() });
         self.unsent.push((self.newest, Applied::Delete { sub: Sub(0), range, expected }));
+    }
+
+    fn end_lease(&mut self) {
+        let lease = LeaseId(self.chance.in_range(LEASES));
+        let ops = [(Sub(0), PathOp::Revoke(lease))];
+        let keys = self.model.lease_keys(lease);
+        let checked = self.store.validate(&ops, Revision(self.newest), &|_| false);
+        assert_eq!(checked, Ok(!keys.is_empty()));
+        let replies = self.store.execute(&ops, Revision(self.newest + 1));
+        let [OpReply::DeleteRange(reply)] = &replies[..] else { panic!("one deletion") };
+        assert_eq!(reply.deleted, keys.len() as i64);
+        if keys.is_empty() {
+            return;
+        }
+        self.newest += 1;
+        for key in &keys {
+            let range = KeyRange::single(Bytes::from(key.clone()));
+            assert_eq!(self.model.delete(self.newest, 0, &range).len(), 1);
+        }
+        assert_eq!(self.store.lease_keys(lease).count(), 0);
+        let expected = keys.len() as u64;
+        self.unsent.push((self.newest, Applied::Revoke { lease, expected }));
     }
 
     /// A txn's path, of operations whose ordinals have gaps, as a shard sees it.
@@ -373,6 +397,7 @@ impl Life {
                         prev_kvs: if delete.prev_kv { gone } else { Vec::new() },
                     })
                 }
+                PathOp::Revoke(_) => unreachable!("no txn holds it"),
             });
         }
         Ok((replies, changes))
@@ -400,6 +425,7 @@ impl Life {
                     let applied = Applied::Delete { sub: *sub, range, expected };
                     self.unsent.push((self.newest, applied));
                 }
+                PathOp::Revoke(_) => unreachable!("no txn holds it"),
             }
         }
     }
@@ -505,6 +531,18 @@ impl Life {
             match applied {
                 Applied::Put { sub, key, value, lease } => {
                     self.replica.apply_put(revision, sub, &key, &value, lease);
+                }
+                Applied::Revoke { lease, expected } => {
+                    let wrong =
+                        self.replica.apply_delete_lease_keys(revision, Sub(0), lease, expected + 1);
+                    let found = expected;
+                    assert_eq!(
+                        wrong,
+                        Err(crate::store::Mismatch { expected: expected + 1, found })
+                    );
+                    let applied =
+                        self.replica.apply_delete_lease_keys(revision, Sub(0), lease, expected);
+                    assert_eq!(applied, Ok(()));
                 }
                 Applied::Delete { sub, range, expected } => {
                     let before = hash(&self.replica, revision);

@@ -149,6 +149,30 @@ impl Record {
         (found.modified() == revision).then_some(found)
     }
 
+    /// How many versions there are.
+    pub(super) fn len(&self) -> usize {
+        self.older.as_deref().map_or(0, VecDeque::len) + usize::from(!self.is_empty())
+    }
+
+    /// The version at `place`, counted from the oldest.
+    pub(super) fn nth(&self, place: usize) -> Option<&Version> {
+        let older = self.older.as_deref();
+        let count = older.map_or(0, VecDeque::len);
+        match older.and_then(|older| older.get(place)) {
+            None if place == count && !self.is_empty() => Some(&self.top),
+            found => found,
+        }
+    }
+
+    /// How many versions are at or below `revision`: the place of the first above it.
+    pub(super) fn place_after(&self, revision: i64) -> usize {
+        if !self.is_empty() && self.top.modified() <= revision {
+            return self.len();
+        }
+        let older = self.older.as_deref();
+        older.map_or(0, |older| older.partition_point(|v| v.modified() <= revision))
+    }
+
     /// Adds a newest version.
     pub(super) fn push(&mut self, version: Version) {
         if self.is_empty() {

@@ -106,6 +106,38 @@ impl Store {
         Ok(())
     }
 
+    /// Deletes every key that is attached to `lease`, in order; returns how many there were.
+    pub fn delete_lease_keys(&mut self, revision: Revision, sub: Sub, lease: LeaseId) -> u64 {
+        let Store { tree, timeline, leases, sizes, .. } = self;
+        let keys = leases.take(lease);
+        for key in &keys {
+            tree.modify(key, |record| {
+                assert!(record.live_top().is_some_and(|top| top.lease() == lease), "attached");
+                record.push(Version::tombstone(revision.0, sub.0));
+                sizes.add_version(record.top());
+                timeline.push(revision.0, &record.key);
+            })
+            .expect("an attached key is there");
+        }
+        keys.len() as u64
+    }
+
+    /// Deletes the keys of a lease again: as many as where it was evaluated, or it has no effect.
+    pub fn apply_delete_lease_keys(
+        &mut self,
+        revision: Revision,
+        sub: Sub,
+        lease: LeaseId,
+        expected: u64,
+    ) -> Result<(), Mismatch> {
+        let found = self.leases.of(lease).count() as u64;
+        if found != expected {
+            return Err(Mismatch { expected, found });
+        }
+        self.delete_lease_keys(revision, sub, lease);
+        Ok(())
+    }
+
     fn write(
         &mut self,
         revision: Revision,

@@ -11,10 +11,12 @@
 //! | `prefetch` | a hint to the processor |
 //! | `range` | key ranges with etcd's conventions |
 //! | `request`, `reply` | what a client may ask, and what it is told |
+//! | `event`, `watch` | what watchers are told, and what a watch stream asks |
 //! | `refusal` | every answer that says no: one value, one text, one gRPC code (in `protocol::status`) |
 //! | `txn` | a txn flattened into compares and a linear list of operations, and put together again |
 
 mod blob;
+mod event;
 mod ids;
 mod log;
 mod origin;
@@ -26,8 +28,10 @@ mod reply;
 mod request;
 mod shard_set;
 pub mod txn;
+mod watch;
 
 pub use blob::{Blob, Stamp};
+pub use event::Event;
 pub use ids::{
     ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision, ShardId, Sub,
     Term,
@@ -39,11 +43,16 @@ pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
     AlarmReply, Answer, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply,
-    KeyValue, Member, MemberListReply, OpReply, PutReply, RangeReply, Reply, StatusReply, TxnReply,
+    KeyValue, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
+    LeaseTimeToLiveReply, Member, MemberListReply, OpReply, PutReply, RangeReply, Reply,
+    StatusReply, TxnReply,
 };
 pub use request::{
     Alarm, AlarmAction, AlarmKind, AlarmRequest, CompactRequest, Compare, CompareOperand,
-    CompareOperator, DeleteRangeRequest, HashKvRequest, Op, PutRequest, RangeFilters, RangeRequest,
-    Request, SortOrder, SortTarget, TxnRequest,
+    CompareOperator, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseTimeToLiveRequest,
+    Op, PutRequest, RangeFilters, RangeRequest, Request, SortOrder, SortTarget, TxnRequest,
 };
 pub use shard_set::ShardSet;
+pub use watch::{
+    WatchCreate, WatchEvents, WatchId, WatchRefusal, WatchReply, WatchRequest, WatchStream,
+};

@@ -16,6 +16,10 @@ pub enum Refusal {
     NoSpace,
     Corrupt,
     LeaseNotFound,
+    LeaseExist,
+    LeaseTtlTooLarge,
+    /// A watch stream was ended.
+    WatchCanceled,
     RequestTooLarge,
     TooManyRequests,
     NoLeader,

@@ -20,6 +20,11 @@ pub enum Reply {
     HashKv(HashKvReply),
     Defragment(DefragmentReply),
     MemberList(MemberListReply),
+    LeaseGrant(LeaseGrantReply),
+    LeaseRevoke(LeaseRevokeReply),
+    LeaseKeepAlive(LeaseKeepAliveReply),
+    LeaseTimeToLive(LeaseTimeToLiveReply),
+    LeaseLeases(LeaseLeasesReply),
 }
 
 /// One key as it stood at some revision.
@@ -133,4 +138,44 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberListReply {
     pub members: Vec<Member>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseGrantReply {
+    pub revision: Revision,
+    pub id: LeaseId,
+    /// Seconds: at least the minimum.
+    pub ttl: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseRevokeReply {
+    pub revision: Revision,
+}
+
+/// `ttl` 0: there is no such lease (any more), which is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseKeepAliveReply {
+    pub revision: Revision,
+    pub id: LeaseId,
+    pub ttl: i64,
+}
+
+/// `ttl` -1: there is no such lease, which is no error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseTimeToLiveReply {
+    pub revision: Revision,
+    pub id: LeaseId,
+    /// Whole seconds left.
+    pub ttl: i64,
+    pub granted_ttl: i64,
+    /// In key order, if asked for.
+    pub keys: Vec<Blob>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseLeasesReply {
+    pub revision: Revision,
+    /// The one that expires first, first.
+    pub leases: Vec<LeaseId>,
 }

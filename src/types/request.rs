@@ -18,6 +18,11 @@ pub enum Request {
     HashKv(HashKvRequest),
     Defragment,
     MemberList { linearizable: bool },
+    LeaseGrant(LeaseGrantRequest),
+    LeaseRevoke { id: LeaseId },
+    LeaseKeepAlive { id: LeaseId },
+    LeaseTimeToLive(LeaseTimeToLiveRequest),
+    LeaseLeases,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -220,4 +225,19 @@ pub struct AlarmRequest {
     pub member: MemberId,
     /// `None` is etcd's NONE: every kind for `Get`, nothing otherwise.
     pub kind: Option<AlarmKind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseGrantRequest {
+    /// 0: the lead chooses.
+    pub id: LeaseId,
+    /// Seconds that the client wants; the lead has a minimum and etcd's maximum.
+    pub ttl: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTimeToLiveRequest {
+    pub id: LeaseId,
+    /// Whether to name the keys attached to it.
+    pub keys: bool,
 }

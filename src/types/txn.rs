@@ -10,16 +10,19 @@
 //! ```
 
 use super::{
-    Compare, DeleteRangeRequest, Op, OpReply, PutRequest, RangeRequest, Revision, Sub, TxnReply,
-    TxnRequest,
+    Compare, DeleteRangeRequest, LeaseId, Op, OpReply, PutRequest, RangeRequest, Revision, Sub,
+    TxnReply, TxnRequest,
 };
 
-/// An operation of a path: everything but a nested txn.
+/// An operation of a path: everything but a nested txn; and what no client's txn holds, the end of
+/// a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathOp {
     Range(RangeRequest),
     Put(PutRequest),
     DeleteRange(DeleteRangeRequest),
+    /// Deletes every key that is attached to the lease.
+    Revoke(LeaseId),
 }
 
 impl PathOp {

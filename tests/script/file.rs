@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const ONLY_GRPC: &str = "only gRPC";
+const ONLY_OUTSIDE: &str = "only outside";
 
 /// One block: comments and commands, then what they print.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct CaseFile {
     pub server: Option<Vec<String>>,
     /// Whether the case is about gRPC alone.
     pub only_grpc: bool,
+    /// Whether the case needs a server that is a process.
+    pub only_outside: bool,
     /// Comment lines before the first block.
     header: Vec<String>,
     pub blocks: Vec<Block>,
@@ -56,6 +59,7 @@ impl CaseFile {
             path: path.to_owned(),
             server: None,
             only_grpc: false,
+            only_outside: false,
             header: Vec::new(),
             blocks: Vec::new(),
         };
@@ -67,6 +71,7 @@ impl CaseFile {
                         file.server = Some(flags.split_whitespace().map(str::to_owned).collect());
                     }
                     _ if line == ONLY_GRPC => file.only_grpc = true,
+                    _ if line == ONLY_OUTSIDE => file.only_outside = true,
                     _ if line.starts_with('#') => file.header.push(line.to_owned()),
                     _ => return Err(format!("not a comment: {line}")),
                 }
@@ -103,6 +108,9 @@ impl CaseFile {
         }
         if self.only_grpc {
             text.push_str(&format!("{ONLY_GRPC}\n"));
+        }
+        if self.only_outside {
+            text.push_str(&format!("{ONLY_OUTSIDE}\n"));
         }
         for (block, printed) in self.blocks.iter().zip(printed) {
             text.push('\n');

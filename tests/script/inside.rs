@@ -7,7 +7,9 @@ use std::io;
 use std::sync::Arc;
 
 use braid::client::{self, Error};
-use braid::member::{Answer, Core, Identity, MemberConfig, Nanos, Service, Shared, Ticket};
+use braid::member::{
+    Answer, Core, Identity, LeaseConfig, MemberConfig, Nanos, Service, Shared, Ticket,
+};
 use braid::protocol::convert::{self, HeaderFields, RequestLimits};
 use braid::protocol::pb::etcdserverpb as pb;
 use braid::protocol::{Method, status};
@@ -132,6 +134,7 @@ impl Inside {
             let mut quiet = true;
             let stable = self.shared.sequencer.stable();
             for at in 0..self.cores.len() {
+                self.cores[at].look();
                 quiet &= !self.cores[at].turn(Nanos(0));
                 let effects = std::mem::take(self.cores[at].effects());
                 quiet &= effects.mail.is_empty() && effects.disk.is_empty();
@@ -169,6 +172,8 @@ fn config(shards: u16, quota: i64) -> MemberConfig {
         segment_bytes: 4 << 20,
         batch_bytes_max: 64 << 10,
         checkpoint_log_bytes: 8 << 20,
+        watch_progress_interval: 600_000_000_000,
+        leases: LeaseConfig::default(),
     }
 }
 

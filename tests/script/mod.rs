@@ -16,6 +16,35 @@
 //! | `fill PREFIX COUNT VALUE` | `COUNT` puts of `PREFIX0001`…; shows the last |
 //! | `status`, `hash`, `hashkv REV`, `defragment`, `members [linearizable]` | |
 //! | `alarm get\|activate\|deactivate [NOSPACE\|CORRUPT\|NONE] [member=self\|N]` | |
+//! | `await COUNT KEY [END]` | as `get`, read again and again until there are `COUNT` keys |
+//! | `restart` | kills the server, one of the case's own, and starts it on what it left |
+//! | `grant TTL` | `id=N as=NAME` |
+//! | `revoke ID`, `ttl ID [keys]`, `leases` | |
+//! | `lock NAME`, `campaign NAME [VALUE]` | `lease=ID as=NAME` |
+//! | `unlock KEY`, `leader NAME` | |
+//! | `proclaim VALUE`, `resign` | `name=N key=K rev=R lease=ID`: the leader, none of it is none |
+//!
+//! A lease whose id the server picks is called `NAME` from `as=NAME` on: `$NAME` is its id, `<NAME>`
+//! the same in hexadecimal, in commands and in output.
+//!
+//! Calls that last have a name, here `W`. The first `watch`, `keepalive`, `observe` or `start` of a
+//! name opens it, on a connection of its own but for `start`.
+//!
+//! | command | |
+//! |---|---|
+//! | `watch W KEY [END]` | a watcher: `prefix id=N rev=N prev_kv noput nodelete filter=N fragment progress_notify`, `times=N` of it; shows its created response, which it does not wait for with `later` |
+//! | `cancel W ID`, `progress W`, `malformed W` | what else is sent on a stream of watches |
+//! | `keepalive W ID [until V]` | one keep-alive, or so many until something arrives on `V` |
+//! | `observe W NAME` | |
+//! | `start W CALL` | `lock` or `campaign`, not waited for |
+//! | `expect W COUNT [of ID]` | the strict form: the next responses, each as it came |
+//! | `events W REV [of ID...]` | the normalised form: by watcher, whatever came until an event of `REV`, however it was packed; with ids (`3`, `0..9`), until each of these has one |
+//! | `lost W ID` | how watcher `ID` is canceled, whatever it is sent before |
+//! | `quiet W MS` | what comes in that time; hopefully `nothing` |
+//! | `finish W`, `end W`, `leave W` | no more is sent; what comes until the server ends it; gone |
+//!
+//! All that arrives on a stream of watches is held against the promises in `order`; what breaks one
+//! is printed as `BROKEN`. A line `only outside` keeps a case from members in this process.
 //!
 //! Words are separated by spaces; in quotes, `\xNN \n \" \\` are bytes. `{x*100}` is `x` a hundred
 //! times. A quoted word is never an option.
@@ -26,8 +55,12 @@
 mod call;
 mod file;
 mod inside;
+mod lasting;
+mod order;
 mod parse;
+mod parse_lasting;
 mod show;
+mod show_lasting;
 mod words;
 
 pub use call::Target;

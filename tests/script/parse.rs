@@ -5,6 +5,7 @@ use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::range_request::{SortOrder, SortTarget};
 use pb::request_op::Request as Op;
 
+use super::parse_lasting::{Concurrency, Lasting, Lease};
 use super::words::{self, Word};
 
 /// What a command asks of the server.
@@ -32,10 +33,20 @@ pub enum Command {
         request: pb::AlarmRequest,
         own_member: bool,
     },
+    /// A read that is repeated until it counts so many keys.
+    Await {
+        count: i64,
+        request: pb::RangeRequest,
+    },
+    /// The server is killed and started again on what it left.
+    Restart,
+    Lease(Lease),
+    Concurrency(Concurrency),
+    Lasting(Lasting),
 }
 
 /// Words that are still to be read, and by how much revisions differ from a fresh store's.
-struct Line {
+pub struct Line {
     words: std::vec::IntoIter<Word>,
     base: i64,
 }
@@ -48,31 +59,7 @@ pub fn command(lines: &[&str], base: i64) -> Result<Command, String> {
     if verb != "txn" && !rest.is_empty() {
         return Err(format!("{verb} takes no indented lines"));
     }
-    let command = match verb.as_str() {
-        "get" => Command::Range(line.range()?),
-        "stream" => Command::RangeStream(line.range()?),
-        "put" => Command::Put(line.put()?),
-        "del" => Command::DeleteRange(line.delete()?),
-        "txn" => Command::Txn(txn(rest, base)?),
-        "compact" => Command::Compact(pb::CompactionRequest {
-            revision: line.revision()?,
-            physical: line.flag("physical"),
-        }),
-        "fill" => Command::Fill {
-            prefix: line.bytes("a prefix")?,
-            count: line.number("a count")?,
-            value: line.bytes("a value")?,
-        },
-        "status" => Command::Status,
-        "hash" => Command::Hash,
-        "hashkv" => Command::HashKv(pb::HashKvRequest { revision: line.revision()? }),
-        "defragment" => Command::Defragment,
-        "members" => {
-            Command::MemberList(pb::MemberListRequest { linearizable: line.flag("linearizable") })
-        }
-        "alarm" => line.alarm()?,
-        other => return Err(format!("unknown command {other}")),
-    };
+    let command = line.command(&verb, rest)?;
     line.end()?;
     Ok(command)
 }
@@ -82,7 +69,39 @@ impl Line {
         Ok(Line { words: words::split(text)?.into_iter(), base })
     }
 
-    fn end(&mut self) -> Result<(), String> {
+    /// What stands after the verb; `under` are the indented lines.
+    pub fn command(&mut self, verb: &str, under: &[&str]) -> Result<Command, String> {
+        let line = self;
+        Ok(match verb {
+            "get" => Command::Range(line.range()?),
+            "stream" => Command::RangeStream(line.range()?),
+            "put" => Command::Put(line.put()?),
+            "del" => Command::DeleteRange(line.delete()?),
+            "txn" => Command::Txn(txn(under, line.base)?),
+            "compact" => Command::Compact(pb::CompactionRequest {
+                revision: line.revision()?,
+                physical: line.flag("physical"),
+            }),
+            "fill" => Command::Fill {
+                prefix: line.bytes("a prefix")?,
+                count: line.number("a count")?,
+                value: line.bytes("a value")?,
+            },
+            "status" => Command::Status,
+            "hash" => Command::Hash,
+            "hashkv" => Command::HashKv(pb::HashKvRequest { revision: line.revision()? }),
+            "defragment" => Command::Defragment,
+            "members" => Command::MemberList(pb::MemberListRequest {
+                linearizable: line.flag("linearizable"),
+            }),
+            "alarm" => line.alarm()?,
+            "restart" => Command::Restart,
+            "await" => Command::Await { count: line.number("a count")?, request: line.range()? },
+            other => line.more_commands(other)?,
+        })
+    }
+
+    pub fn end(&mut self) -> Result<(), String> {
         match self.words.next() {
             None => Ok(()),
             Some(word) => Err(format!("unexpected word {}", words::text(&word.bytes))),
@@ -93,38 +112,38 @@ impl Line {
         self.words.next().ok_or_else(|| format!("{what} is missing"))
     }
 
-    fn bytes(&mut self, what: &str) -> Result<Vec<u8>, String> {
+    pub fn bytes(&mut self, what: &str) -> Result<Vec<u8>, String> {
         Ok(self.word(what)?.bytes)
     }
 
-    fn keyword(&mut self, what: &str) -> Result<String, String> {
+    pub fn keyword(&mut self, what: &str) -> Result<String, String> {
         let word = self.word(what)?;
         word.bare().map(str::to_owned).ok_or_else(|| format!("{what} stands without quotes"))
     }
 
-    fn number<N: std::str::FromStr>(&mut self, what: &str) -> Result<N, String> {
+    pub fn number<N: std::str::FromStr>(&mut self, what: &str) -> Result<N, String> {
         let word = self.keyword(what)?;
         word.parse().map_err(|_| format!("not {what}: {word}"))
     }
 
     /// Revisions above 0 are counted from a fresh store; 0 and negatives mean themselves.
-    fn shifted(&self, revision: i64) -> i64 {
+    pub fn shifted(&self, revision: i64) -> i64 {
         if revision > 0 { revision + self.base } else { revision }
     }
 
-    fn revision(&mut self) -> Result<i64, String> {
+    pub fn revision(&mut self) -> Result<i64, String> {
         let revision = self.number("a revision")?;
         Ok(self.shifted(revision))
     }
 
     /// Takes the next word if it is this flag.
-    fn flag(&mut self, name: &str) -> bool {
+    pub fn flag(&mut self, name: &str) -> bool {
         let next = self.words.as_slice().first().and_then(Word::bare);
         if next == Some(name) { self.words.next().is_some() } else { false }
     }
 
     /// Takes the next word if it is an argument and not one of these options.
-    fn argument(&mut self, options: &[&str]) -> Option<Vec<u8>> {
+    pub fn argument(&mut self, options: &[&str]) -> Option<Vec<u8>> {
         let next = self.words.as_slice().first()?;
         let is_option = next.bare().is_some_and(|bare| {
             options.contains(&bare)
@@ -134,7 +153,7 @@ impl Line {
     }
 
     /// Calls `set` with the name and the value (empty for a flag) of every word that is left.
-    fn options(
+    pub fn options(
         &mut self,
         mut set: impl FnMut(&str, &str) -> Result<(), String>,
     ) -> Result<(), String> {
@@ -146,7 +165,7 @@ impl Line {
         Ok(())
     }
 
-    fn range(&mut self) -> Result<pb::RangeRequest, String> {
+    pub fn range(&mut self) -> Result<pb::RangeRequest, String> {
         const OPTIONS: [&str; 12] = [
             "prefix",
             "limit",
@@ -361,7 +380,7 @@ fn op(text: &str, under: &[&str], base: i64) -> Result<pb::RequestOp, String> {
     Ok(pb::RequestOp { request: Some(request) })
 }
 
-fn integer(text: &str) -> Result<i64, String> {
+pub fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("not a number: {text}"))
 }
 
@@ -381,7 +400,7 @@ fn sort_target(name: &str) -> Result<i32, String> {
 }
 
 /// What etcd's clients send as the end of a prefix.
-fn prefix_end(key: &[u8]) -> Vec<u8> {
+pub fn prefix_end(key: &[u8]) -> Vec<u8> {
     let Some(last) = key.iter().rposition(|byte| *byte != 0xff) else {
         return vec![0];
     };

@@ -13,7 +13,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    fn revision(self, revision: i64) -> i64 {
+    pub fn revision(self, revision: i64) -> i64 {
         if revision > self.base { revision - self.base } else { revision.min(0) }
     }
 
@@ -139,7 +139,7 @@ impl Shown {
         }
     }
 
-    fn key_value(self, kv: &KeyValue) -> String {
+    pub fn key_value(self, kv: &KeyValue) -> String {
         let lease = if kv.lease == 0 { String::new() } else { format!(", lease {}", kv.lease) };
         format!(
             "{} = {} (create {}, mod {}, version {}{lease})",

@@ -146,6 +146,18 @@ impl Exchanges {
         Ok(())
     }
 
+    /// Whether there are calls, and none that the reader has to wait for.
+    pub(super) fn wants_answers(&self) -> bool {
+        let state = self.state();
+        !state.streams.is_empty() && state.reader.is_none()
+    }
+
+    pub(super) fn ping(&self) {
+        let mut state = self.state();
+        encode_ping(&mut state.output, Flags::NONE, &[]);
+        state.wake_writer();
+    }
+
     pub(super) fn answer_ping(&self, echo: &[u8]) {
         let mut state = self.state();
         encode_ping(&mut state.output, Flags::END, echo);

@@ -15,13 +15,16 @@
 //! slowly should have a client of its own).
 
 mod exchange;
+#[cfg(test)]
+pub(super) mod fake;
 mod hello;
 #[cfg(test)]
 mod tests;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_executor::Task;
 use async_io::Timer;
@@ -45,6 +48,9 @@ use exchange::{Answer, Exchanges};
 
 /// Bytes that one read takes at most.
 const READ_BYTES: usize = 64 << 10;
+
+/// Pings are no way to measure: they come this much apart, and have this long, at least.
+const PINGS_MIN: Duration = Duration::from_millis(100);
 
 /// One connection to one endpoint.
 pub(in crate::client) struct Connection {
@@ -82,7 +88,11 @@ impl Connection {
         let requests_max = (hello.requests_max as usize).clamp(1, limits::CONNECTION_REQUESTS_MAX);
         let decoder = Decoder::new(options.answer_bytes_max);
         let exchanges = Arc::new(Exchanges::new(endpoint.text.clone()));
-        let driven = drive(socket, decoder, input, Arc::clone(&exchanges));
+        let pings = Pings {
+            interval: options.ping_interval.max(PINGS_MIN),
+            timeout: options.ping_timeout.max(PINGS_MIN),
+        };
+        let driven = drive(socket, decoder, input, Arc::clone(&exchanges), pings);
         let driver = executor::spawn(driven).map_err(|error| failed(error.to_string()))?;
         Ok(Connection {
             exchanges,
@@ -190,10 +200,45 @@ impl Drop for Call {
     }
 }
 
+/// When to look after a connection that brings nothing.
+struct Pings {
+    interval: Duration,
+    timeout: Duration,
+}
+
 /// Reads and writes until the connection ends; then every call under way is told.
-async fn drive(socket: Socket, decoder: Decoder, input: BytesMut, exchanges: Arc<Exchanges>) {
-    let end = read(&socket, decoder, input, &exchanges).or(write(&socket, &exchanges)).await;
+async fn drive(
+    socket: Socket,
+    decoder: Decoder,
+    input: BytesMut,
+    exchanges: Arc<Exchanges>,
+    pings: Pings,
+) {
+    let received = AtomicU64::new(0);
+    let end = read(&socket, decoder, input, &exchanges, &received)
+        .or(write(&socket, &exchanges))
+        .or(look_after(&exchanges, &received, &pings))
+        .await;
     exchanges.end(end);
+}
+
+/// Ends when a ping is not answered in time. Anything that arrives is an answer; and as long as
+/// the connection is not read, because a call has not taken what it was sent, nothing can.
+async fn look_after(exchanges: &Exchanges, received: &AtomicU64, pings: &Pings) -> Error {
+    let idle_since =
+        |before| received.load(Ordering::Relaxed) == before && exchanges.wants_answers();
+    loop {
+        let before = received.load(Ordering::Relaxed);
+        Timer::after(pings.interval).await;
+        if !idle_since(before) {
+            continue;
+        }
+        exchanges.ping();
+        Timer::after(pings.timeout).await;
+        if idle_since(before) {
+            return exchanges.lost("it does not answer a ping".to_owned());
+        }
+    }
 }
 
 async fn write(socket: &Socket, exchanges: &Exchanges) -> Error {
@@ -210,6 +255,7 @@ async fn read(
     decoder: Decoder,
     mut input: BytesMut,
     exchanges: &Exchanges,
+    received: &AtomicU64,
 ) -> Error {
     let mut piece = vec![0; READ_BYTES];
     loop {
@@ -226,7 +272,10 @@ async fn read(
         }
         match socket.read(&mut piece).await {
             Ok(0) => return exchanges.lost("the server closed it".to_owned()),
-            Ok(count) => input.extend_from_slice(&piece[..count]),
+            Ok(count) => {
+                received.fetch_add(1, Ordering::Relaxed);
+                input.extend_from_slice(&piece[..count]);
+            }
             Err(error) => return exchanges.lost(error.to_string()),
         }
         // A busy server would never let the writer have its turn.

@@ -1,145 +1,25 @@
 //! The client against a server of frames that a test scripts.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_lite::future::block_on;
 use prost::Message;
 
 use super::exchange::Exchanges;
-use crate::client::{Client, Error, Options, Transport, blocking};
-use crate::protocol::Status;
+use super::fake::{Peer, Server, Then, hello};
+use crate::client::{Client, Error, Options, blocking};
 use crate::protocol::frame::{
-    Decoder, Flags, Frame, FrameFault, Header, Opcode, encode_close, encode_error, encode_frame,
-    encode_message, encode_ping, take_preface,
+    Flags, Frame, FrameFault, Header, Opcode, encode_close, encode_frame, encode_ping,
 };
 use crate::protocol::method::Method as Rpc;
-use crate::protocol::pb::braidpb::{HelloReply, HelloRequest};
+use crate::protocol::pb::braidpb::HelloReply;
 use crate::protocol::pb::etcdserverpb as pb;
-use crate::types::placement::{PLACEMENT_SEED, shard_of};
-
-/// What the script does after a frame.
-enum Then {
-    GoOn,
-    Hang,
-}
-
-/// One accepted connection, as the script sees it.
-struct Peer {
-    /// Counted from 0.
-    number: usize,
-    hello: HelloRequest,
-    frames: usize,
-    out: BytesMut,
-}
-
-impl Peer {
-    fn answer(&mut self, frame: &Frame, message: &impl Message) {
-        self.part(frame, Flags::END, message);
-    }
-
-    fn part(&mut self, frame: &Frame, flags: Flags, message: &impl Message) {
-        let opcode = Opcode::from_u8(frame.header.opcode).expect("a known opcode");
-        encode_message(&mut self.out, frame.header.stream, opcode, flags, message);
-    }
-
-    fn refuse(&mut self, frame: &Frame, code: u32, text: &'static str) {
-        let header = frame.header;
-        encode_error(&mut self.out, header.stream, header.opcode, &Status::new(code, text));
-    }
-}
-
-struct Server {
-    address: SocketAddr,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Server {
-    /// Serves until the test's process ends.
-    fn start(
-        hello: HelloReply,
-        script: impl Fn(&mut Peer, Frame) -> Then + Send + Sync + 'static,
-    ) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound address");
-        let connections = Arc::new(AtomicUsize::new(0));
-        let server = Server { address, connections: Arc::clone(&connections) };
-        let script = Arc::new(script);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let number = connections.fetch_add(1, Ordering::SeqCst);
-                let (script, hello) = (Arc::clone(&script), hello.clone());
-                std::thread::spawn(move || serve(stream, number, hello, &*script));
-            }
-        });
-        server
-    }
-
-    fn options(&self) -> Options {
-        Options { transport: Transport::Frames, ..Options::endpoints([self.address.to_string()]) }
-    }
-
-    fn client(&self) -> blocking::Client {
-        blocking::Client::connect(self.options()).expect("the server is up")
-    }
-}
-
-fn hello() -> HelloReply {
-    HelloReply {
-        protocol_version: 1,
-        cores: 1,
-        shards: 1,
-        hash_seed: PLACEMENT_SEED,
-        shard_cores: vec![0],
-        payload_bytes_max: 2 << 20,
-        requests_max: 1000,
-        ..Default::default()
-    }
-}
-
-fn serve(
-    mut stream: TcpStream,
-    number: usize,
-    mut reply: HelloReply,
-    script: &impl Fn(&mut Peer, Frame) -> Then,
-) {
-    let decoder = Decoder::new(4 << 20);
-    let mut input = BytesMut::new();
-    let mut piece = [0; 4096];
-    let mut peer: Option<Peer> = None;
-    let mut preface = false;
-    loop {
-        preface = preface || take_preface(&mut input).expect("the preface");
-        while preface && let Some(frame) = decoder.decode(&mut input).expect("a sound frame") {
-            let Some(peer) = &mut peer else {
-                assert_eq!((frame.header.opcode, frame.header.stream), (1, 0));
-                let hello = HelloRequest::decode(frame.payload).expect("a hello");
-                assert_eq!(hello.protocol_version, 1);
-                reply.core = hello.core.unwrap_or(0);
-                let mut out = BytesMut::new();
-                encode_message(&mut out, 0, Opcode::Hello, Flags::NONE, &reply);
-                stream.write_all(&out).expect("the client reads");
-                peer = Some(Peer { number, hello, frames: 0, out: BytesMut::new() });
-                continue;
-            };
-            let then = script(peer, frame);
-            peer.frames += 1;
-            // The client may be gone by now.
-            let _ = stream.write_all(&peer.out.split());
-            if matches!(then, Then::Hang) {
-                return;
-            }
-        }
-        match stream.read(&mut piece) {
-            Ok(0) | Err(_) => return,
-            Ok(count) => input.extend_from_slice(&piece[..count]),
-        }
-    }
-}
+use crate::types::placement::shard_of;
 
 /// Answers a range with its limit, as the count.
 fn echo(peer: &mut Peer, frame: &Frame) -> Then {

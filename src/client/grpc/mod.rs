@@ -8,7 +8,7 @@ mod status;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_executor::Task;
@@ -16,11 +16,13 @@ use async_io::Timer;
 use bytes::{Bytes, BytesMut};
 use futures_lite::FutureExt;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
+use h2::{Ping, PingPong, RecvStream, SendStream};
 use http::{HeaderValue, Request, Uri};
 
 use super::endpoint::Endpoint;
+use super::options::Options;
 use super::socket::{Socket, TokioSocket};
+use super::transport::Header;
 use super::{Error, executor};
 use crate::protocol::grpc::{MessageReader, encode_message};
 use crate::protocol::status::Status;
@@ -35,6 +37,8 @@ pub(super) struct Connection {
     authority: String,
     requests: SendRequest<Bytes>,
     ended: Arc<AtomicBool>,
+    /// How many are under way.
+    calls: Arc<AtomicUsize>,
     message_bytes_max: usize,
     /// Moves the bytes; dropped with the connection.
     _driver: Task<()>,
@@ -44,9 +48,9 @@ impl Connection {
     /// Dials and shakes hands within `timeout`.
     pub(super) async fn open(
         endpoint: &Arc<Endpoint>,
-        timeout: Duration,
-        message_bytes_max: usize,
+        options: &Options,
     ) -> Result<Connection, Error> {
+        let timeout = options.dial_timeout;
         let failed = |reason: String| Error::Connect { endpoint: endpoint.text.clone(), reason };
         let started = Instant::now();
         let socket = Socket::dial(endpoint, timeout).await?;
@@ -63,12 +67,19 @@ impl Connection {
             Timer::after(timeout.saturating_sub(started.elapsed())).await;
             Err(failed("the HTTP/2 handshake timed out".to_owned()))
         };
-        let (requests, connection) = handshake.or(late).await?;
+        let (requests, mut connection) = handshake.or(late).await?;
         let ended = Arc::new(AtomicBool::new(false));
+        let calls = Arc::new(AtomicUsize::new(0));
         let marker = Arc::clone(&ended);
+        let pings = connection.ping_pong().expect("nobody has asked for it before");
+        let (interval, patience) = (options.ping_interval, options.ping_timeout);
+        let watch = look_after(pings, Arc::clone(&calls), interval, patience);
         let driver = executor::spawn(async move {
             // Every call under way is told the reason by its own stream.
-            let _ = connection.await;
+            let end = async {
+                let _ = connection.await;
+            };
+            end.or(watch).await;
             marker.store(true, Ordering::Release);
         })
         .map_err(|error| failed(error.to_string()))?;
@@ -77,7 +88,8 @@ impl Connection {
             authority: endpoint.authority(),
             requests,
             ended,
-            message_bytes_max,
+            calls,
+            message_bytes_max: options.answer_bytes_max,
             _driver: driver,
         })
     }
@@ -91,13 +103,13 @@ impl Connection {
     pub(super) async fn open_call(
         self: &Arc<Self>,
         path: &'static str,
-        token: Option<&str>,
-        deadline: Option<Instant>,
+        header: Header<'_>,
     ) -> Result<Call, Error> {
-        let request = self.request_head(path, token, deadline)?;
+        let request = self.request_head(path, header)?;
         let unsent = |error: h2::Error| self.lost(&error, false);
         let mut requests = self.requests.clone().ready().await.map_err(unsent)?;
         let (response, upstream) = requests.send_request(request, false).map_err(unsent)?;
+        self.calls.fetch_add(1, Ordering::Relaxed);
         Ok(Call {
             connection: Arc::clone(self),
             upstream,
@@ -108,12 +120,7 @@ impl Connection {
         })
     }
 
-    fn request_head(
-        &self,
-        path: &'static str,
-        token: Option<&str>,
-        deadline: Option<Instant>,
-    ) -> Result<Request<()>, Error> {
+    fn request_head(&self, path: &'static str, header: Header<'_>) -> Result<Request<()>, Error> {
         let invalid = |error: http::Error| {
             Error::Invalid(format!("request to {}: {error}", self.endpoint.text))
         };
@@ -131,12 +138,15 @@ impl Connection {
         let agent = concat!("braid/", env!("CARGO_PKG_VERSION"));
         headers.insert("user-agent", HeaderValue::from_static(agent));
         headers.insert("client-api-version", HeaderValue::from_static("3.7"));
-        if let Some(token) = token {
+        if let Some(token) = header.token {
             let token = HeaderValue::from_str(token)
                 .map_err(|_| Error::Invalid("the token is not a header value".to_owned()))?;
             headers.insert("token", token);
         }
-        if let Some(deadline) = deadline {
+        if header.require_leader {
+            headers.insert("hasleader", HeaderValue::from_static("true"));
+        }
+        if let Some(deadline) = header.deadline {
             let left = status::timeout(deadline.saturating_duration_since(Instant::now()));
             let left = HeaderValue::try_from(left).expect("digits and a letter are a header value");
             headers.insert("grpc-timeout", left);
@@ -160,6 +170,33 @@ impl Connection {
 
     fn broken(&self, reason: impl Into<String>) -> Error {
         Error::Protocol { endpoint: self.endpoint.text.clone(), reason: reason.into() }
+    }
+}
+
+/// Servers of gRPC take more frequent pings for an attack, and close the connection.
+const PING_INTERVAL_MIN: Duration = Duration::from_secs(10);
+const PING_PATIENCE_MIN: Duration = Duration::from_millis(100);
+
+/// Ends when a ping is not answered in time. Without calls nobody waits, and etcd wants no pings.
+async fn look_after(
+    mut pings: PingPong,
+    calls: Arc<AtomicUsize>,
+    interval: Duration,
+    patience: Duration,
+) {
+    loop {
+        Timer::after(interval.max(PING_INTERVAL_MIN)).await;
+        if calls.load(Ordering::Relaxed) == 0 {
+            continue;
+        }
+        let answered = async { pings.ping(Ping::opaque()).await.is_ok() };
+        let late = async {
+            Timer::after(patience.max(PING_PATIENCE_MIN)).await;
+            false
+        };
+        if !answered.or(late).await {
+            return;
+        }
     }
 }
 
@@ -262,6 +299,12 @@ impl Call {
             Some(Err(error)) => Err(error),
             None => Err(connection.broken("the answer ended without a grpc-status")),
         }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.connection.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

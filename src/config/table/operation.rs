@@ -89,7 +89,7 @@ pub const FEATURES: &[Flag] = &[
         OWN_COMPACTION,
         "Time that compaction rests between batches.",
     ),
-    absent(
+    served(
         "watch-progress-notify-interval",
         seconds(0),
         "Time between two progress notifications; 0 is 10 minutes.",

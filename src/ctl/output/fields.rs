@@ -2,7 +2,8 @@
 
 use std::fmt::{Display, Write};
 
-use super::{Answer, alarm_name};
+use super::{Answer, alarm_name, event_name};
+use crate::client::lease::LeaseId;
 use crate::ctl::go;
 use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
 use pb::response_op::Response;
@@ -14,6 +15,26 @@ pub fn render(answer: &Answer, hex: bool) -> String {
         Answer::Put(answer) => fields.put(answer),
         Answer::Del(answer) => fields.del(answer),
         Answer::Txn(answer) => fields.txn(answer),
+        Answer::Watch(answer) => fields.watch(answer),
+        Answer::LeaseGrant(answer) => {
+            fields.lease(answer.header.as_ref(), answer.id);
+            fields.field("TTL", answer.ttl);
+        }
+        Answer::LeaseRevoke(_, answer) => fields.header(answer.header.as_ref()),
+        Answer::LeaseTimeToLive { answer, .. } => {
+            fields.lease(answer.header.as_ref(), answer.id);
+            fields.field("TTL", answer.ttl);
+            fields.field("GrantedTTL", answer.granted_ttl);
+            answer.keys.iter().for_each(|key| fields.quoted("Key", key));
+        }
+        Answer::LeaseKeepAlive(answer) => {
+            fields.lease(answer.header.as_ref(), answer.id);
+            fields.field("TTL", answer.ttl);
+        }
+        Answer::Leases(answer) => {
+            fields.header(answer.header.as_ref());
+            answer.leases.iter().for_each(|lease| fields.lease_id(lease.id));
+        }
         Answer::Alarm(answer) => fields.alarm(answer),
         Answer::MemberList(answer) => fields.member_list(answer),
         Answer::Health(healths) => {
@@ -114,6 +135,27 @@ impl Fields {
                 Some(Response::ResponseTxn(answer)) => self.txn(answer),
                 None => self.quoted("Unknown", b""),
             }
+        }
+    }
+
+    fn watch(&mut self, answer: &pb::WatchResponse) {
+        self.header(answer.header.as_ref());
+        for event in &answer.events {
+            self.field("Type", event_name(event.r#type));
+            event.prev_kv.iter().for_each(|kv| self.kv("Prev", kv));
+            event.kv.iter().for_each(|kv| self.kv("", kv));
+        }
+    }
+
+    fn lease(&mut self, header: Option<&pb::ResponseHeader>, id: i64) {
+        self.header(header);
+        self.lease_id(id);
+    }
+
+    fn lease_id(&mut self, id: i64) {
+        match self.hex {
+            true => self.field("ID", format_args!("{:016x}", LeaseId(id))),
+            false => self.field("ID", id),
         }
     }
 

@@ -15,6 +15,30 @@ pub fn render(answer: &Answer, hex: bool) -> String {
         Answer::Put(answer) => put(answer),
         Answer::Del(answer) => del(answer),
         Answer::Txn(answer) => txn(answer),
+        Answer::Watch(answer) => watch(answer),
+        Answer::LeaseGrant(answer) => header_fields(answer.header.as_ref())
+            .always("ID", answer.id)
+            .always("TTL", answer.ttl)
+            .always("Error", answer.error.as_str())
+            .end(),
+        Answer::LeaseRevoke(_, answer) => {
+            object().field("header", header(answer.header.as_ref())).end()
+        }
+        Answer::LeaseTimeToLive { answer, .. } => header_fields(answer.header.as_ref())
+            .always("id", answer.id)
+            .always("ttl", answer.ttl)
+            .always("granted-ttl", answer.granted_ttl)
+            .always("keys", list(&answer.keys, |key| base64(key).into()))
+            .end(),
+        Answer::LeaseKeepAlive(answer) => header_fields(answer.header.as_ref())
+            .always("ID", answer.id)
+            .always("TTL", answer.ttl)
+            .end(),
+        Answer::Leases(answer) => {
+            let leases: Value =
+                answer.leases.iter().map(|lease| object().always("id", lease.id).end()).collect();
+            header_fields(answer.header.as_ref()).always("leases", leases).end()
+        }
         Answer::Alarm(answer) => alarm(answer),
         Answer::MemberList(answer) if hex => hex_member_list(answer),
         Answer::MemberList(answer) => member_list(answer),
@@ -101,12 +125,38 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn header(header: Option<&pb::ResponseHeader>) -> Value {
-    let Some(header) = header else { return Value::Null };
+    header.map_or(Value::Null, |header| header_fields(Some(header)).end())
+}
+
+/// The fields of a header at the beginning of what has it embedded.
+fn header_fields(header: Option<&pb::ResponseHeader>) -> Object {
+    let header = header.copied().unwrap_or_default();
     object()
         .field("cluster_id", header.cluster_id)
         .field("member_id", header.member_id)
         .field("revision", header.revision)
         .field("raft_term", header.raft_term)
+}
+
+/// A struct of the Go client's own, whose fields have Go's names and are always there.
+fn watch(answer: &pb::WatchResponse) -> Value {
+    // The client does not say why here.
+    const CANCEL_REASON: &str = "";
+    object()
+        .always("Header", header_fields(answer.header.as_ref()).end())
+        .always("Events", list(&answer.events, event))
+        .always("CompactRevision", answer.compact_revision)
+        .always("Canceled", answer.canceled)
+        .always("Created", answer.created)
+        .always("CancelReason", CANCEL_REASON)
+        .end()
+}
+
+fn event(event: &mvccpb::Event) -> Value {
+    object()
+        .field("type", event.r#type)
+        .field("kv", event.kv.as_ref().map_or(Value::Null, kv))
+        .field("prev_kv", event.prev_kv.as_ref().map_or(Value::Null, kv))
         .end()
 }
 

@@ -8,11 +8,15 @@ mod simple;
 mod table;
 
 #[cfg(test)]
+mod living_tests;
+#[cfg(test)]
 mod tests;
 
 use prost::Message;
 
+use crate::client::lease::LeaseId;
 use crate::protocol::pb::etcdserverpb as pb;
+use crate::protocol::pb::mvccpb::event::EventType;
 
 /// What a command has to show.
 pub enum Answer {
@@ -20,6 +24,16 @@ pub enum Answer {
     Put(pb::PutResponse),
     Del(pb::DeleteRangeResponse),
     Txn(pb::TxnResponse),
+    Watch(pb::WatchResponse),
+    LeaseGrant(pb::LeaseGrantResponse),
+    LeaseRevoke(LeaseId, pb::LeaseRevokeResponse),
+    /// `keys` is whether they were asked for.
+    LeaseTimeToLive {
+        answer: pb::LeaseTimeToLiveResponse,
+        keys: bool,
+    },
+    LeaseKeepAlive(pb::LeaseKeepAliveResponse),
+    Leases(pb::LeaseLeasesResponse),
     Alarm(pb::AlarmResponse),
     MemberList(pb::MemberListResponse),
     Health(Vec<Health>),
@@ -95,9 +109,36 @@ fn protobuf(answer: &Answer) -> Option<Vec<u8>> {
         Answer::Put(answer) => Some(answer.encode_to_vec()),
         Answer::Del(answer) => Some(answer.encode_to_vec()),
         Answer::Txn(answer) => Some(answer.encode_to_vec()),
+        Answer::Watch(answer) => Some(watch_alone(answer).encode_to_vec()),
+        // etcdctl 3.7 leaves out all but the header here; whoever asks for the answer gets it.
+        Answer::LeaseGrant(answer) => Some(answer.encode_to_vec()),
+        Answer::LeaseRevoke(_, answer) => Some(answer.encode_to_vec()),
+        Answer::LeaseTimeToLive { answer, .. } => Some(answer.encode_to_vec()),
+        Answer::LeaseKeepAlive(answer) => Some(answer.encode_to_vec()),
+        Answer::Leases(answer) => Some(answer.encode_to_vec()),
         Answer::Alarm(answer) => Some(answer.encode_to_vec()),
         Answer::MemberList(answer) => Some(answer.encode_to_vec()),
         Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => None,
+    }
+}
+
+/// The parts of a watch response that are not about the stream it came on.
+fn watch_alone(answer: &pb::WatchResponse) -> pb::WatchResponse {
+    pb::WatchResponse {
+        header: Some(answer.header.unwrap_or_default()),
+        events: answer.events.clone(),
+        compact_revision: answer.compact_revision,
+        canceled: answer.canceled,
+        created: answer.created,
+        ..Default::default()
+    }
+}
+
+/// The name of an event's type; of one we do not know, its number.
+pub fn event_name(event: i32) -> String {
+    match EventType::try_from(event) {
+        Ok(event) => event.as_str_name().to_owned(),
+        Err(_) => event.to_string(),
     }
 }
 

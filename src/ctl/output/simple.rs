@@ -1,6 +1,7 @@
 //! `-w simple`: lines for people, and for scripts that cut them.
 
-use super::{Answer, alarm_name, table};
+use super::{Answer, alarm_name, event_name, table};
+use crate::client::lease::LeaseId;
 use crate::ctl::go;
 use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
 use pb::response_op::Response;
@@ -12,6 +13,21 @@ pub fn render(answer: &Answer, hex: bool, value_only: bool) -> Vec<u8> {
         Answer::Put(answer) => lines.put(answer),
         Answer::Del(answer) => lines.del(answer),
         Answer::Txn(answer) => lines.txn(answer),
+        Answer::Watch(answer) => lines.watch(answer),
+        Answer::LeaseGrant(answer) => {
+            let (id, ttl) = (LeaseId(answer.id), answer.ttl);
+            lines.line(&format!("lease {id:016x} granted with TTL({ttl}s)"));
+        }
+        Answer::LeaseRevoke(id, _) => lines.line(&format!("lease {id:016x} revoked")),
+        Answer::LeaseTimeToLive { answer, keys } => lines.time_to_live(answer, *keys),
+        Answer::LeaseKeepAlive(answer) => {
+            let (id, ttl) = (LeaseId(answer.id), answer.ttl);
+            lines.line(&format!("lease {id:016x} keepalived with TTL({ttl})"));
+        }
+        Answer::Leases(answer) => {
+            lines.line(&format!("found {} leases", answer.leases.len()));
+            answer.leases.iter().for_each(|l| lines.line(&format!("{:016x}", LeaseId(l.id))));
+        }
         Answer::Alarm(answer) => {
             for alarm in &answer.alarms {
                 let name = alarm_name(alarm.alarm);
@@ -83,6 +99,30 @@ impl Lines {
     fn del(&mut self, answer: &pb::DeleteRangeResponse) {
         self.line(&answer.deleted.to_string());
         answer.prev_kvs.iter().for_each(|kv| self.kv(kv));
+    }
+
+    fn watch(&mut self, answer: &pb::WatchResponse) {
+        for event in &answer.events {
+            self.line(&event_name(event.r#type));
+            event.prev_kv.iter().for_each(|kv| self.kv(kv));
+            event.kv.iter().for_each(|kv| self.kv(kv));
+        }
+    }
+
+    fn time_to_live(&mut self, answer: &pb::LeaseTimeToLiveResponse, keys: bool) {
+        let id = LeaseId(answer.id);
+        if answer.granted_ttl == 0 && answer.ttl == -1 {
+            return self.line(&format!("lease {id:016x} already expired"));
+        }
+        let (granted, left) = (answer.granted_ttl, answer.ttl);
+        let line = format!("lease {id:016x} granted with TTL({granted}s), remaining({left}s)");
+        self.bytes.extend_from_slice(line.as_bytes());
+        if keys {
+            self.bytes.extend_from_slice(b", attached keys([");
+            self.bytes.extend_from_slice(&answer.keys.join(&b" "[..]));
+            self.bytes.extend_from_slice(b"])");
+        }
+        self.line("");
     }
 
     fn txn(&mut self, answer: &pb::TxnResponse) {

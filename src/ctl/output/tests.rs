@@ -7,11 +7,11 @@ use pb::response_op::Response;
 const CLUSTER: u64 = 7801232528081817440;
 const MEMBER: u64 = 13458989633860879742;
 
-fn header(revision: i64) -> Option<pb::ResponseHeader> {
+pub(super) fn header(revision: i64) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { cluster_id: CLUSTER, member_id: MEMBER, revision, raft_term: 2 })
 }
 
-fn kv(key: &[u8], value: &[u8], numbers: (i64, i64, i64)) -> KeyValue {
+pub(super) fn kv(key: &[u8], value: &[u8], numbers: (i64, i64, i64)) -> KeyValue {
     KeyValue {
         key: key.to_vec().into(),
         value: value.to_vec().into(),
@@ -22,15 +22,15 @@ fn kv(key: &[u8], value: &[u8], numbers: (i64, i64, i64)) -> KeyValue {
     }
 }
 
-fn shown(format: Format, answer: &Answer) -> String {
+pub(super) fn shown(format: Format, answer: &Answer) -> String {
     rendered(Printer { format, hex: false, value_only: false }, answer)
 }
 
-fn hex(format: Format, answer: &Answer) -> String {
+pub(super) fn hex(format: Format, answer: &Answer) -> String {
     rendered(Printer { format, hex: true, value_only: false }, answer)
 }
 
-fn rendered(printer: Printer, answer: &Answer) -> String {
+pub(super) fn rendered(printer: Printer, answer: &Answer) -> String {
     let bytes = printer.render(answer).expect("the format can show it");
     String::from_utf8_lossy(&bytes).into_owned()
 }

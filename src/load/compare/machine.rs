@@ -25,10 +25,15 @@ pub(super) fn describe(scratch: &Path, programs: &[&PathBuf]) -> BTreeMap<String
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let output = Command::new(program).arg("--version").output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        let first = text.unwrap_or_default().lines().next().unwrap_or("unknown").to_owned();
-        facts.insert(name, first);
+        facts.insert(name, one_line(&text.unwrap_or_default()));
     }
     facts
+}
+
+/// What a program says of itself, all of it: version, revision, compiler.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { "unknown".to_owned() } else { lines.join("; ") }
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -61,6 +66,13 @@ mod tests {
         assert_eq!(of("/nowhere/data/x"), "xfs (rw,noatime)");
         assert_eq!(of("/nowhere/database"), "ext4 (rw)");
         assert_eq!(file_system(Path::new("/x"), ""), "unknown");
+    }
+
+    #[test]
+    fn a_version_is_all_that_a_program_says() {
+        let text = "etcd Version: 3.7.1\nGit SHA: abc \n\nGo Version: go1.26\n";
+        assert_eq!(one_line(text), "etcd Version: 3.7.1; Git SHA: abc; Go Version: go1.26");
+        assert_eq!(one_line("\n"), "unknown");
     }
 
     #[test]

@@ -110,19 +110,28 @@ impl Programs {
             ServerKind::Braid => &self.braid,
             ServerKind::Etcd => &self.etcd,
         };
-        let server = Server::start(kind, program, &self.scratch)?;
         let mut all = Vec::new();
-        let mut preloaded = !scenario.preload;
+        let mut running = None;
         for (_, protocol, name) in TARGETS.into_iter().filter(|(of, ..)| *of == kind) {
-            if !preloaded {
-                let mut preload = self.generate(&server, protocol, &scenario.run);
-                finish(preload.args(["--preload", "--requests=1"]), "preload")?;
-                preloaded = true;
-            }
-            let sample = self.sample(set, scenario, &server, protocol)?;
+            let server = match running.take() {
+                Some(server) => server,
+                None => {
+                    let server = Server::start(kind, program, &self.scratch)?;
+                    if scenario.preload {
+                        let mut preload = self.generate(&server, protocol, &scenario.run);
+                        finish(preload.args(["--preload", "--requests=1"]), "preload")?;
+                    }
+                    server
+                }
+            };
+            let sample = self.sample(set, scenario, &server, protocol, name)?;
             all.push(Measured { scenario: scenario.name.clone(), server: name, sample });
+            match scenario.fresh {
+                true => server.stop()?,
+                false => running = Some(server),
+            }
         }
-        server.stop()?;
+        running.map_or(Ok(()), Server::stop)?;
         Ok(all)
     }
 
@@ -132,7 +141,9 @@ impl Programs {
         scenario: &Scenario,
         server: &Server,
         protocol: Protocol,
+        name: &str,
     ) -> Result<Sample, String> {
+        let duration = scenario.duration.unwrap_or(set.duration);
         let json = |name: &str| self.scratch.join(format!("{name}.json"));
         let (json, background_json) = (json("run"), json("background"));
         let before = server.usage()?;
@@ -140,7 +151,7 @@ impl Programs {
             None => None,
             Some(run) => {
                 let mut command = self.generate(server, protocol, run);
-                let length = set.warm_up + set.duration + 2 * BACKGROUND_LEAD;
+                let length = set.warm_up + duration + 2 * BACKGROUND_LEAD;
                 command.args(timing(Duration::ZERO, length));
                 command.arg(format!("--json={}", background_json.display()));
                 let child = Guard(command.spawn().map_err(|error| error.to_string())?);
@@ -148,8 +159,8 @@ impl Programs {
                 Some(child)
             }
         };
-        let mut command = self.generate(server, protocol, &scenario.run);
-        command.args(timing(set.warm_up, set.duration));
+        let mut command = self.generate(server, protocol, &scenario.run_on(name));
+        command.args(timing(set.warm_up, duration));
         finish(command.arg(format!("--json={}", json.display())), &scenario.name)?;
         let mut background_summary = None;
         if let Some(child) = background {
@@ -157,7 +168,15 @@ impl Programs {
             background_summary = Some(read_summary(&background_json)?);
         }
         let used = Usage::between(&before, &server.usage()?);
-        Ok(Sample { summary: read_summary(&json)?, background: background_summary, used })
+        let summary = read_summary(&json)?;
+        let row = match &scenario.row {
+            None => summary.total.clone(),
+            Some(name) => {
+                let row = summary.rows.iter().find(|row| row.name == *name);
+                row.ok_or_else(|| format!("{}: no row {name:?}", scenario.name))?.clone()
+            }
+        };
+        Ok(Sample { summary, row, background: background_summary, used })
     }
 
     fn generate(&self, server: &Server, protocol: Protocol, arguments: &[String]) -> Command {

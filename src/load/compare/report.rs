@@ -11,13 +11,15 @@ use super::baseline::Baseline;
 use super::scenario::ScenarioSet;
 use super::server::Usage;
 use crate::load::page;
-use crate::load::summary::{Latency, Summary};
-use crate::load::text::{show_count, show_ns};
+use crate::load::summary::{Latency, RowSummary, Summary};
+use crate::load::text::{show_count, show_ns, show_number};
 
 /// One run and what its server used meanwhile.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) summary: Summary,
+    /// What is compared of it.
+    pub(super) row: RowSummary,
     pub(super) background: Option<Summary>,
     pub(super) used: Usage,
 }
@@ -74,6 +76,8 @@ struct ServerReport {
     errors: u64,
     background_per_second: Option<f64>,
     generator_cpus: f64,
+    /// Medians, by name.
+    facts: BTreeMap<String, f64>,
     /// Against etcd: throughput above 1 is better, latency below 1 is.
     throughput_ratio: Option<f64>,
     p99_ratio: Option<f64>,
@@ -186,6 +190,9 @@ impl Comparison {
                     let _ = write!(text, "  {} ERRORS", result.errors);
                 }
                 text.push('\n');
+                for (name, value) in &result.facts {
+                    let _ = writeln!(text, "      {name}: {}", show_number(*value));
+                }
             }
         }
         text
@@ -197,17 +204,17 @@ impl ServerReport {
         let of = |value: &dyn Fn(&Sample) -> f64| {
             median(samples.iter().map(|sample| value(sample)).collect())
         };
-        let rates = || samples.iter().map(|sample| sample.summary.total.per_second);
+        let rates = || samples.iter().map(|sample| sample.row.per_second);
         let operations = |sample: &Sample| {
             let background = sample.background.as_ref().map_or(0, |one| one.answered_in_all);
             (sample.summary.answered_in_all + background).max(1) as f64
         };
-        let per_second = of(&|sample| sample.summary.total.per_second);
+        let per_second = of(&|sample| sample.row.per_second);
         let typical = samples.iter().min_by(|a, b| {
-            let off = |sample: &Sample| (sample.summary.total.per_second - per_second).abs();
+            let off = |sample: &Sample| (sample.row.per_second - per_second).abs();
             off(a).total_cmp(&off(b))
         });
-        let latency = |of: &Sample| of.summary.total.latency.clone();
+        let latency = |of: &Sample| of.row.latency.clone();
         let has_background = samples.iter().any(|sample| sample.background.is_some());
         let background = has_background.then(|| {
             of(&|sample| sample.background.as_ref().map_or(0.0, |one| one.total.per_second))
@@ -228,12 +235,24 @@ impl ServerReport {
             errors: samples.iter().map(|sample| sample.summary.failed()).sum(),
             background_per_second: background,
             generator_cpus: of(&|sample| sample.summary.generator_cpus),
+            facts: facts(samples),
             throughput_ratio: None,
             p99_ratio: None,
             p50_over_baseline: p50 / floor_ns,
-            curve: typical.map(|sample| sample.summary.total.curve.clone()).unwrap_or_default(),
+            curve: typical.map(|sample| sample.row.curve.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// Medians of the facts that all samples have.
+fn facts(samples: &[&Sample]) -> BTreeMap<String, f64> {
+    let Some(first) = samples.first() else { return BTreeMap::new() };
+    let of = |name: &String| {
+        let values: Option<Vec<f64>> =
+            samples.iter().map(|sample| sample.summary.facts.get(name).copied()).collect();
+        Some((name.clone(), median(values?)))
+    };
+    first.summary.facts.keys().filter_map(of).collect()
 }
 
 /// Sets everybody's ratios to the reference.

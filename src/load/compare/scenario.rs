@@ -10,6 +10,10 @@
 //!     run: [--workload=put, --keyspace=100k]     # arguments of `braid-load run`
 //!     preload: true                              # every key is there before
 //!     background: [--workload=put]               # a second generator meanwhile
+//!     duration: 8s                               # instead of the set's
+//!     row: put                                   # the row to compare, instead of the total
+//!     fresh: true                                # a server of its own for each protocol, too
+//!     also: { "etcd, gRPC": [--rate=5000] }      # further arguments for one of those compared
 //!     vary:                                      # one scenario per combination
 //!       outstanding: [1, 128]
 //! ```
@@ -22,6 +26,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 
+use super::TARGETS;
 use crate::load::arguments::{Arguments, Command};
 use crate::load::text::parse_time;
 
@@ -44,6 +49,18 @@ pub(super) struct Scenario {
     pub(super) run: Vec<String>,
     pub(super) preload: bool,
     pub(super) background: Option<Vec<String>>,
+    pub(super) duration: Option<Duration>,
+    pub(super) row: Option<String>,
+    pub(super) fresh: bool,
+    pub(super) also: BTreeMap<String, Vec<String>>,
+}
+
+impl Scenario {
+    /// The arguments of a run against this server.
+    pub(super) fn run_on(&self, server: &str) -> Vec<String> {
+        let also = self.also.get(server).into_iter().flatten();
+        self.run.iter().chain(also).cloned().collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,6 +83,14 @@ struct RawScenario {
     #[serde(default)]
     background: Option<Vec<String>>,
     #[serde(default)]
+    duration: Option<String>,
+    #[serde(default)]
+    row: Option<String>,
+    #[serde(default)]
+    fresh: bool,
+    #[serde(default)]
+    also: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
     vary: BTreeMap<String, Vec<String>>,
 }
 
@@ -83,8 +108,16 @@ impl ScenarioSet {
             scenarios.extend(expand(scenario)?);
         }
         for scenario in &scenarios {
-            for run in std::iter::once(&scenario.run).chain(&scenario.background) {
-                check(run).map_err(|error| format!("scenario {:?}: {error}", scenario.name))?;
+            let failed = |error| format!("scenario {:?}: {error}", scenario.name);
+            for (_, _, server) in TARGETS {
+                check(&scenario.run_on(server), scenario.row.as_deref()).map_err(failed)?;
+            }
+            if let Some(run) = &scenario.background {
+                check(run, None).map_err(failed)?;
+            }
+            let is_known = |name: &&String| TARGETS.iter().any(|(_, _, server)| server == name);
+            if let Some(name) = scenario.also.keys().find(|name| !is_known(name)) {
+                return Err(failed(format!("also: nobody is called {name:?}")));
             }
         }
         Ok(ScenarioSet {
@@ -111,6 +144,10 @@ fn expand(raw: &RawScenario) -> Result<Vec<Scenario>, String> {
         run: raw.run.clone(),
         preload: raw.preload,
         background: raw.background.clone(),
+        duration: raw.duration.as_deref().map(parse_time).transpose()?,
+        row: raw.row.clone(),
+        fresh: raw.fresh,
+        also: raw.also.clone(),
     }];
     for (option, values) in &raw.vary {
         scenarios = scenarios
@@ -129,11 +166,15 @@ fn expand(raw: &RawScenario) -> Result<Vec<Scenario>, String> {
 }
 
 /// The arguments are sound; better found now than after an hour.
-fn check(run: &[String]) -> Result<(), String> {
+fn check(run: &[String], row: Option<&str>) -> Result<(), String> {
     let all = ["braid-load", "run"].into_iter().chain(run.iter().map(String::as_str));
-    match Arguments::try_parse_from(all).map_err(|error| error.to_string())?.command {
-        Command::Run(run) => run.plan().map(drop),
-        _ => Err("not a run".to_owned()),
+    let plan = match Arguments::try_parse_from(all).map_err(|error| error.to_string())?.command {
+        Command::Run(run) => run.plan()?,
+        _ => return Err("not a run".to_owned()),
+    };
+    match row.filter(|row| !plan.workload.rows().contains(row)) {
+        Some(row) => Err(format!("there is no row {row:?} in {:?}", plan.workload.rows())),
+        None => Ok(()),
     }
 }
 
@@ -161,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn a_server_can_have_arguments_of_its_own() {
+        let set = ScenarioSet::parse(&format!(
+            "{HEAD}  - name: watch\n    run: [--workload=watch]\n    row: put\n    fresh: true\n    \
+             duration: 8s\n    also: {{ \"etcd, gRPC\": [--rate=5000] }}\n"
+        ));
+        let scenario = &set.expect("a set").scenarios[0];
+        assert_eq!(scenario.run_on("Braid, frames"), ["--workload=watch"]);
+        assert_eq!(scenario.run_on("etcd, gRPC"), ["--workload=watch", "--rate=5000"]);
+        assert_eq!(scenario.duration, Some(Duration::from_secs(8)));
+        assert!(scenario.fresh && scenario.row.as_deref() == Some("put"));
+    }
+
+    #[test]
     fn unsound_sets_are_refused_with_the_reason() {
         for (scenario, reason) in [
             ("  - name: a\n    run: [--workload=puts]\n", "scenario \"a\": workload \"puts\""),
@@ -168,6 +222,10 @@ mod tests {
             ("  - name: a\n    run: []\n    vary: { rate: [] }\n", "combinations"),
             ("  - name: a\n    runs: []\n", "runs"),
             ("  - name: a\n    run: []\n    background: [--rate=0]\n", "rate"),
+            ("  - name: a\n    run: []\n    row: get\n", "no row \"get\""),
+            ("  - name: a\n    run: []\n    also: { zk: [] }\n", "nobody is called \"zk\""),
+            ("  - name: a\n    run: []\n    also: { \"etcd, gRPC\": [--rate=0] }\n", "rate"),
+            ("  - name: a\n    run: []\n    duration: 5h\n", "5h"),
         ] {
             let error = ScenarioSet::parse(&format!("{HEAD}{scenario}")).expect_err(reason);
             assert!(error.contains(reason), "{error}");
@@ -181,6 +239,6 @@ mod tests {
             let path = entry.expect("an entry").path();
             ScenarioSet::read(&path).unwrap_or_else(|error| panic!("{error}"))
         });
-        assert!(sets.count() >= 2);
+        assert!(sets.count() >= 3);
     }
 }

@@ -9,8 +9,8 @@ use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::types::{
     AlarmAction, AlarmKind, AlarmRequest, CompactRequest, DeleteRangeRequest, HashKvRequest,
-    KeyRange, LeaseId, MemberId, Op, PutRequest, RangeFilters, RangeRequest, Refusal, Request,
-    SortOrder, SortTarget, TxnRequest,
+    KeyRange, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, MemberId, Op, PutRequest,
+    RangeFilters, RangeRequest, Refusal, Request, SortOrder, SortTarget, TxnRequest,
 };
 
 /// What a request may be at most; operators set both.
@@ -63,6 +63,23 @@ pub fn decode(method: Method, payload: Bytes, limits: &RequestLimits) -> Result<
             let request: pb::MemberListRequest = message(method, payload)?;
             Request::MemberList { linearizable: request.linearizable }
         }
+        Method::LeaseGrant => Request::LeaseGrant(lease_grant(message(method, payload)?)),
+        Method::LeaseRevoke => {
+            let request: pb::LeaseRevokeRequest = message(method, payload)?;
+            Request::LeaseRevoke { id: LeaseId(request.id) }
+        }
+        Method::LeaseKeepAlive => {
+            let request: pb::LeaseKeepAliveRequest = message(method, payload)?;
+            Request::LeaseKeepAlive { id: LeaseId(request.id) }
+        }
+        Method::LeaseTimeToLive => {
+            let request: pb::LeaseTimeToLiveRequest = message(method, payload)?;
+            let id = LeaseId(request.id);
+            Request::LeaseTimeToLive(LeaseTimeToLiveRequest { id, keys: request.keys })
+        }
+        Method::LeaseLeases => {
+            message::<pb::LeaseLeasesRequest>(method, payload).map(|_| Request::LeaseLeases)?
+        }
         _ => return Err(method.unimplemented()),
     };
     // etcd measures what it is about to propose, which is this message and a few bytes around it.
@@ -75,7 +92,12 @@ pub fn decode(method: Method, payload: Bytes, limits: &RequestLimits) -> Result<
 /// Whether etcd would put the request through consensus.
 fn is_proposed(request: &Request) -> bool {
     match request {
-        Request::Put(_) | Request::DeleteRange(_) | Request::Compact(_) | Request::Alarm(_) => true,
+        Request::Put(_)
+        | Request::DeleteRange(_)
+        | Request::Compact(_)
+        | Request::Alarm(_)
+        | Request::LeaseGrant(_)
+        | Request::LeaseRevoke { .. } => true,
         Request::Txn(txn) => {
             txn.success.iter().chain(&txn.failure).any(|op| !matches!(op, Op::Range(_)))
         }
@@ -84,11 +106,14 @@ fn is_proposed(request: &Request) -> bool {
         | Request::Hash
         | Request::HashKv(_)
         | Request::Defragment
-        | Request::MemberList { .. } => false,
+        | Request::MemberList { .. }
+        | Request::LeaseKeepAlive { .. }
+        | Request::LeaseTimeToLive(_)
+        | Request::LeaseLeases => false,
     }
 }
 
-fn message<M: Message + Default>(method: Method, payload: Bytes) -> Result<M, Refusal> {
+pub(super) fn message<M: Message + Default>(method: Method, payload: Bytes) -> Result<M, Refusal> {
     M::decode(payload).map_err(|_| undecodable(method))
 }
 
@@ -206,6 +231,10 @@ pub(super) fn delete_range(request: pb::DeleteRangeRequest) -> Result<DeleteRang
         range: KeyRange::from_api(request.key, request.range_end),
         prev_kv: request.prev_kv,
     })
+}
+
+fn lease_grant(request: pb::LeaseGrantRequest) -> LeaseGrantRequest {
+    LeaseGrantRequest { id: LeaseId(request.id), ttl: request.ttl }
 }
 
 fn compact(request: pb::CompactionRequest) -> CompactRequest {

@@ -1,6 +1,6 @@
 //! One reply to one message.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use super::hot::{self, Stamp};
@@ -68,6 +68,43 @@ pub fn encode(header: &HeaderFields, reply: &Reply, out: &mut BytesMut) {
                 // The service of the members knows no revision.
                 header: header.at(Revision(0)),
                 members: list.members.iter().map(member).collect(),
+            },
+        ),
+        Reply::LeaseGrant(reply) => append(
+            out,
+            &pb::LeaseGrantResponse {
+                header: header.at(reply.revision),
+                id: reply.id.0,
+                ttl: reply.ttl,
+                error: String::new(),
+            },
+        ),
+        Reply::LeaseRevoke(reply) => {
+            append(out, &pb::LeaseRevokeResponse { header: header.at(reply.revision) });
+        }
+        Reply::LeaseKeepAlive(reply) => append(
+            out,
+            &pb::LeaseKeepAliveResponse {
+                header: header.at(reply.revision),
+                id: reply.id.0,
+                ttl: reply.ttl,
+            },
+        ),
+        Reply::LeaseTimeToLive(reply) => append(
+            out,
+            &pb::LeaseTimeToLiveResponse {
+                header: header.at(reply.revision),
+                id: reply.id.0,
+                ttl: reply.ttl,
+                granted_ttl: reply.granted_ttl,
+                keys: reply.keys.iter().map(|key| Bytes::copy_from_slice(key)).collect(),
+            },
+        ),
+        Reply::LeaseLeases(reply) => append(
+            out,
+            &pb::LeaseLeasesResponse {
+                header: header.at(reply.revision),
+                leases: reply.leases.iter().map(|id| pb::LeaseStatus { id: id.0 }).collect(),
             },
         ),
     }

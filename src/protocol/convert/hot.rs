@@ -79,24 +79,24 @@ pub(super) fn range_stream(
 
 // Lengths. Every field number here is below 16, so every key is one byte.
 
-fn varint_field_len(value: u64) -> usize {
+pub(super) fn varint_field_len(value: u64) -> usize {
     if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
 }
 
-fn bool_len(value: bool) -> usize {
+pub(super) fn bool_len(value: bool) -> usize {
     if value { 2 } else { 0 }
 }
 
-fn bytes_len(length: usize) -> usize {
+pub(super) fn bytes_len(length: usize) -> usize {
     if length == 0 { 0 } else { nested_len(length) }
 }
 
 /// A length-delimited field that is there even if it is empty.
-fn nested_len(length: usize) -> usize {
+pub(super) fn nested_len(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
-fn header_len(stamp: Stamp, revision: Revision) -> usize {
+pub(super) fn header_len(stamp: Stamp, revision: Revision) -> usize {
     let revision = varint_field_len(revision.0 as u64);
     match stamp {
         Stamp::RevisionOnly => revision,
@@ -162,7 +162,7 @@ fn op_message_len(op: &OpReply) -> usize {
 
 // Bytes, in the order of the field numbers.
 
-fn put_header(stamp: Stamp, revision: Revision, out: &mut BytesMut) {
+pub(super) fn put_header(stamp: Stamp, revision: Revision, out: &mut BytesMut) {
     let mut numbers = Numbers::new();
     numbers.length(1, header_len(stamp, revision));
     match stamp {
@@ -177,7 +177,7 @@ fn put_header(stamp: Stamp, revision: Revision, out: &mut BytesMut) {
     numbers.flush(out);
 }
 
-fn put_key_value(number: u8, kv: &KeyValue, out: &mut BytesMut) {
+pub(super) fn put_key_value(number: u8, kv: &KeyValue, out: &mut BytesMut) {
     let mut numbers = Numbers::new();
     numbers.length(number, key_value_len(kv));
     numbers.bytes(1, &kv.key, out);
@@ -245,7 +245,7 @@ fn put_txn(stamp: Stamp, reply: &TxnReply, out: &mut BytesMut) {
 }
 
 /// Small fields, gathered on the stack so that the send buffer is not grown byte by byte.
-struct Numbers {
+pub(super) struct Numbers {
     bytes: [u8; Numbers::ROOM],
     length: usize,
 }
@@ -254,7 +254,7 @@ impl Numbers {
     /// A length and four varints of full size, each with its key: the most that is ever gathered.
     const ROOM: usize = 5 * 11;
 
-    fn new() -> Numbers {
+    pub(super) fn new() -> Numbers {
         Numbers { bytes: [0; Numbers::ROOM], length: 0 }
     }
 
@@ -271,25 +271,25 @@ impl Numbers {
         self.byte(value as u8);
     }
 
-    fn varint(&mut self, number: u8, value: u64) {
+    pub(super) fn varint(&mut self, number: u8, value: u64) {
         if value != 0 {
             self.byte(number << 3 | VARINT);
             self.raw_varint(value);
         }
     }
 
-    fn bool(&mut self, number: u8, value: bool) {
+    pub(super) fn bool(&mut self, number: u8, value: bool) {
         self.varint(number, u64::from(value));
     }
 
     /// The key and the length of a nested message.
-    fn length(&mut self, number: u8, length: usize) {
+    pub(super) fn length(&mut self, number: u8, length: usize) {
         self.byte(number << 3 | LENGTH_DELIMITED);
         self.raw_varint(length as u64);
     }
 
     /// A bytes field, after what was gathered.
-    fn bytes(&mut self, number: u8, bytes: &[u8], out: &mut BytesMut) {
+    pub(super) fn bytes(&mut self, number: u8, bytes: &[u8], out: &mut BytesMut) {
         if !bytes.is_empty() {
             self.length(number, bytes.len());
             self.flush(out);
@@ -297,7 +297,7 @@ impl Numbers {
         }
     }
 
-    fn flush(&mut self, out: &mut BytesMut) {
+    pub(super) fn flush(&mut self, out: &mut BytesMut) {
         out.extend_from_slice(&self.bytes[..self.length]);
         self.length = 0;
     }

@@ -15,6 +15,7 @@
 //! | `encode` | one reply to one message |
 //! | `hot` | replies of the KV service, by hand |
 //! | `stream` | the parts of a RangeStream |
+//! | `watch` | what a watch stream asks, and what it is told |
 
 mod bounds;
 mod decode;
@@ -24,6 +25,7 @@ mod hot;
 mod quick;
 mod stream;
 mod txn;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -31,3 +33,4 @@ mod tests;
 pub use decode::{RequestLimits, decode};
 pub use encode::{HeaderFields, encode};
 pub use stream::encode_range_part;
+pub use watch::{WatchMessage, WatchMessages, decode_watch, watch_messages};

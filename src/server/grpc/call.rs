@@ -1,6 +1,6 @@
 //! One call: admission, its message, its answer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -10,28 +10,30 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use h2::RecvStream;
 use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
 use http::{Request as HttpRequest, StatusCode};
 use prost::Message;
 use rustc_hash::FxHashSet;
 
 use super::head::{self, Head};
 use super::io::Wire;
+use super::stream;
 use crate::limits::{
     CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_PARTIAL_BYTES_MAX, CONNECTION_REQUESTS_MAX,
     REQUEST_OVERHEAD_BYTES,
 };
 use crate::member::{Answer, Ticket};
-use crate::protocol::convert;
+use crate::protocol::convert::{self, HeaderFields};
 use crate::protocol::grpc::{MessageReader, PREFIX_BYTES, encode_message};
 use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::pb::grpc::health::v1 as health;
 use crate::protocol::status::{self, Status, code};
 use crate::rt::{self, WaitList};
 use crate::server::front::Front;
-use crate::server::meters::add;
-use crate::server::range_stream::RangeStream;
+use crate::server::meters::{Meters, add};
+use crate::server::signal::Signal;
+use crate::server::streams::Said;
 use crate::server::waiters::Waiter;
 use crate::types::{Nanos, Refusal, Reply, Request};
 
@@ -40,7 +42,7 @@ const ENCODE_CHUNK_BYTES: usize = 64 << 10;
 
 /// What the calls of one connection share.
 pub(super) struct Link {
-    front: Rc<Front>,
+    pub(super) front: Rc<Front>,
     remote: SocketAddr,
     pub(super) wire: Rc<Wire>,
     under_way: RefCell<FxHashSet<Ticket>>,
@@ -53,6 +55,8 @@ pub(super) struct Link {
     partial: Cell<usize>,
     /// Something was sent: there may be room for more.
     pub(super) drained: WaitList,
+    /// Raised when the connection is gone.
+    pub(super) lost: Signal,
     resets: Arc<Resets>,
     last_stream: Cell<u32>,
 }
@@ -68,9 +72,37 @@ impl Link {
             postponed: RefCell::default(),
             partial: Cell::new(0),
             drained: WaitList::new(),
+            lost: Signal::default(),
             resets: Arc::new(Resets::default()),
             last_stream: Cell::new(0),
         })
+    }
+
+    pub(super) fn meters(&self) -> &Meters {
+        self.front.meters()
+    }
+
+    pub(super) fn header(&self) -> HeaderFields {
+        self.front.header()
+    }
+
+    pub(super) fn scratch(&self) -> RefMut<'_, BytesMut> {
+        self.front.scratch()
+    }
+
+    /// Bytes that h2 holds.
+    pub(super) fn owed(&self) -> usize {
+        self.owed.get()
+    }
+
+    /// Bytes of messages go out.
+    pub(super) fn sent(&self, bytes: usize) {
+        add(&self.meters().sent_bytes, bytes as u64);
+    }
+
+    /// Pings that came before something was sent are no offence.
+    pub(super) fn forgive(&self) {
+        self.wire.pings.borrow_mut().forgive();
     }
 
     /// Whether further calls are accepted.
@@ -142,6 +174,7 @@ impl Link {
         }
         self.postponed.borrow_mut().clear();
         self.resets.lock().driver = None;
+        self.lost.raise();
         self.drained.wake_all();
     }
 }
@@ -218,7 +251,7 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    fn new(link: &Link, bytes: Bytes) -> Payload {
+    pub(super) fn new(link: &Link, bytes: Bytes) -> Payload {
         let counted = bytes.len();
         link.owed.set(link.owed.get() + counted);
         Payload { bytes, owed: link.owed.clone(), counted }
@@ -265,13 +298,19 @@ pub(super) fn start(
         }
     };
     let method = head.method;
-    link.front.meters().started(method);
+    link.meters().started(method);
     if method.served() == Served::NotYet && method != Method::HealthWatch {
         return refuse(link, Some(method), respond, &status::of(&method.unimplemented()));
     }
+    if head.wants_lead && !link.front.has_lead() {
+        return refuse(link, Some(method), respond, &status::of(&Refusal::NoLeader));
+    }
     let now = rt::now();
-    let deadline = head.timeout.map(|timeout| Nanos(now.0.saturating_add(nanos(timeout))));
+    let deadline = head.timeout.map(|timeout| deadline(now, timeout));
     let mut incoming = Incoming::new(link.clone(), head, body);
+    if method.kind() == Kind::Bidi {
+        return stream::start_bidi(link, now, incoming, respond);
+    }
     match incoming.poll_message(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(message) => proceed(link, now, method, deadline, message, respond),
         Poll::Pending => {
@@ -295,14 +334,15 @@ async fn within_maybe<T>(timeout: Duration, future: impl Future<Output = T>) -> 
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+pub(super) fn deadline(now: Nanos, timeout: Duration) -> Nanos {
+    let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    Nanos(now.0.saturating_add(timeout))
 }
 
-/// A call's message on its way in.
-struct Incoming {
+/// A call's messages on their way in.
+pub(super) struct Incoming {
     link: Rc<Link>,
-    head: Head,
+    pub(super) head: Head,
     body: RecvStream,
     reader: MessageReader,
     held: usize,
@@ -315,39 +355,59 @@ impl Incoming {
         Incoming { link, head, body, reader, held: 0 }
     }
 
-    /// The message; `Err(None)` if the client has gone.
+    /// The message of a call that has one; `Err(None)` if the client has gone.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Option<Status>>> {
+        Poll::Ready(match ready!(self.poll_said(cx)) {
+            Said::Message(message) => Ok(message),
+            Said::Broken(status) => Err(Some(status)),
+            Said::Gone => Err(None),
+            Said::End => {
+                Err(Some(Status::new(code::INTERNAL, "braid: a request without a message")))
+            }
+        })
+    }
+
+    pub(super) fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
         loop {
-            let Some(piece) = ready!(self.body.poll_data(cx)) else {
-                let missing = || Status::new(code::INTERNAL, "braid: a request without a message");
-                let status = self.reader.finish().err().unwrap_or_else(missing);
-                return Poll::Ready(Err(Some(status)));
-            };
-            let Ok(piece) = piece else {
-                return Poll::Ready(Err(None));
-            };
-            // Refused only when the stream is gone, which the next poll tells.
-            let _ = self.body.flow_control().release_capacity(piece.len());
-            self.held += piece.len();
-            self.link.partial.set(self.link.partial.get() + piece.len());
-            self.reader.push(piece);
             match self.reader.next_message(self.head.encoding()) {
-                Ok(Some(message)) => return Poll::Ready(Ok(message)),
+                Ok(Some(message)) => {
+                    self.hold(self.held.saturating_sub(message.len() + PREFIX_BYTES));
+                    return Poll::Ready(Said::Message(message));
+                }
                 Ok(None) => {}
-                Err(status) => return Poll::Ready(Err(Some(status))),
+                Err(status) => return Poll::Ready(Said::Broken(status)),
             }
             if self.link.partial.get() > CONNECTION_PARTIAL_BYTES_MAX {
                 let text = "braid: too many unfinished requests on this connection";
                 let status = Status::new(code::RESOURCE_EXHAUSTED, text);
-                return Poll::Ready(Err(Some(status)));
+                return Poll::Ready(Said::Broken(status));
             }
+            let piece = match ready!(self.body.poll_data(cx)) {
+                Some(Ok(piece)) => piece,
+                Some(Err(_)) => return Poll::Ready(Said::Gone),
+                None => {
+                    let end = self.reader.finish();
+                    return Poll::Ready(end.map_or_else(Said::Broken, |()| Said::End));
+                }
+            };
+            // Refused only when the stream is gone, which the next poll tells.
+            let _ = self.body.flow_control().release_capacity(piece.len());
+            self.hold(self.held + piece.len());
+            self.reader.push(piece);
         }
+    }
+
+    /// Counts the bytes that are not a whole message yet.
+    fn hold(&mut self, bytes: usize) {
+        let others = self.link.partial.get() - self.held;
+        self.held = bytes;
+        self.link.partial.set(others + bytes);
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.link.partial.set(self.link.partial.get() - self.held);
+        self.hold(0);
     }
 }
 
@@ -363,16 +423,16 @@ fn proceed(
     let message = match message {
         Ok(message) => message,
         Err(Some(status)) => return refuse(link, Some(method), respond, &status),
-        Err(None) => return link.front.meters().handled(method, code::CANCELED),
+        Err(None) => return link.meters().handled(method, code::CANCELED),
     };
-    add(&link.front.meters().received_bytes, message.len() as u64);
+    add(&link.meters().received_bytes, message.len() as u64);
     match method {
         Method::HealthCheck => match health_check(&message) {
             Ok(reply) => send_unary(link, method, respond, |out| append(out, &reply)),
             Err(status) => refuse(link, Some(method), respond, &status),
         },
         Method::HealthWatch => {
-            let watch = health_watch(link.clone(), message, respond);
+            let watch = stream::health_watch(link.clone(), message, respond);
             rt::spawn(watch).detach();
         }
         _ => match convert::decode(method, message, &link.front.settings.limits) {
@@ -384,7 +444,8 @@ fn proceed(
                 submit(link, now, method, deadline, request, respond);
             }
             Ok(request) => {
-                let streaming = stream_range(link.clone(), method, deadline, request, respond);
+                let streaming =
+                    stream::stream_range(link.clone(), method, deadline, request, respond);
                 rt::spawn(streaming).detach();
             }
         },
@@ -421,8 +482,8 @@ fn send_unary(
         Ok(bytes) => bytes,
         Err(status) => return refuse(link, Some(method), respond, &status),
     };
-    link.front.meters().handled(method, code::OK);
-    link.wire.pings.borrow_mut().forgive();
+    link.meters().handled(method, code::OK);
+    link.forgive();
     let Ok(mut stream) = respond.send_response(head::begin(), false) else {
         return;
     };
@@ -431,98 +492,41 @@ fn send_unary(
     }
 }
 
-/// One message with its prefix.
-fn encode(link: &Link, write_message: impl FnOnce(&mut BytesMut)) -> Result<Bytes, Status> {
-    let mut scratch = link.front.scratch();
+/// Makes room for a message.
+pub(super) fn prepare(scratch: &mut BytesMut) {
     if scratch.capacity() < PREFIX_BYTES + 512 {
         *scratch = BytesMut::with_capacity(ENCODE_CHUNK_BYTES);
     }
+}
+
+/// One message with its prefix.
+pub(super) fn encode(
+    link: &Link,
+    write_message: impl FnOnce(&mut BytesMut),
+) -> Result<Bytes, Status> {
+    let mut scratch = link.scratch();
+    prepare(&mut scratch);
     encode_message(&mut scratch, write_message)?;
     let bytes = scratch.split().freeze();
-    add(&link.front.meters().sent_bytes, bytes.len() as u64);
+    link.sent(bytes.len());
     Ok(bytes)
 }
 
-fn append(out: &mut BytesMut, message: &impl Message) {
+pub(super) fn append(out: &mut BytesMut, message: &impl Message) {
     message.encode(out).expect("a BytesMut grows");
 }
 
-fn refuse(
+pub(super) fn refuse(
     link: &Link,
     method: Option<Method>,
     mut respond: SendResponse<Payload>,
     status: &Status,
 ) {
     if let Some(method) = method {
-        link.front.meters().handled(method, status.code);
+        link.meters().handled(method, status.code);
     }
-    link.wire.pings.borrow_mut().forgive();
+    link.forgive();
     let _ = respond.send_response(head::only(StatusCode::OK, status), true);
-}
-
-/// RangeStream: parts as fast as the client takes them.
-async fn stream_range(
-    link: Rc<Link>,
-    method: Method,
-    deadline: Option<Nanos>,
-    request: Request,
-    mut respond: SendResponse<Payload>,
-) {
-    let meters = link.front.meters();
-    let mut ranging = match RangeStream::new(request, deadline) {
-        Ok(ranging) => ranging,
-        Err(refusal) => return refuse(&link, Some(method), respond, &status::of(&refusal)),
-    };
-    let first = async { Some(ranging.next(&link.front).await) };
-    let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
-    let mut part = match futures_lite::future::or(first, reset).await {
-        Some(Ok(part)) => part,
-        Some(Err(refusal)) => {
-            return refuse(&link, Some(method), respond, &status::of(&refusal));
-        }
-        None => return meters.handled(method, code::CANCELED),
-    };
-    let Ok(mut stream) = respond.send_response(head::begin(), false) else {
-        return meters.handled(method, code::CANCELED);
-    };
-    let bytes_aimed = link.front.settings.request_bytes_max;
-    let end = loop {
-        link.drained.until(|| link.owed.get() < CONNECTION_OUTPUT_BYTES_MAX).await;
-        if !has_window(&mut stream).await {
-            break None;
-        }
-        let sent = match encode(&link, |out| ranging.encode(&link.front, &part, bytes_aimed, out)) {
-            Ok(bytes) => stream.send_data(Payload::new(&link, bytes), false),
-            Err(status) => break Some(status),
-        };
-        if sent.is_err() {
-            break None;
-        }
-        link.wire.pings.borrow_mut().forgive();
-        if part.is_last {
-            break Some(Status::new(code::OK, ""));
-        }
-        part = match ranging.next(&link.front).await {
-            Ok(part) => part,
-            Err(refusal) => break Some(status::of(&refusal)),
-        };
-    };
-    meters.handled(method, end.as_ref().map_or(code::CANCELED, |status| status.code));
-    if let Some(status) = end {
-        let _ = stream.send_trailers(head::end(&status));
-    }
-}
-
-/// Waits until the client takes more of this stream; `false` if it is gone.
-async fn has_window(stream: &mut SendStream<Payload>) -> bool {
-    stream.reserve_capacity(1);
-    while stream.capacity() == 0 {
-        match poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return false,
-        }
-    }
-    true
 }
 
 /// The health of the whole server; it knows no other service.
@@ -540,38 +544,8 @@ pub(in crate::server) fn health_check(
     }
 }
 
-fn serving(status: health::health_check_response::ServingStatus) -> health::HealthCheckResponse {
+pub(super) fn serving(
+    status: health::health_check_response::ServingStatus,
+) -> health::HealthCheckResponse {
     health::HealthCheckResponse { status: status.into() }
-}
-
-/// Health.Watch: the state now, and nothing more until the server stops.
-async fn health_watch(link: Rc<Link>, message: Bytes, mut respond: SendResponse<Payload>) {
-    use health::health_check_response::ServingStatus;
-    let method = Method::HealthWatch;
-    let meters = link.front.meters();
-    let state = match health_check(&message) {
-        Ok(reply) => reply,
-        Err(status) if status.code == code::NOT_FOUND => serving(ServingStatus::ServiceUnknown),
-        Err(status) => return refuse(&link, Some(method), respond, &status),
-    };
-    let Ok(mut stream) = respond.send_response(head::begin(), false) else {
-        return meters.handled(method, code::CANCELED);
-    };
-    let send = |stream: &mut SendStream<Payload>, state: &health::HealthCheckResponse| {
-        let bytes = encode(&link, |out| append(out, state)).expect("a few bytes");
-        let _ = stream.send_data(Payload::new(&link, bytes), false);
-    };
-    send(&mut stream, &state);
-    let stopping = async {
-        link.front.closing().wait().await;
-        true
-    };
-    let reset = poll_fn(|cx| stream.poll_reset(cx).map(|_| false));
-    if !futures_lite::future::or(stopping, reset).await {
-        return meters.handled(method, code::CANCELED);
-    }
-    send(&mut stream, &serving(ServingStatus::NotServing));
-    let status = status::of(&Refusal::Stopped);
-    meters.handled(method, status.code);
-    let _ = stream.send_trailers(head::end(&status));
 }

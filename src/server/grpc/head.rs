@@ -14,6 +14,8 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// etcd's metadata for "not without a leader", with the value `true`.
+const HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
 const CLIENT_API_VERSION: HeaderName = HeaderName::from_static("client-api-version");
 
 /// A call as its headers announce it.
@@ -21,6 +23,8 @@ pub(super) struct Head {
     pub(super) method: Method,
     pub(super) timeout: Option<Duration>,
     pub(super) encoding: Option<HeaderValue>,
+    /// The call is to fail, and a stream to end, if there is no lead.
+    pub(super) wants_lead: bool,
 }
 
 /// Why a call is not even looked at.
@@ -76,7 +80,8 @@ impl Head {
             return Err(status::of(&refusal).into());
         }
         let encoding = parts.headers.get(GRPC_ENCODING).cloned();
-        Ok(Head { method, timeout, encoding })
+        let wants_lead = parts.headers.get(HAS_LEADER).is_some_and(|value| value == "true");
+        Ok(Head { method, timeout, encoding, wants_lead })
     }
 
     pub(super) fn encoding(&self) -> Option<&str> {

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `connection` | driving h2: accepting, keepalive, shutdown |
 //! | `call` | one call: admission, message, answer |
+//! | `stream` | calls with more than one message |
 //! | `head` | what a request's headers say, and what answers' headers look like |
 //! | `io` | the socket as h2 sees it: one write per turn |
 //! | `pings` | clients that ping too often |
@@ -20,6 +21,7 @@ mod connection;
 mod head;
 mod io;
 mod pings;
+mod stream;
 
 pub(super) use call::{Call, health_check};
 pub(super) use connection::serve;

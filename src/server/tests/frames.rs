@@ -51,6 +51,17 @@ impl Client {
         encode_message(&mut self.output, stream, Opcode::Method(method), Flags::END, message);
     }
 
+    /// A frame of a stream both ways.
+    pub(super) fn say(&mut self, stream: u32, method: Method, message: &impl Message) {
+        encode_message(&mut self.output, stream, Opcode::Method(method), Flags::NONE, message);
+        self.flush();
+    }
+
+    pub(super) fn say_bare(&mut self, stream: u32, method: Method, flags: Flags) {
+        encode_frame(&mut self.output, stream, method.opcode(), flags, |_| {});
+        self.flush();
+    }
+
     pub(super) fn flush(&mut self) {
         self.stream.write_all(&self.output.split()).expect("write");
     }
@@ -81,7 +92,7 @@ impl Client {
         count
     }
 
-    fn ask(&mut self, stream: u32, method: Method, message: &impl Message) -> Frame {
+    pub(super) fn ask(&mut self, stream: u32, method: Method, message: &impl Message) -> Frame {
         self.queue(stream, method, message);
         self.flush();
         self.frame().expect("an answer")
@@ -100,7 +111,7 @@ pub(super) fn get(key: &str) -> pb::RangeRequest {
     pb::RangeRequest { key: Bytes::copy_from_slice(key.as_bytes()), ..Default::default() }
 }
 
-fn error(frame: &Frame) -> Status {
+pub(super) fn error(frame: &Frame) -> Status {
     assert!(frame.header.flags.contains(Flags::ERROR | Flags::END), "{frame:?}");
     decode_error(frame.payload.clone())
 }
@@ -149,7 +160,7 @@ fn refusals_name_themselves_and_the_connection_goes_on() {
     let (mut client, _) = Client::connect(&rig, None);
     let status = error(&client.ask(1, Method::Put, &put("", b"")));
     assert_eq!((status.code, &*status.message), (3, "etcdserver: key is not provided"));
-    let status = error(&client.ask(2, Method::LeaseGrant, &pb::LeaseGrantRequest::default()));
+    let status = error(&client.ask(2, Method::AuthEnable, &pb::LeaseGrantRequest::default()));
     assert_eq!(status.code, 12, "{status:?}");
     let status = error(&client.ask(3, Method::Put, &put("k", &vec![0; 3 << 19])));
     assert_eq!(&*status.message, "etcdserver: request is too large");

@@ -55,7 +55,7 @@ pub(super) fn with_client<T, F: Future<Output = T>>(
     block_on(with_client_async(rig, body))
 }
 
-async fn with_client_async<T, F: Future<Output = T>>(
+pub(super) async fn with_client_async<T, F: Future<Output = T>>(
     rig: &Rig,
     body: impl FnOnce(SendRequest<Bytes>) -> F,
 ) -> T {
@@ -90,21 +90,21 @@ pub(super) fn request(path: &str) -> ::http::request::Builder {
 
 /// How a call ended.
 #[derive(Debug)]
-struct Ended {
-    http: u16,
-    messages: Vec<u8>,
-    code: u32,
-    text: String,
+pub(super) struct Ended {
+    pub(super) http: u16,
+    pub(super) messages: Vec<u8>,
+    pub(super) code: u32,
+    pub(super) text: String,
 }
 
 impl Ended {
-    fn message<M: Message + Default>(&self) -> M {
+    pub(super) fn message<M: Message + Default>(&self) -> M {
         assert_eq!((self.code, self.messages[0]), (0, 0), "{self:?}");
         M::decode(&self.messages[5..]).expect("a message")
     }
 }
 
-async fn ended(response: h2::client::ResponseFuture) -> Ended {
+pub(super) async fn ended(response: h2::client::ResponseFuture) -> Ended {
     let (head, mut body) = response.await.expect("an answer").into_parts();
     let mut messages = Vec::new();
     while let Some(piece) = body.data().await {
@@ -125,7 +125,7 @@ async fn ended(response: h2::client::ResponseFuture) -> Ended {
     }
 }
 
-async fn call(client: &SendRequest<Bytes>, path: &str, message: &impl Message) -> Ended {
+pub(super) async fn call(client: &SendRequest<Bytes>, path: &str, message: &impl Message) -> Ended {
     let mut client = client.clone().ready().await.expect("room");
     let request = request(path).body(()).expect("a request");
     let (response, mut body) = client.send_request(request, false).expect("sent");
@@ -188,7 +188,7 @@ fn errors_are_trailers_only_and_say_what_grpc_go_says() {
             told("/etcdserverpb.KV/Rage").await,
             text(12, "unknown method Rage for service etcdserverpb.KV")
         );
-        assert_eq!(told("/etcdserverpb.Lease/LeaseGrant").await.0, 12);
+        assert_eq!(told("/etcdserverpb.Auth/AuthEnable").await.0, 12);
 
         let mut client = client.clone().ready().await.expect("room");
         let mut refused = async |request: ::http::request::Builder, body: Bytes| {
@@ -286,12 +286,12 @@ fn health_is_checked_and_watched() {
 }
 
 /// A rig of another thread.
-struct Reached {
-    address: SocketAddr,
+pub(super) struct Reached {
+    pub(super) address: SocketAddr,
 }
 
 impl Reached {
-    fn with_client<T, F: Future<Output = T>>(
+    pub(super) fn with_client<T, F: Future<Output = T>>(
         &self,
         body: impl FnOnce(SendRequest<Bytes>) -> F,
     ) -> T {

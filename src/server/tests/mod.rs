@@ -3,7 +3,9 @@
 mod frames;
 mod grpc;
 mod http1;
+mod hub;
 mod speed;
+mod streams;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,8 +22,9 @@ use crate::rt::{
     ListenerOptions, Notify,
 };
 use crate::types::{
-    AlarmReply, ClusterId, CoreId, KeyValue, LeaseId, MemberId, Nanos, PutReply, RangeEnd,
-    RangeReply, Refusal, Reply, Request, Revision, StatusReply, Term,
+    AlarmReply, ClusterId, CoreId, KeyValue, LeaseGrantReply, LeaseId, LeaseKeepAliveReply,
+    MemberId, Nanos, PutReply, RangeEnd, RangeReply, Refusal, Reply, Request, Revision,
+    StatusReply, Term, WatchReply, WatchRequest, WatchStream,
 };
 
 /// What happens in a core, for tests to look at.
@@ -30,6 +33,11 @@ struct Seen {
     cancelled: Vec<Ticket>,
     /// Requests answered by each turn that had any.
     turns: Vec<usize>,
+    streams_closed: usize,
+    /// Bytes of events that streams have been told and not given back.
+    told_bytes: usize,
+    /// The most of one stream there has been.
+    told_bytes_max: usize,
 }
 
 /// A core that is a map. Keys that begin with `stall` are never answered; ones that begin with
@@ -38,9 +46,13 @@ struct Fake {
     kvs: BTreeMap<Vec<u8>, KeyValue>,
     revision: i64,
     waiting: Vec<(Ticket, Request)>,
+    late: Vec<(Ticket, Request)>,
     stalled: Vec<(Ticket, Option<Nanos>)>,
     alarms: Vec<crate::types::Alarm>,
     leader: u64,
+    hub: hub::Hub,
+    /// By id: seconds granted.
+    leases: BTreeMap<i64, i64>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -50,15 +62,22 @@ impl Fake {
             kvs: BTreeMap::new(),
             revision: 1,
             waiting: Vec::new(),
+            late: Vec::new(),
             stalled: Vec::new(),
             alarms: Vec::new(),
             leader: 1,
+            hub: hub::Hub::default(),
+            leases: BTreeMap::new(),
             seen,
         }
     }
 
     fn turn(&mut self, now: Nanos) -> Vec<(Ticket, Answer)> {
-        let waiting = std::mem::take(&mut self.waiting);
+        self.hub.turn();
+        let slow = |(_, request): &_| *request == Request::LeaseKeepAlive { id: SLOW_LEASE };
+        let (late, waiting): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(slow);
+        let waiting = waiting.into_iter().chain(std::mem::replace(&mut self.late, late));
+        let waiting: Vec<_> = waiting.collect();
         let mut answers: Vec<_> = waiting
             .into_iter()
             .map(|(ticket, request)| (ticket, self.carry_out(request)))
@@ -72,6 +91,16 @@ impl Fake {
             self.seen.lock().expect("no panic").turns.push(answers.len());
         }
         answers
+    }
+
+    /// What watch streams are told in this turn.
+    fn tell(&mut self) -> Vec<(WatchStream, WatchReply)> {
+        let told = self.hub.tell();
+        let (sum, max) = self.hub.told_bytes();
+        let mut seen = self.seen.lock().expect("no panic");
+        seen.told_bytes = sum;
+        seen.told_bytes_max = seen.told_bytes_max.max(max);
+        told
     }
 
     fn carry_out(&mut self, request: Request) -> Answer {
@@ -99,7 +128,8 @@ impl Fake {
                     version: 1,
                     lease: LeaseId::NONE,
                 };
-                self.kvs.insert(key, kv);
+                let prev = self.kvs.insert(key, kv.clone());
+                self.hub.changed(kv, prev);
                 Ok(Reply::Put(PutReply { revision: Revision(self.revision), prev_kv: None }))
             }
             Request::Range(range) => {
@@ -131,10 +161,27 @@ impl Fake {
                 errors: Vec::new(),
                 is_learner: false,
             }))),
+            Request::LeaseGrant(grant) => {
+                let (revision, id, ttl) = (Revision(self.revision), grant.id, grant.ttl);
+                if self.leases.insert(id.0, ttl).is_some() {
+                    return Err(Refusal::LeaseExist);
+                }
+                Ok(Reply::LeaseGrant(LeaseGrantReply { revision, id, ttl }))
+            }
+            // An id below 0 cannot be kept alive.
+            Request::LeaseKeepAlive { id } if id.0 < 0 => Err(Refusal::NoLeader),
+            Request::LeaseKeepAlive { id } => {
+                let ttl = self.leases.get(&id.0).copied().unwrap_or(0);
+                let revision = Revision(self.revision);
+                Ok(Reply::LeaseKeepAlive(LeaseKeepAliveReply { revision, id, ttl }))
+            }
             other => Err(Refusal::Unimplemented(format!("the fake has no {other:?}"))),
         }
     }
 }
+
+/// Keep-alives of this lease are answered a turn late.
+const SLOW_LEASE: LeaseId = LeaseId(13);
 
 fn key_of(request: &Request) -> &[u8] {
     match request {
@@ -169,6 +216,31 @@ impl Service for Fake {
         self.stalled.retain(|(stalled, _)| *stalled != ticket);
         self.seen.lock().expect("no panic").cancelled.push(ticket);
     }
+
+    fn watch_open(&mut self, _: Nanos) -> WatchStream {
+        self.hub.open()
+    }
+
+    fn watch(&mut self, _: Nanos, stream: WatchStream, request: WatchRequest) -> bool {
+        self.hub.ask(Revision(self.revision), stream, request)
+    }
+
+    fn watch_has_room(&self, stream: WatchStream) -> bool {
+        self.hub.has_room(stream)
+    }
+
+    fn watch_sent(&mut self, stream: WatchStream, bytes: usize) {
+        self.hub.sent(stream, bytes);
+    }
+
+    fn watch_close(&mut self, stream: WatchStream) {
+        self.hub.close(stream);
+        self.seen.lock().expect("no panic").streams_closed += 1;
+    }
+
+    fn has_lead(&self) -> bool {
+        self.leader != 0
+    }
 }
 
 /// A member of fakes, and how to reach it.
@@ -192,6 +264,7 @@ fn settings() -> Settings {
         limits: RequestLimits::default(),
         request_bytes_max: RequestLimits::default().max_request_bytes,
         request_timeout: Duration::from_secs(7),
+        election_timeout: Duration::from_millis(50),
         slow: Duration::ZERO,
         streams_max: u32::MAX,
         keepalive: Keepalive::default(),
@@ -245,6 +318,10 @@ impl Rig {
                         let answers = fake.borrow_mut().turn(crate::rt::now());
                         for (ticket, answer) in answers {
                             answering.answer(ticket, answer);
+                        }
+                        let told = fake.borrow_mut().tell();
+                        for (stream, reply) in told {
+                            answering.watched(stream, reply);
                         }
                     }
                 });

@@ -1,6 +1,6 @@
 // Real work of the Go client against one endpoint, concurrent where clients are: puts, gets,
 // prefixes, pages, old revisions, compare-and-swap counters, transfers between two keys, deletes,
-// compaction, typed errors. It prints one line per step and exits 1 at the first wrong answer.
+// compaction, typed errors, watches, leases, locks and elections. It prints one line per step and exits 1 at the first wrong answer.
 package main
 
 import (
@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,22 +26,33 @@ const (
 
 type step struct {
 	name string
+	room string
 	work func(context.Context, *clientv3.Client) error
 }
 
-// Watches and leases take their place here when they are served.
+// Steps by what of the API they are about.
 var steps = []step{
-	{"put and get", putAndGet},
-	{"prefix, pages and sort orders", prefixes},
-	{"old revisions", oldRevisions},
-	{"counter by compare and swap", counter},
-	{"transfers keep the sum", transfers},
-	{"nested txn", nestedTxn},
-	{"delete with previous values", deletes},
-	{"typed errors", typedErrors},
-	{"range stream", rangeStream},
-	{"compaction", compaction},
-	{"status, members, hash", maintenance},
+	{"put and get", "kv", putAndGet},
+	{"prefix, pages and sort orders", "kv", prefixes},
+	{"old revisions", "kv", oldRevisions},
+	{"counter by compare and swap", "kv", counter},
+	{"transfers keep the sum", "kv", transfers},
+	{"nested txn", "kv", nestedTxn},
+	{"delete with previous values", "kv", deletes},
+	{"typed errors", "kv", typedErrors},
+	{"range stream", "kv", rangeStream},
+	{"compaction", "kv", compaction},
+	{"status, members, hash", "kv", maintenance},
+	{"watch events", "watch", watchEvents},
+	{"many watchers of one stream", "watch", watchMany},
+	{"progress of a watch", "watch", watchProgress},
+	{"a watch below the compaction", "watch", watchCompacted},
+	{"leases", "lease", leases},
+	{"expiry and keep-alives", "lease", expiry},
+	{"mutex of the client", "lock", mutex},
+	{"lock service", "lock", lockService},
+	{"election of the client", "election", election},
+	{"election service", "election", electionService},
 }
 
 func main() {
@@ -63,7 +76,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "clean:", err)
 		os.Exit(1)
 	}
+	notYet := strings.Fields(os.Getenv("INTEROP_NOT_YET"))
 	for _, step := range steps {
+		if slices.Contains(notYet, step.room) {
+			continue
+		}
 		if err := step.work(ctx, client); err != nil {
 			fmt.Fprintf(os.Stderr, "go: %s: %v\n", step.name, err)
 			os.Exit(1)
@@ -72,8 +89,8 @@ func main() {
 	}
 }
 
-// all runs work on every worker at once and returns the first error.
-func all(work func(worker int) error) error {
+// workAll runs work on every worker at once and returns the first error.
+func workAll(work func(worker int) error) error {
 	var group sync.WaitGroup
 	found := make(chan error, workers)
 	for worker := range workers {
@@ -93,7 +110,7 @@ func all(work func(worker int) error) error {
 func putAndGet(ctx context.Context, c *clientv3.Client) error {
 	var mu sync.Mutex
 	revisions := map[int64]string{}
-	err := all(func(worker int) error {
+	err := workAll(func(worker int) error {
 		for i := range perTask {
 			key := fmt.Sprintf("go/put/%d/%03d", worker, i)
 			put, err := c.Put(ctx, key, "value of "+key)
@@ -204,7 +221,7 @@ func oldRevisions(ctx context.Context, c *clientv3.Client) error {
 func counter(ctx context.Context, c *clientv3.Client) error {
 	const key = "go/counter"
 	const each = 10
-	err := all(func(int) error {
+	err := workAll(func(int) error {
 		for done := 0; done < each; {
 			got, err := c.Get(ctx, key)
 			if err != nil {
@@ -251,7 +268,7 @@ func transfers(ctx context.Context, c *clientv3.Client) error {
 			return err
 		}
 	}
-	return all(func(worker int) error {
+	return workAll(func(worker int) error {
 		for i := range 20 {
 			all, err := c.Get(ctx, "go/account/", clientv3.WithPrefix())
 			if err != nil {

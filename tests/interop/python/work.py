@@ -1,11 +1,14 @@
 """Real work of the Python client (etcd3 0.12.0) against one endpoint; exits 1 at the first wrong
-answer. Watches, leases and locks take their place here when they are served."""
+answer. INTEROP_NOT_YET names what of the API is left out."""
 
+import os
 import sys
 import threading
 
 import etcd3
 import grpc
+
+import lasting
 
 WORKERS = 4
 EACH = 30
@@ -139,12 +142,23 @@ def maintenance(client):
     assert list(client.list_alarms()) == []
 
 
+STEPS = {
+    "kv": (put_and_get, prefixes, transactions, nested, deletes, compaction, maintenance),
+    "watch": (lasting.watches, lasting.compacted_watch),
+    "lease": (lasting.leases,),
+    "lock": (lasting.locks, lasting.lock_service),
+    "election": (lasting.election_service,),
+}
+
+
 def main():
+    not_yet = os.environ.get("INTEROP_NOT_YET", "").split()
     client = connect()
     client.delete_prefix("python/")
-    for work in (put_and_get, prefixes, transactions, nested, deletes, compaction, maintenance):
-        work(client)
-        print(f"python: {work.__name__.replace('_', ' ')}: ok", flush=True)
+    for room, steps in STEPS.items():
+        for work in steps if room not in not_yet else ():
+            work(client)
+            print(f"python: {work.__name__.replace('_', ' ')}: ok", flush=True)
 
 
 main()

@@ -1,0 +1,50 @@
+//! What else is there while a run is made: idle watchers, leases about to end.
+
+use super::expiring::Expiring;
+use super::idle::Held;
+use super::{Facts, LivingArguments};
+use crate::load::run::Plan;
+
+/// Everything that keeps a run company, until this is dropped.
+pub(in crate::load) struct Company {
+    held: Option<Held>,
+    expiring: Option<Expiring>,
+}
+
+impl Company {
+    /// What the arguments ask for.
+    pub(in crate::load) fn gather(
+        arguments: &LivingArguments,
+        plan: &Plan,
+    ) -> Result<Company, String> {
+        let LivingArguments { idle_watchers, watch_connections, streams, .. } = *arguments;
+        let held = match idle_watchers {
+            0 => None,
+            count => Some(Held::create(plan, count, watch_connections, streams)?),
+        };
+        let expiring = match arguments.expiring_leases {
+            0 => None,
+            count => Some(Expiring::prepare(plan, count, arguments.expire_after)?),
+        };
+        Ok(Company { held, expiring })
+    }
+
+    /// Until the run is to begin.
+    pub(in crate::load) fn wait(&self, plan: &Plan) {
+        if let Some(expiring) = &self.expiring {
+            expiring.wait(plan.warm_up);
+        }
+    }
+
+    /// What is known of it after the run.
+    pub(in crate::load) fn facts(&self, plan: &Plan) -> Result<Facts, String> {
+        let mut facts = Facts::new();
+        if let Some(held) = &self.held {
+            facts.extend(held.facts());
+        }
+        if let Some(expiring) = &self.expiring {
+            facts.extend(expiring.facts(plan)?);
+        }
+        Ok(facts)
+    }
+}

@@ -1,0 +1,314 @@
+//! Calls that send or take more than one message: a task each.
+//!
+//! What such a call sends is handed to h2 only as far as its client takes it: a stream that nobody
+//! reads holds one message at most, and that by itself; it takes nothing of what the connection may
+//! owe, which others need.
+
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_lite::future::or;
+use h2::SendStream;
+use h2::server::SendResponse;
+
+use super::call::{
+    Incoming, Link, Payload, append, encode, health_check, prepare, refuse, serving,
+};
+use super::head::{self, Head};
+use crate::limits::CONNECTION_OUTPUT_BYTES_MAX;
+use crate::protocol::convert::{self, WatchMessage};
+use crate::protocol::grpc::{MESSAGE_BYTES_MAX, PREFIX_BYTES};
+use crate::protocol::method::Method;
+use crate::protocol::pb::grpc::health::v1::health_check_response::ServingStatus;
+use crate::protocol::status::{self, Status, code};
+use crate::rt;
+use crate::server::range_stream::RangeStream;
+use crate::server::streams::{self, Gone, Inlet, Outlet, Said, Terms};
+use crate::types::{Nanos, Refusal, Reply, Request, WatchStream};
+
+/// Events up to this are gathered, larger ones are sent as they are.
+const EVENT_COPIED_BYTES_MAX: usize = 16 << 10;
+/// Bytes that are gathered before they are handed on.
+const PIECE_BYTES: usize = 48 << 10;
+
+/// The answering half of a call: headers are out, messages follow.
+struct Sending {
+    link: Rc<Link>,
+    method: Method,
+    stream: SendStream<Payload>,
+}
+
+impl Sending {
+    /// Sends the headers.
+    fn begin(
+        link: &Rc<Link>,
+        method: Method,
+        mut respond: SendResponse<Payload>,
+    ) -> Result<Sending, Gone> {
+        link.forgive();
+        match respond.send_response(head::begin(), false) {
+            Ok(stream) => Ok(Sending { link: link.clone(), method, stream }),
+            Err(_) => Err(Gone),
+        }
+    }
+
+    /// Hands `bytes` to h2, piece by piece as the client takes them.
+    async fn send(&mut self, mut bytes: Bytes) -> Result<(), Gone> {
+        while !bytes.is_empty() {
+            let capacity = self.capacity(bytes.len()).await?;
+            let piece = bytes.split_to(capacity.min(bytes.len()));
+            let payload = Payload::new(&self.link, piece);
+            self.stream.send_data(payload, false).map_err(|_| Gone)?;
+        }
+        self.link.forgive();
+        Ok(())
+    }
+
+    /// How many bytes h2 takes now: at least one, at most `wanted`.
+    async fn capacity(&mut self, wanted: usize) -> Result<usize, Gone> {
+        let link = self.link.clone();
+        link.drained.until(|| link.owed() < CONNECTION_OUTPUT_BYTES_MAX / 2).await;
+        self.stream.reserve_capacity(wanted);
+        while self.stream.capacity() == 0 {
+            match poll_fn(|cx| self.stream.poll_capacity(cx)).await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(Gone),
+            }
+        }
+        Ok(self.stream.capacity().min(wanted))
+    }
+
+    /// Sends one message that is written when there is room for its beginning.
+    async fn message(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), Unsent> {
+        self.capacity(1).await?;
+        let bytes = encode(&self.link, write)?;
+        self.send(bytes).await?;
+        self.link.meters().sent(self.method);
+        Ok(())
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(cx).map(|_| ())
+    }
+
+    /// The last word: `Err` if nobody is there to hear it.
+    fn end(mut self, end: Result<Status, Gone>) {
+        let meters = self.link.meters();
+        meters.handled(self.method, end.as_ref().map_or(code::CANCELED, |status| status.code));
+        if let Ok(status) = end {
+            let _ = self.stream.send_trailers(head::end(&status));
+        }
+    }
+}
+
+/// Why a message was not sent.
+enum Unsent {
+    Gone(Gone),
+    Refused(Status),
+}
+
+impl From<Gone> for Unsent {
+    fn from(gone: Gone) -> Unsent {
+        Unsent::Gone(gone)
+    }
+}
+
+impl From<Status> for Unsent {
+    fn from(status: Status) -> Unsent {
+        Unsent::Refused(status)
+    }
+}
+
+impl From<Unsent> for Result<Status, Gone> {
+    fn from(unsent: Unsent) -> Result<Status, Gone> {
+        match unsent {
+            Unsent::Gone(gone) => Err(gone),
+            Unsent::Refused(status) => Ok(status),
+        }
+    }
+}
+
+impl Inlet for Incoming {
+    async fn next(&mut self) -> Said {
+        poll_fn(|cx| self.poll_said(cx)).await
+    }
+}
+
+impl Outlet for Sending {
+    async fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
+        let header = self.link.header();
+        // Refused is what is too large for gRPC, which no reply of a stream is.
+        self.message(|out| convert::encode(&header, reply, out)).await.map_err(|_| Gone)
+    }
+
+    async fn watch_message(&mut self, message: &WatchMessage<'_>) -> Result<(), Gone> {
+        self.capacity(1).await?;
+        let length = message.length();
+        if length > MESSAGE_BYTES_MAX {
+            return Err(Gone);
+        }
+        self.link.sent(PREFIX_BYTES + length);
+        let mut events = message.events().peekable();
+        let mut is_begun = false;
+        loop {
+            let piece = {
+                let mut out = self.link.scratch();
+                prepare(&mut out);
+                if !is_begun {
+                    out.put_u8(0);
+                    out.put_u32(length as u32);
+                    message.put_head(&mut out);
+                    is_begun = true;
+                }
+                let small = |event: &&Bytes| event.len() <= EVENT_COPIED_BYTES_MAX;
+                while out.len() < PIECE_BYTES
+                    && let Some(event) = events.next_if(small)
+                {
+                    out.extend_from_slice(event);
+                }
+                out.split().freeze()
+            };
+            self.send(piece).await?;
+            if let Some(large) = events.next_if(|event| event.len() > EVENT_COPIED_BYTES_MAX) {
+                self.send(large.clone()).await?;
+            }
+            if events.peek().is_none() {
+                break;
+            }
+        }
+        self.link.meters().sent(self.method);
+        Ok(())
+    }
+
+    fn give_back(&mut self, stream: WatchStream, bytes: usize) {
+        // What h2 has taken is bounded by what the connection owes.
+        self.link.front.watch_sent(stream, bytes);
+    }
+
+    async fn gone(&mut self) {
+        poll_fn(|cx| self.poll_gone(cx)).await;
+    }
+}
+
+/// A call with messages both ways.
+pub(super) fn start_bidi(
+    link: &Rc<Link>,
+    now: Nanos,
+    mut incoming: Incoming,
+    respond: SendResponse<Payload>,
+) {
+    let Head { method, timeout, wants_lead, .. } = incoming.head;
+    let deadline = timeout.map(|timeout| super::call::deadline(now, timeout));
+    let terms = Terms { wants_lead, deadline };
+    // At once: clients wait for the headers before they say anything.
+    let Ok(mut sending) = Sending::begin(link, method, respond) else {
+        return link.meters().handled(method, code::CANCELED);
+    };
+    let link = link.clone();
+    let task = async move {
+        let serving = async {
+            match method {
+                Method::Watch => {
+                    streams::watch(&link.front, terms, &mut incoming, &mut sending).await
+                }
+                Method::LeaseKeepAlive => {
+                    streams::keep_alive(&link.front, terms, &mut incoming, &mut sending).await
+                }
+                _ => Ok(status::of(&method.unimplemented())),
+            }
+        };
+        let end = while_connected(&link, serving).await;
+        sending.end(end);
+    };
+    rt::spawn(task).detach();
+}
+
+/// What comes of `call`, unless the connection ends first.
+async fn while_connected(
+    link: &Link,
+    call: impl Future<Output = Result<Status, Gone>>,
+) -> Result<Status, Gone> {
+    let lost = async {
+        link.lost.wait().await;
+        Err(Gone)
+    };
+    or(lost, call).await
+}
+
+/// RangeStream: parts as fast as the client takes them.
+pub(super) async fn stream_range(
+    link: Rc<Link>,
+    method: Method,
+    deadline: Option<Nanos>,
+    request: Request,
+    mut respond: SendResponse<Payload>,
+) {
+    let mut ranging = match RangeStream::new(request, deadline) {
+        Ok(ranging) => ranging,
+        Err(refusal) => return refuse(&link, Some(method), respond, &status::of(&refusal)),
+    };
+    let first = async { Some(ranging.next(&link.front).await) };
+    let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
+    let mut part = match or(first, reset).await {
+        Some(Ok(part)) => part,
+        Some(Err(refusal)) => return refuse(&link, Some(method), respond, &status::of(&refusal)),
+        None => return link.meters().handled(method, code::CANCELED),
+    };
+    let Ok(mut sending) = Sending::begin(&link, method, respond) else {
+        return link.meters().handled(method, code::CANCELED);
+    };
+    let bytes_aimed = link.front.settings.request_bytes_max;
+    let parts = async {
+        loop {
+            let write = |out: &mut _| ranging.encode(&link.front, &part, bytes_aimed, out);
+            if let Err(unsent) = sending.message(write).await {
+                return unsent.into();
+            }
+            if part.is_last {
+                return Ok(Status::new(code::OK, ""));
+            }
+            part = match ranging.next(&link.front).await {
+                Ok(part) => part,
+                Err(refusal) => return Ok(status::of(&refusal)),
+            };
+        }
+    };
+    let end = while_connected(&link, parts).await;
+    sending.end(end);
+}
+
+/// Health.Watch: the state now, and nothing more until the server stops.
+pub(super) async fn health_watch(link: Rc<Link>, message: Bytes, respond: SendResponse<Payload>) {
+    let method = Method::HealthWatch;
+    let state = match health_check(&message) {
+        Ok(reply) => reply,
+        Err(status) if status.code == code::NOT_FOUND => serving(ServingStatus::ServiceUnknown),
+        Err(status) => return refuse(&link, Some(method), respond, &status),
+    };
+    let Ok(mut sending) = Sending::begin(&link, method, respond) else {
+        return link.meters().handled(method, code::CANCELED);
+    };
+    let states = async {
+        if let Err(unsent) = sending.message(|out| append(out, &state)).await {
+            return unsent.into();
+        }
+        let stopping = async {
+            link.front.closing().wait().await;
+            Ok(())
+        };
+        let reset = async {
+            poll_fn(|cx| sending.poll_gone(cx)).await;
+            Err(Gone)
+        };
+        or(stopping, reset).await?;
+        let last = serving(ServingStatus::NotServing);
+        if let Err(unsent) = sending.message(|out| append(out, &last)).await {
+            return unsent.into();
+        }
+        Ok(status::of(&Refusal::Stopped))
+    };
+    let end = while_connected(&link, states).await;
+    sending.end(end);
+}

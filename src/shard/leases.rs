@@ -1,0 +1,34 @@
+//! The leases to which keys may be attached, as one core knows them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rustc_hash::FxHashSet;
+
+use crate::types::LeaseId;
+
+/// One per core, shared by its shards: the core changes it as the lead tells it to, the shards look
+/// at it when they evaluate a put. Never iterated.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseIds(Rc<RefCell<FxHashSet<LeaseId>>>);
+
+impl LeaseIds {
+    /// These and no others.
+    pub fn replace(&self, ids: &[LeaseId]) {
+        *self.0.borrow_mut() = ids.iter().copied().collect();
+    }
+
+    /// Some are granted, some end.
+    pub fn change(&self, added: &[LeaseId], going: &[LeaseId]) {
+        let mut ids = self.0.borrow_mut();
+        ids.extend(added);
+        for id in going {
+            ids.remove(id);
+        }
+    }
+
+    /// Whether a key may be attached to `id`.
+    pub fn contains(&self, id: LeaseId) -> bool {
+        self.0.borrow().contains(&id)
+    }
+}

@@ -1,0 +1,83 @@
+//! What a watch stream asks, and what it is told.
+
+use std::sync::Arc;
+
+use super::{Event, KeyRange, Refusal, Revision};
+
+/// A watch stream of one core's connections, never used twice while the core lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WatchStream(pub u64);
+
+/// A watcher's number on its stream, as the client knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WatchId(pub i64);
+
+impl WatchId {
+    /// Of no watcher: in answers that concern the stream, and for creations that failed.
+    pub const NONE: WatchId = WatchId(-1);
+}
+
+/// One message of a client on its watch stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchRequest {
+    Create(WatchCreate),
+    Cancel(WatchId),
+    Progress,
+}
+
+/// A watcher that a client wants. An empty key of the API is the key `\0` here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchCreate {
+    pub range: KeyRange,
+    /// 0: what comes after the creation. Below 0 is refused in-band.
+    pub start: i64,
+    /// `WatchId(0)`: the server chooses.
+    pub id: WatchId,
+    pub progress_notify: bool,
+    pub prev_kv: bool,
+    /// A reply that is too large may be split inside a revision.
+    pub fragment: bool,
+    pub no_put: bool,
+    pub no_delete: bool,
+}
+
+/// One thing that a watch stream is told, in this order.
+#[derive(Clone, Debug)]
+pub enum WatchReply {
+    /// The watcher lives; it is told of nothing before this.
+    Created { id: WatchId, revision: Revision },
+    /// It was not created: `created` and `canceled` at once, with the id [`WatchId::NONE`].
+    Refused { revision: Revision, reason: WatchRefusal },
+    /// What changed: whole revisions, in order.
+    Events(WatchEvents),
+    /// Everything up to `revision` has been told: to one watcher, or with [`WatchId::NONE`] to all
+    /// of the stream.
+    Progress { id: WatchId, revision: Revision },
+    /// The watcher is gone: because its client asked for that, or (`compacted`) because what it
+    /// would have been told next is history that was dropped.
+    Canceled { id: WatchId, revision: Revision, compacted: Option<Revision> },
+    /// The whole stream ends.
+    Ended(Refusal),
+}
+
+/// Events for one watcher.
+#[derive(Clone, Debug)]
+pub struct WatchEvents {
+    pub id: WatchId,
+    /// The header's.
+    pub revision: Revision,
+    pub events: Vec<Arc<Event>>,
+    pub prev_kv: bool,
+    pub fragment: bool,
+    /// What it counts against the stream's room until [`crate::member::Service::watch_sent`].
+    pub bytes: usize,
+}
+
+/// Why a watcher is not created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchRefusal {
+    /// The start is below 0.
+    Compacted,
+    EmptyRange,
+    DuplicateId,
+}

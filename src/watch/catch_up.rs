@@ -1,0 +1,251 @@
+//! Watchers that are behind: from history, then from what is recent, to what is live.
+//!
+//! ```text
+//!   Queued ──▶ Fetching ──▶ Queued ──▶ … ──▶ (recent) ──▶ Synced
+//!     ▲           │            │                │            │
+//!     │           └────────────┴─ no room ──────┴────────────┴──▶ Lagging
+//!     └────────────────────────── half the room is free ─────────────┘
+//! ```
+//!
+//! A fetch asks the shards of a range what changed after the watcher's last revision, up to
+//! position; every watcher of the range that waits and is as far shares it. Meanwhile the range is
+//! live, so what comes after position is among the recent events when the answer is there. A
+//! watcher that has stayed a synced one until now looks there first.
+
+use std::sync::Arc;
+
+use super::hub::{Hub, HubEffects, shards_of};
+use super::keys::Keys;
+use super::watcher::{NONE, State, Wants, Watcher};
+use super::word::{Compacted, HistoryAsk, HistoryPart, WatchAsk};
+use crate::limits::{WATCH_FETCHES_MAX, WATCH_RECENT_VISITS, WATCH_REPLY_REVISIONS_MAX};
+use crate::types::{Event, Revision, WatchReply};
+
+/// A look into history that is under way.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// Some may have gone since.
+    readers: Vec<u32>,
+    unanswered: usize,
+    parts: Vec<Vec<Arc<Event>>>,
+    /// Nothing up to here is missing of any part.
+    through: Revision,
+    compacted: Option<Compacted>,
+}
+
+impl Hub {
+    /// A watcher misses what comes from `missed` on: its stream has no room.
+    pub(super) fn lag(&mut self, slot: u32, missed: Revision) {
+        let watcher = self.watchers.of_mut(slot);
+        let stream = self.streams.at_mut(watcher.stream);
+        if watcher.state == State::Synced {
+            stream.unsynced += 1;
+            self.unsynced += 1;
+        }
+        (watcher.state, watcher.next) = (State::Lagging, missed);
+        stream.lagging.push(watcher.id);
+    }
+
+    /// There is room again: those that lag queue to catch up.
+    pub(super) fn rouse(&mut self, stream: u32) {
+        let stream = self.streams.at_mut(stream);
+        for id in std::mem::take(&mut stream.lagging) {
+            let Some(&slot) = stream.ids.get(&id) else { continue };
+            let watcher = self.watchers.of_mut(slot);
+            if watcher.state == State::Lagging {
+                watcher.state = State::Queued;
+                self.queue.push_back(slot);
+                self.is_stirred = true;
+            }
+        }
+    }
+
+    /// Serves those that wait, in turn. Whether some would get on at once in another turn.
+    pub(super) fn catch_up(&mut self, effects: &mut HubEffects) -> bool {
+        let mut visits = WATCH_RECENT_VISITS;
+        while let Some(slot) = self.queue.pop_front() {
+            let Some(watcher) = self.watchers.get(slot) else { continue };
+            if watcher.state != State::Queued {
+                continue;
+            }
+            if !self.streams.at(watcher.stream).has_room() {
+                self.lag(slot, watcher.next);
+            } else if self.finds_recent(watcher) {
+                if visits == 0 {
+                    self.queue.push_front(slot);
+                    return true;
+                }
+                self.read_recent(slot, &mut visits, effects);
+            } else if self.fetches.len() < WATCH_FETCHES_MAX {
+                self.fetch(slot, effects);
+            } else {
+                self.queue.push_front(slot); // The end of a fetch makes room.
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether all that it misses is among the recent events: not what was before its topic.
+    fn finds_recent(&self, watcher: &Watcher) -> bool {
+        !watcher.wants.has(Wants::UNCHECKED)
+            && watcher.next > self.watchers.topic(watcher.topic).base
+            && self.recent.covers(watcher.next)
+    }
+
+    fn read_recent(&mut self, slot: u32, visits: &mut usize, effects: &mut HubEffects) {
+        let watcher = self.watchers.of(slot);
+        let keys = &self.watchers.topic(watcher.topic).keys;
+        let mut events = Vec::new();
+        let mut through = self.position;
+        let (mut last, mut revisions) = (Revision(0), 0);
+        for event in self.recent.from(watcher.next) {
+            if event.revision != last && (*visits == 0 || revisions == WATCH_REPLY_REVISIONS_MAX) {
+                through = last;
+                break;
+            }
+            *visits = visits.saturating_sub(1);
+            if keys.contains(&event.key) && watcher.wants.takes(event) {
+                revisions += usize::from(event.revision != last);
+                events.push(Arc::clone(event));
+            }
+            last = event.revision;
+        }
+        self.tell_past(slot, events, through, effects);
+    }
+
+    /// Tells a watcher all of its events up to `through`; whether it is synced then or goes on.
+    fn tell_past(
+        &mut self,
+        slot: u32,
+        events: Vec<Arc<Event>>,
+        through: Revision,
+        effects: &mut HubEffects,
+    ) {
+        if let Err(missed) = self.deliver(slot, events, Some(self.position), effects) {
+            return self.lag(slot, missed);
+        }
+        let watcher = self.watchers.of_mut(slot);
+        if through >= self.position {
+            watcher.next = self.position;
+            self.set_synced(slot);
+        } else {
+            watcher.next = watcher.next.max(through.next());
+            watcher.state = State::Queued;
+            self.queue.push_back(slot);
+        }
+    }
+
+    /// Asks the shards for what a watcher misses, and for everybody of its topic who waits and
+    /// misses no more.
+    fn fetch(&mut self, slot: u32, effects: &mut HubEffects) {
+        self.fetched += 1;
+        let fetch = self.fetched;
+        let watcher = self.watchers.of(slot);
+        let (topic, next) = (watcher.topic, watcher.next);
+        let mut readers = Vec::new();
+        let mut at = self.watchers.topic(topic).first;
+        while at != NONE {
+            let watcher = self.watchers.of_mut(at);
+            let reader = std::mem::replace(&mut at, watcher.after);
+            if watcher.state == State::Queued && watcher.next >= next {
+                (watcher.state, watcher.mark) = (State::Fetching, fetch as u32);
+                readers.push(reader);
+            }
+        }
+        let keys: &Keys = &self.watchers.topic(topic).keys;
+        let shards = shards_of(keys, self.config.shards);
+        let unanswered = shards.len();
+        let (after, to) = (Revision(next.0 - 1), self.position);
+        effects.asks.extend(shards.map(|shard| {
+            let ask = HistoryAsk { fetch, keys: keys.clone(), after, to };
+            (shard, WatchAsk::History(ask))
+        }));
+        let (parts, compacted) = (Vec::new(), None);
+        self.fetches.insert(fetch, Fetch { readers, unanswered, parts, through: to, compacted });
+    }
+
+    /// A shard's part of a fetch is there.
+    pub(super) fn fetched(
+        &mut self,
+        number: u64,
+        part: Result<HistoryPart, Compacted>,
+        effects: &mut HubEffects,
+    ) {
+        let fetch = self.fetches.get_mut(&number).expect("a fetch ends with its last part");
+        match part {
+            Ok(part) => {
+                fetch.through = fetch.through.min(part.through);
+                fetch.parts.push(part.events);
+            }
+            Err(at) => {
+                let highest = fetch.compacted.map_or(at.0, |other| other.0.max(at.0));
+                fetch.compacted = Some(Compacted(highest));
+            }
+        }
+        fetch.unanswered -= 1;
+        if fetch.unanswered > 0 {
+            return;
+        }
+        let mut fetch = self.fetches.remove(&number).expect("it was there");
+        let events = if fetch.compacted.is_some() { Vec::new() } else { fetch.merged() };
+        for slot in fetch.readers {
+            let Some(watcher) = self.watchers.get(slot) else { continue };
+            if watcher.state != State::Fetching || watcher.mark != number as u32 {
+                continue; // It has gone; another one may have its place.
+            }
+            let (next, wants) = (watcher.next, watcher.wants);
+            self.watchers.of_mut(slot).mark = NONE;
+            match fetch.compacted {
+                Some(Compacted(at)) if next < at => self.end_compacted(slot, at, effects),
+                Some(_) => {
+                    self.watchers.of_mut(slot).state = State::Queued;
+                    self.queue.push_back(slot);
+                }
+                None => {
+                    self.watchers.of_mut(slot).wants.set(Wants::UNCHECKED, false);
+                    let wanted = |e: &&Arc<Event>| e.revision >= next && wants.takes(e);
+                    let events = events.iter().filter(wanted).cloned().collect();
+                    self.tell_past(slot, events, fetch.through, effects);
+                }
+            }
+        }
+    }
+
+    /// What the watcher would have been told next is gone. It keeps its number until its client
+    /// cancels it, as in etcd.
+    fn end_compacted(&mut self, slot: u32, at: Revision, effects: &mut HubEffects) {
+        self.leave(slot, effects);
+        let watcher = self.watchers.of_mut(slot);
+        watcher.state = State::Compacted;
+        let stream = self.streams.at(watcher.stream).number;
+        let (id, revision) = (watcher.id, Revision(0));
+        let told = WatchReply::Canceled { id, revision, compacted: Some(at) };
+        effects.told.push((stream, told));
+    }
+}
+
+impl Fetch {
+    /// All parts in order, up to what is complete, and no more revisions than a reply has.
+    fn merged(&mut self) -> Vec<Arc<Event>> {
+        let mut events: Vec<Arc<Event>> = match self.parts.len() {
+            1 => self.parts.pop().expect("counted"),
+            _ => self.parts.drain(..).flatten().collect(),
+        };
+        events.retain(|event| event.revision <= self.through);
+        // Runs that are in order: the sort merges them.
+        events.sort_by(|a, b| (a.revision, a.sub, &a.key).cmp(&(b.revision, b.sub, &b.key)));
+        let (mut revisions, mut last) = (0, Revision(0));
+        for at in 0..events.len() {
+            let revision = events[at].revision;
+            if revision != last && revisions == WATCH_REPLY_REVISIONS_MAX {
+                self.through = last;
+                events.truncate(at);
+                break;
+            }
+            revisions += usize::from(revision != last);
+            last = revision;
+        }
+        events
+    }
+}

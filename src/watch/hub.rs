@@ -1,0 +1,388 @@
+//! The hub: one core's watchers, from what streams ask to what they are told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::catch_up::Fetch;
+use super::emit::Touched;
+use super::inflow::Inflow;
+use super::keys::Keys;
+use super::recent::Recent;
+use super::stream::{Asked, Streams, What};
+use super::watcher::{State, Wants, Watcher, Watchers};
+use super::word::{WatchAsk, WatchTold};
+use crate::types::placement::shard_of;
+use crate::types::{
+    Epoch, Event, Nanos, Revision, ShardId, WatchCreate, WatchId, WatchRefusal, WatchReply,
+    WatchRequest, WatchStream,
+};
+
+/// What a hub is told once.
+#[derive(Clone, Copy, Debug)]
+pub struct HubConfig {
+    pub shards: u16,
+    /// Of its tables; clients do not know it.
+    pub seed: u64,
+    /// Nanoseconds between two notifications of progress.
+    pub progress_interval: u64,
+}
+
+/// What a step of a hub wants done.
+#[derive(Debug, Default)]
+pub struct HubEffects {
+    pub told: Vec<(WatchStream, WatchReply)>,
+    pub asks: Vec<(ShardId, WatchAsk)>,
+}
+
+/// Sizes for metrics; `events` only rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HubCounts {
+    pub streams: usize,
+    pub watchers: usize,
+    /// Watchers that are behind.
+    pub unsynced: usize,
+    /// Events told, each as often as it was.
+    pub events: u64,
+}
+
+/// See the room.
+#[derive(Debug)]
+pub struct Hub {
+    pub(super) config: HubConfig,
+    /// Everything up to here has been told to whoever is synced.
+    pub(super) position: Revision,
+    /// Whether an epoch has been open: before, stable says nothing.
+    is_open: bool,
+    pub(super) watchers: Watchers,
+    pub(super) streams: Streams,
+    pub(super) inflow: Inflow,
+    pub(super) recent: Recent,
+    /// Streams that have asked something and were not answered.
+    asking: Vec<u32>,
+    /// Watchers that wait for their turn to catch up; some may be gone, or do no longer.
+    pub(super) queue: VecDeque<u32>,
+    pub(super) fetches: BTreeMap<u64, Fetch>,
+    pub(super) fetched: u64,
+    /// Something came in since the last [`Hub::advance`].
+    pub(super) is_stirred: bool,
+    pub(super) unsynced: usize,
+    pub(super) events: u64,
+    // Memory that every emission uses.
+    pub(super) touched: Vec<Touched>,
+    pub(super) revision: Vec<Arc<Event>>,
+    pub(super) topics: Vec<u32>,
+}
+
+impl Hub {
+    /// Without streams.
+    pub fn new(config: HubConfig) -> Hub {
+        Hub {
+            position: Revision(0),
+            is_open: false,
+            watchers: Watchers::new(config.seed),
+            streams: Streams::default(),
+            inflow: Inflow::new(config.shards),
+            recent: Recent::default(),
+            asking: Vec::new(),
+            queue: VecDeque::new(),
+            fetches: BTreeMap::new(),
+            fetched: 0,
+            is_stirred: false,
+            unsynced: 0,
+            events: 0,
+            touched: Vec::new(),
+            revision: Vec::new(),
+            topics: Vec::new(),
+            config,
+        }
+    }
+
+    /// For metrics.
+    pub fn counts(&self) -> HubCounts {
+        HubCounts {
+            streams: self.streams.len(),
+            watchers: self.watchers.len(),
+            unsynced: self.unsynced,
+            events: self.events,
+        }
+    }
+
+    /// Opens a stream.
+    pub fn open(&mut self, now: Nanos) -> WatchStream {
+        self.streams.open(now)
+    }
+
+    /// Takes a request; `stable` is now's. Whether there is room for another.
+    pub fn ask(
+        &mut self,
+        stream: WatchStream,
+        request: WatchRequest,
+        stable: Revision,
+        effects: &mut HubEffects,
+    ) -> bool {
+        let Some(place) = self.streams.place(stream) else { return true };
+        let what = match request {
+            WatchRequest::Create(create) => self.create(place, &create, effects),
+            WatchRequest::Cancel(id) => match self.cancel(place, id, effects) {
+                Some(what) => what,
+                None => return self.streams.at(place).takes_requests(),
+            },
+            WatchRequest::Progress => What::Progress,
+        };
+        let stream = self.streams.at_mut(place);
+        if stream.asked.is_empty() {
+            self.asking.push(place);
+        }
+        stream.asked.push_back(Asked { need: stable, what });
+        self.is_stirred = true;
+        stream.takes_requests()
+    }
+
+    /// Whether the stream may send another request.
+    pub fn has_room(&self, stream: WatchStream) -> bool {
+        self.streams.place(stream).is_none_or(|place| self.streams.at(place).takes_requests())
+    }
+
+    /// So many bytes of events have left for the stream's client.
+    pub fn sent(&mut self, stream: WatchStream, bytes: usize) {
+        let Some(place) = self.streams.place(stream) else { return };
+        let stream = self.streams.at_mut(place);
+        stream.sent(bytes);
+        if stream.has_half_its_room() && !stream.lagging.is_empty() {
+            self.rouse(place);
+        }
+    }
+
+    /// The stream is over.
+    pub fn close(&mut self, stream: WatchStream, effects: &mut HubEffects) {
+        let Some(place) = self.streams.place(stream) else { return };
+        let ids = std::mem::take(&mut self.streams.at_mut(place).ids);
+        for slot in ids.into_values() {
+            self.forget(slot, effects);
+        }
+        self.asking.retain(|&asking| asking != place);
+        self.streams.remove(place);
+    }
+
+    /// Takes what a shard tells.
+    pub fn hear(&mut self, shard: ShardId, told: WatchTold, effects: &mut HubEffects) {
+        self.is_stirred = true;
+        match told {
+            WatchTold::Added { topic, newest } => {
+                if let Some(topic) = self.watchers.topic_named(topic) {
+                    topic.unanswered -= 1;
+                    topic.base = topic.base.max(newest);
+                }
+            }
+            WatchTold::Events { epoch, after, events } => {
+                self.inflow.take(shard, epoch, after, events, self.position);
+            }
+            WatchTold::History { fetch, part } => self.fetched(fetch, part, effects),
+        }
+    }
+
+    /// An epoch is open; what earlier ones had pending above its cut is void.
+    pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
+        self.is_open = true;
+        self.inflow.opened(epoch, cut);
+    }
+
+    /// Tells everything up to `stable`, of which every event must have been heard; answers what
+    /// can be answered; lets watchers catch up. Whether there is more to do without anything else
+    /// happening.
+    pub fn advance(&mut self, stable: Revision, effects: &mut HubEffects) -> bool {
+        if !self.is_open {
+            return false;
+        }
+        self.is_stirred = false;
+        if stable > self.position {
+            self.emit(stable, effects);
+            self.position = stable;
+        }
+        self.answer(effects);
+        self.catch_up(effects)
+    }
+
+    /// Whether something came in since the last [`Hub::advance`].
+    pub fn is_stirred(&self) -> bool {
+        self.is_open && self.is_stirred
+    }
+
+    /// The lowest stable at which there is something to do.
+    pub fn waits_for(&self) -> Option<Revision> {
+        if !self.is_open {
+            return None;
+        }
+        let needs = self.asking.iter().filter_map(|&place| {
+            let asked = self.streams.at(place).asked.front()?;
+            let base = match &asked.what {
+                What::Create { slot: Some(slot), .. } => {
+                    self.watchers.topic(self.watchers.of(*slot).topic).base
+                }
+                _ => Revision(0),
+            };
+            Some(asked.need.max(base)).filter(|need| *need > self.position)
+        });
+        needs.chain(self.inflow.lowest()).min()
+    }
+
+    fn create(&mut self, place: u32, create: &WatchCreate, effects: &mut HubEffects) -> What {
+        let stream = self.streams.at_mut(place);
+        if create.start < 0 {
+            return What::Refuse(WatchRefusal::Compacted);
+        }
+        if create.range.is_empty() {
+            return What::Refuse(WatchRefusal::EmptyRange);
+        }
+        let id = match create.id {
+            WatchId(0) => stream.choose_id(),
+            id if stream.ids.contains_key(&id) => {
+                return What::Refuse(WatchRefusal::DuplicateId);
+            }
+            id => id,
+        };
+        let keys = Keys::of(&create.range);
+        let shards = shards_of(&keys, self.config.shards);
+        let (topic, new) = self.watchers.topic_of(keys.clone(), shards.len() as u16);
+        if let Some(topic) = new {
+            let asks = shards.map(|shard| (shard, WatchAsk::Add { topic, keys: keys.clone() }));
+            effects.asks.extend(asks);
+        }
+        let start = Revision(create.start);
+        let watcher = Watcher::new(id, place, topic, start, Wants::of(create));
+        let slot = self.watchers.insert(watcher);
+        stream.ids.insert(id, slot);
+        stream.unsynced += 1;
+        self.unsynced += 1;
+        What::Create { id, slot: Some(slot) }
+    }
+
+    fn cancel(&mut self, place: u32, id: WatchId, effects: &mut HubEffects) -> Option<What> {
+        let stream = self.streams.at_mut(place);
+        let slot = stream.ids.remove(&id)?;
+        if self.watchers.of(slot).state == State::Registering {
+            let waits =
+                |what: &What| matches!(what, What::Create { slot: s, .. } if *s == Some(slot));
+            let creation = stream.asked.iter_mut().find(|asked| waits(&asked.what));
+            let creation = creation.expect("its creation waits to be answered");
+            creation.what = What::Create { id, slot: None };
+        }
+        self.forget(slot, effects);
+        Some(What::Cancel(id))
+    }
+
+    /// Answers the streams' requests in order, as far as position has got.
+    fn answer(&mut self, effects: &mut HubEffects) {
+        let mut asking = std::mem::take(&mut self.asking);
+        asking.retain(|&place| {
+            while let Some(asked) = self.streams.at(place).asked.front() {
+                if !self.is_ready(asked) {
+                    return true;
+                }
+                let asked = self.streams.at_mut(place).asked.pop_front().expect("a front");
+                self.answer_one(place, asked.what, effects);
+            }
+            self.streams.at_mut(place).asked.shrink_to(16);
+            false
+        });
+        self.asking = asking;
+    }
+
+    fn is_ready(&self, asked: &Asked) -> bool {
+        let ready = asked.need <= self.position;
+        let What::Create { slot: Some(slot), .. } = asked.what else { return ready };
+        let topic = self.watchers.topic(self.watchers.of(slot).topic);
+        ready && topic.unanswered == 0 && topic.base <= self.position
+    }
+
+    fn answer_one(&mut self, place: u32, what: What, effects: &mut HubEffects) {
+        let revision = self.position;
+        let number = self.streams.at(place).number;
+        let reply = match what {
+            What::Create { id, slot } => {
+                effects.told.push((number, WatchReply::Created { id, revision }));
+                if let Some(slot) = slot {
+                    self.begin(slot);
+                }
+                return;
+            }
+            What::Refuse(reason) => WatchReply::Refused { revision, reason },
+            What::Cancel(id) => WatchReply::Canceled { id, revision, compacted: None },
+            What::Progress => {
+                let stream = self.streams.at_mut(place);
+                let lacks = stream.ids.is_empty() || stream.unsynced > 0;
+                if lacks || stream.awaits_future(revision) {
+                    return;
+                }
+                WatchReply::Progress { id: WatchId::NONE, revision }
+            }
+        };
+        effects.told.push((number, reply));
+    }
+
+    /// A watcher has been told that it lives: from here on it is told what happens, after what
+    /// has happened since its start.
+    fn begin(&mut self, slot: u32) {
+        let watcher = self.watchers.of_mut(slot);
+        let start = watcher.next;
+        if start == Revision(0) || start > self.position {
+            self.set_synced(slot);
+            return;
+        }
+        watcher.wants.set(Wants::UNCHECKED, true);
+        watcher.state = State::Queued;
+        self.queue.push_back(slot);
+    }
+
+    /// It has been told everything up to position, or starts above.
+    pub(super) fn set_synced(&mut self, slot: u32) {
+        let watcher = self.watchers.of_mut(slot);
+        watcher.state = State::Synced;
+        let stream = self.streams.at_mut(watcher.stream);
+        stream.unsynced -= 1;
+        self.unsynced -= 1;
+        if watcher.next > self.position {
+            stream.futures.insert((watcher.next, watcher.id));
+        }
+    }
+
+    /// Ends a watcher whose number its stream has given up.
+    fn forget(&mut self, slot: u32, effects: &mut HubEffects) {
+        self.leave(slot, effects);
+        let watcher = self.watchers.remove(slot);
+        let stream = self.streams.at_mut(watcher.stream);
+        if watcher.state == State::Synced {
+            stream.futures.remove(&(watcher.next, watcher.id));
+        } else {
+            stream.unsynced -= 1;
+            self.unsynced -= 1;
+        }
+        if self.watchers.len() == 0 {
+            self.recent.clear();
+        }
+    }
+
+    /// Takes a watcher out of its topic.
+    pub(super) fn leave(&mut self, slot: u32, effects: &mut HubEffects) {
+        if let Some(keys) = self.watchers.unlink(slot) {
+            let shards = shards_of(&keys, self.config.shards);
+            let asks = shards.map(|shard| (shard, WatchAsk::Drop { keys: keys.clone() }));
+            effects.asks.extend(asks);
+        }
+    }
+}
+
+/// The shards that have some of the keys, or may have.
+pub(super) fn shards_of(
+    keys: &Keys,
+    shards: u16,
+) -> impl ExactSizeIterator<Item = ShardId> + use<> {
+    let range = match keys {
+        Keys::One(key) => {
+            let shard = shard_of(key, shards).0;
+            shard..shard + 1
+        }
+        Keys::Span(_) => 0..shards,
+    };
+    range.map(ShardId)
+}
