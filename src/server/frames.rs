@@ -376,6 +376,13 @@ impl Session {
                 self.refuse(stream, method, &refusal);
             }
             Ok(request) if method.kind() == Kind::Unary => {
+                if let Some(answer) = self.front.answer_now(&request) {
+                    match answer {
+                        Ok(reply) => self.encode_reply(stream, method, &reply),
+                        Err(refusal) => self.refuse(stream, method, &refusal),
+                    }
+                    return Ok(());
+                }
                 let waiter = Waiter::Frames { session: self.clone(), stream, method };
                 self.front.submit(now, request, None, waiter, |ticket| {
                     self.under_way.borrow_mut().insert(stream, UnderWay::Ticket(ticket));
@@ -406,6 +413,10 @@ impl Session {
 
     fn send_reply(&self, stream: u32, method: Method, reply: &Reply) {
         self.under_way.borrow_mut().remove(&stream);
+        self.encode_reply(stream, method, reply);
+    }
+
+    fn encode_reply(&self, stream: u32, method: Method, reply: &Reply) {
         let header = self.front.header();
         self.send(stream, method, Flags::END, |out| convert::encode(&header, reply, out));
         self.front.meters().handled(method, status::code::OK);

@@ -115,9 +115,24 @@ impl Front {
     ///
     /// Must not be called while the service is borrowed.
     pub fn answer(&self, ticket: Ticket, answer: Answer) {
+        self.answer_at(rt::now(), ticket, answer);
+    }
+
+    /// As [`Front::answer`], for everything that a turn has answered; empties `answers`.
+    pub fn answer_all(&self, answers: &mut Vec<(Ticket, Answer)>) {
+        if answers.is_empty() {
+            return;
+        }
+        let now = rt::now();
+        for (ticket, answer) in answers.drain(..) {
+            self.answer_at(now, ticket, answer);
+        }
+    }
+
+    fn answer_at(&self, now: Nanos, ticket: Ticket, answer: Answer) {
         let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
-            brief.log_if_slow(rt::now(), self.settings.slow, method, remote, &answer);
+            brief.log_if_slow(now, self.settings.slow, method, remote, &answer);
         }
         match waiter {
             Waiter::Frames { session, stream, method } => session.answer(stream, method, answer),
@@ -222,6 +237,12 @@ impl Front {
         if let Some(answer) = answer {
             self.answer(ticket, answer);
         }
+    }
+
+    /// The answer to a request that the core can give without being woken for it; the request is
+    /// never under way then.
+    pub(super) fn answer_now(&self, request: &Request) -> Option<Answer> {
+        self.service.borrow_mut().answer_now(request)
     }
 
     /// Whether a lead member is known.
