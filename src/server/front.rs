@@ -116,8 +116,10 @@ impl Front {
     /// Must not be called while the service is borrowed.
     pub fn answer(&self, ticket: Ticket, answer: Answer) {
         let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
+        let now = rt::now();
+        brief.count(now, &self.settings.figures, &answer);
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
-            brief.log_if_slow(rt::now(), self.settings.slow, method, remote, &answer);
+            brief.log_if_slow(now, self.settings.slow, method, remote, &answer);
         }
         match waiter {
             Waiter::Frames { session, stream, method } => session.answer(stream, method, answer),
@@ -212,6 +214,7 @@ impl Front {
             drop(waiters);
             admitted(ticket);
             if full {
+                self.settings.figures.requests_refused.add(1);
                 self.answer(ticket, Err(Refusal::TooManyRequests));
                 return;
             }
