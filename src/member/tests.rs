@@ -594,3 +594,83 @@ fn watchers_on_any_core_are_told_whole_revisions_in_order() {
         assert!(matches!(host.told(0, late)[..], [WatchReply::Canceled { compacted: None, .. }]));
     }
 }
+
+#[test]
+fn a_watch_from_the_past_outlives_a_restart_and_ends_with_its_history() {
+    for (cores, shards) in SHAPES {
+        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        for i in 0..30 {
+            host.put(0, &format!("k{}", i % 5), &format!("v{i}"));
+        }
+        let mut host = Host::start(host.disk, cores, shards);
+        let core = usize::from(cores) - 1;
+        let stream = host.watch(core, create(KeyRange::all(), 2));
+        let told = host.told(core, stream);
+        assert!(matches!(told[0], WatchReply::Created { revision: Revision(31), .. }));
+        let told = lines(&told[1..]);
+        assert_eq!((told.len(), &*told[0], &*told[29]), (30, "2 k0 = v0, -", "31 k4 = v29, v24"));
+        host.put(0, "k0", "live");
+        assert_eq!(lines(&host.told(core, stream)), ["32 k0 = live, v25"]);
+        let compact = Request::Compact(CompactRequest { revision: 20, physical: true });
+        assert!(host.call(0, compact).is_ok());
+        let whole = host.watch(core, create(KeyRange::all(), 20));
+        let told = lines(&host.told(core, whole)[1..]);
+        // What was before the first is what the compaction took.
+        assert_eq!((told.len(), &*told[0], &*told[1]), (13, "20 k3 = v18, -", "21 k4 = v19, v14"));
+        let late = host.watch(core, create(KeyRange::single(Bytes::from("k1")), 19));
+        let told = host.told(core, late);
+        let [WatchReply::Created { .. }, WatchReply::Canceled { revision, compacted, .. }] =
+            told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((revision, compacted), (Revision(0), Some(Revision(20))));
+    }
+}
+
+#[test]
+fn a_slow_client_holds_up_nobody_and_is_told_everything() {
+    let mut host = Host::start(MemoryDisk::default(), 2, 3);
+    let slow = host.watch(1, create(KeyRange::all(), 0));
+    let quick = host.watch(1, create(KeyRange::all(), 0));
+    let mut notify = create(KeyRange::single(Bytes::from("quiet")), 0);
+    notify.progress_notify = true;
+    let quiet = host.watch(0, notify);
+    let value = "v".repeat(200_000);
+    let (mut waits, mut came) = (0, Vec::new());
+    for i in 0..60 {
+        host.put(0, &format!("k{}", i % 7), &value);
+        for reply in host.told(1, quick) {
+            let WatchReply::Events(told) = reply else { continue };
+            host.cores[1].watch_sent(quick, told.bytes);
+            came.extend(told.events.iter().map(|event| event.revision.0));
+        }
+        waits = host.cores[1].watch_counts().unsynced;
+    }
+    assert_eq!(came, (2..62).collect::<Vec<_>>());
+    assert_eq!(waits, 1, "the slow one has no room");
+    let mut came = Vec::new();
+    loop {
+        let told = host.told(1, slow);
+        if told.is_empty() {
+            break;
+        }
+        for reply in told {
+            let WatchReply::Events(told) = reply else { continue };
+            host.cores[1].watch_sent(slow, told.bytes);
+            came.extend(told.events.iter().map(|event| event.revision.0));
+        }
+        host.run();
+    }
+    assert_eq!(came, (2..62).collect::<Vec<_>>());
+    host.told(0, quiet);
+    host.cores[0].tick(Nanos(3_000_000_000), 99);
+    host.run();
+    let told = host.told(0, quiet);
+    assert!(matches!(told[..], [WatchReply::Progress { revision: Revision(61), .. }]), "{told:?}");
+    host.cores[0].watch_close(quiet);
+    host.cores[1].watch_close(slow);
+    host.cores[1].watch_close(quick);
+    host.put(0, "after", "all");
+    assert!(host.watched.is_empty());
+}

@@ -320,7 +320,7 @@ impl Hub {
                 let asked = self.streams.at_mut(place).asked.pop_front().expect("a front");
                 self.answer_one(place, asked.what, effects);
             }
-            self.streams.at_mut(place).asked.shrink_to(16);
+            self.streams.at_mut(place).asked = VecDeque::new();
             false
         });
         self.asking = asking;

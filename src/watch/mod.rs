@@ -34,6 +34,11 @@
 //! | `progress` | notifications by the clock |
 //! | `watcher`, `stream` | the records |
 //!
+//! Measured by `benches/watch.rs` (one core of an EPYC shared with other work): an idle watcher of
+//! a key of its own of 32 bytes takes 230 B of the allocator, 310 B resident, hub and shard
+//! together; a key that nobody wants among 100k watched ones costs a put 32 ns; one event reaches
+//! 10,000 watchers of its key in 2.3 ms; 64 events reach 100 watchers of all keys in 0.4 ms.
+//!
 //! Invariants:
 //!
 //! 1. R8, for each watcher: revisions in order, each event once, whole revisions, no event after a
