@@ -1,7 +1,6 @@
 //! A request through a whole core, from `submit` to its answer: on the core that has its shard, and
-//! over to another core and back. Disk and wake-ups cost nothing here: it is the work alone, that of
-//! both cores together, since one thread drives them in turn. What a parked core adds on top is the
-//! kernel's (design 10 has the figures).
+//! over to another core and back. Disk and wake-ups cost nothing here: it is the work alone, that
+//! of both cores together, since one thread drives them in turn. Waking a parked core comes on top.
 
 mod common;
 

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! One file per command: its flags, the request they make, and the call. What a command prints is
-//! an `output::Answer` (commands that go on, `watch` and its like, have many); the files of `output` each know one format and nothing of commands, so
-//! every byte of them is tested without a server. `go` has the text forms of Go's standard
-//! library, which are part of etcdctl's output.
+//! an `output::Answer`, or many for commands that go on (`watch` and its like); the files of
+//! `output` each know one format and nothing of commands, so every byte of them is tested without
+//! a server. `go` has the text forms of Go's standard library, which are part of etcdctl's output.
 //!
 //! Flags and arguments follow etcdctl 3.7. What differs on purpose: unknown subcommands of a group
 //! are an error, a bad value in the environment is an error, a third word after `watch` is an

@@ -267,19 +267,7 @@ impl GrpcWire {
         let ends = head.flags & flag::END_STREAM != 0;
         match head.kind {
             kind::DATA => {
-                self.received += head.length as u32;
-                let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
-                if let Some(call) = self.calls.get_mut(&head.stream) {
-                    call.body.extend_from_slice(payload);
-                    if call.streams {
-                        call.take_messages(each)?;
-                        call.received += head.length as u32;
-                        if call.received >= WINDOW_STEP && !ends {
-                            let more = std::mem::take(&mut call.received);
-                            http2::put_window_update(&mut self.output, head.stream, more);
-                        }
-                    }
-                }
+                self.take_data(head, payload, each)?;
                 if ends {
                     self.end(head.stream, each);
                 }
@@ -326,6 +314,28 @@ impl GrpcWire {
             }
             kind::WINDOW_UPDATE => self.take_window(head.stream, payload)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_data(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        each: &mut impl FnMut(Answer<'_>),
+    ) -> Result<(), Lost> {
+        self.received += head.length as u32;
+        let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
+        let Some(call) = self.calls.get_mut(&head.stream) else { return Ok(()) };
+        call.body.extend_from_slice(payload);
+        if !call.streams {
+            return Ok(());
+        }
+        call.take_messages(each)?;
+        call.received += head.length as u32;
+        if call.received >= WINDOW_STEP && head.flags & flag::END_STREAM == 0 {
+            let more = std::mem::take(&mut call.received);
+            http2::put_window_update(&mut self.output, head.stream, more);
         }
         Ok(())
     }

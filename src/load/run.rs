@@ -18,7 +18,7 @@ use super::living::{Facts, Party, Shared};
 use super::record::{Clock, Recorder, Rest, Row};
 use super::session::{Pace, Session, Thread};
 use super::source::Source;
-use super::wire::{Protocol, Wires};
+use super::wire::{Lost, Protocol, Wires};
 use super::workload::Workload;
 use crate::rt;
 use crate::types::Nanos;
@@ -209,6 +209,9 @@ impl Outcome {
     }
 }
 
+/// The clients of a thread, and those that live on streams.
+type Prepared = (Vec<(usize, Wires)>, Option<Party>);
+
 /// What one thread does.
 struct Body {
     plan: Plan,
@@ -224,27 +227,10 @@ impl Body {
         // That nobody listens any more means that the run is over.
         let say = |event| drop(self.events.send(event));
         self.plan.cpus.apply(self.thread);
-        let mut wires = Vec::new();
-        for client in self.clients() {
-            let address = self.plan.endpoints[client % self.plan.endpoints.len()];
-            let plan = &self.plan;
-            match Wires::connect(plan.protocol, address, plan.outstanding).await {
-                Ok(connected) => wires.push((client, connected)),
-                Err(lost) => return say(Event::Failed(lost.0)),
-            }
-        }
         let mut facts = Facts::new();
-        let party = match self.plan.workload.living {
-            None => None,
-            Some(living) => {
-                match Party::prepare(&self.plan, self.thread, living, &mut wires).await {
-                    Ok((party, known)) => {
-                        facts = known;
-                        Some(party)
-                    }
-                    Err(lost) => return say(Event::Failed(lost.0)),
-                }
-            }
+        let (wires, party) = match self.prepare(&mut facts).await {
+            Ok(prepared) => prepared,
+            Err(lost) => return say(Event::Failed(lost.0)),
         };
         let acks = match &self.plan.acks {
             None => None,
@@ -299,6 +285,21 @@ impl Body {
         let rest = Box::new(thread.recorder.into_inner().finish());
         let cpus_used = if self.thread == 0 { cpus_used.get() } else { None };
         say(Event::Done { rest, cpus_used, facts });
+    }
+
+    /// Connects the clients of this thread, and does what comes before the run.
+    async fn prepare(&self, facts: &mut Facts) -> Result<Prepared, Lost> {
+        let plan = &self.plan;
+        let mut wires = Vec::new();
+        for client in self.clients() {
+            let address = plan.endpoints[client % plan.endpoints.len()];
+            let connected = Wires::connect(plan.protocol, address, plan.outstanding).await?;
+            wires.push((client, connected));
+        }
+        let Some(living) = plan.workload.living else { return Ok((wires, None)) };
+        let (party, known) = Party::prepare(plan, self.thread, living, &mut wires).await?;
+        facts.extend(known);
+        Ok((wires, Some(party)))
     }
 
     /// The clients of this thread.

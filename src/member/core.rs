@@ -13,7 +13,7 @@ use crate::control::Control;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::replica::{RecoverError, ReplicaConfig};
 use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
-use crate::shard::{LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, Switches};
+use crate::shard::{Ask, LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, Switches};
 use crate::types::placement::shard_of;
 use crate::types::{
     AlarmKind, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal,
@@ -518,9 +518,18 @@ impl Core {
         if self.to_router.outgoing.is_empty() {
             return;
         }
-        for outgoing in std::mem::take(&mut self.to_router.outgoing) {
+        let mut outgoing = std::mem::take(&mut self.to_router.outgoing);
+        for outgoing in outgoing.drain(..) {
             let lead = self.shared.lead_core();
             let (to, mail) = match outgoing {
+                // The short way: nothing comes of it before the shard's turn.
+                Outgoing::Shard { shard, origin, deadline, ask: Ask::Write(write) }
+                    if self.shared.core_of(shard) == self.id =>
+                {
+                    let slot = self.slot(shard).expect("a shard of this core");
+                    self.shards[slot].write(origin, deadline, write);
+                    continue;
+                }
                 Outgoing::Shard { shard, origin, deadline, ask } => {
                     (self.shared.core_of(shard), Mail::Ask { shard, origin, deadline, ask })
                 }
@@ -534,6 +543,7 @@ impl Core {
             };
             self.send(to, mail);
         }
+        self.to_router.outgoing = outgoing;
     }
 
     fn take_hub_effects(&mut self) {
@@ -571,15 +581,10 @@ impl Core {
         request: Request,
         deadline: Option<Nanos>,
     ) -> Option<Answer> {
+        if let Some(answer) = self.answer_now(&request) {
+            return Some(answer);
+        }
         match &request {
-            Request::Range(range) => {
-                // The short way: one key of a shard that is here.
-                if let Some(key) = range.range.single_key()
-                    && let Some(slot) = self.slot(shard_of(key, self.shared.shards))
-                {
-                    return Some(self.shards[slot].range(range));
-                }
-            }
             Request::LeaseKeepAlive { id } => {
                 // The short way, too: the lead is here, and has nothing to wait for.
                 let lead = self.lead.as_mut();
@@ -676,6 +681,13 @@ impl Service for Core {
         }
         self.parked.push_back(Parked { since: now, ticket, request, deadline });
         None
+    }
+
+    fn answer_now(&mut self, request: &Request) -> Option<Answer> {
+        let Request::Range(range) = request else { return None };
+        let shard = shard_of(range.range.single_key()?, self.shared.shards);
+        let slot = self.slot(shard).filter(|_| self.open)?;
+        Some(self.shards[slot].range(range))
     }
 
     fn is_out_of_space(&self) -> bool {

@@ -49,6 +49,12 @@ pub trait Service {
         deadline: Option<Nanos>,
     ) -> Option<Answer>;
 
+    /// The answer to a request that needs nothing but what this core has now: a read of one key
+    /// of its own, most of all. `None`: it is to be submitted.
+    fn answer_now(&mut self, _request: &Request) -> Option<Answer> {
+        None
+    }
+
     /// Whether the smallest put would find no room. etcd looks at its quota before it looks at the
     /// form of a request, so one that is malformed is then refused for this.
     fn is_out_of_space(&self) -> bool {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::metrics::Figures;
 use crate::line::{Receiver, Sender};
-use crate::member::{Core, CoreEffects, Mail, Shared};
+use crate::member::{Core, CoreEffects, Mail, Park, Shared};
 use crate::observe::CoreMetrics;
 use crate::rt::{self, DiskRing, DiskTag, Doorbell, Notify, Ringer};
 use crate::server::Front;
@@ -54,6 +54,9 @@ pub(super) struct CoreLoop {
 /// Between two slices of compaction, checkpoint, hash or defragmentation: a slice takes about half
 /// as long, so that traffic has most of the core meanwhile.
 const WORK_PAUSE: Duration = Duration::from_micros(400);
+
+/// So long a core looks for the other cores' part in a round before it parks.
+const POLL_TIME: Duration = Duration::from_micros(30);
 
 /// What one turn leaves to the next, and memory that all of them use.
 struct Scratch {
@@ -104,15 +107,14 @@ impl CoreLoop {
             self.carry_out(&mut scratch);
             let park = self.core.borrow().park();
             let posted = scratch.outboxes.iter().all(VecDeque::is_empty);
-            if park.polls || !posted {
+            if !posted {
                 rt::give_way().await;
                 continue;
             }
-            if more {
-                rt::within(WORK_PAUSE, self.work.wait()).await;
+            if park.polls && self.poll(park).await {
                 continue;
             }
-            if self.stopping.get() && self.disk.is_idle() && self.front.requests() == 0 {
+            if !more && self.stopping.get() && self.disk.is_idle() && self.front.requests() == 0 {
                 if std::mem::replace(&mut sealed, true) {
                     return;
                 }
@@ -125,8 +127,30 @@ impl CoreLoop {
             if park.lowest.is_some_and(|lowest| lowest <= stable) || self.has_mail() {
                 continue;
             }
+            if more {
+                rt::within(WORK_PAUSE, self.work.wait()).await;
+                continue;
+            }
             figures.parks.add(1);
             self.work.wait().await;
+        }
+    }
+
+    /// Looks for news without taking a turn, while others have their way; whether there are any.
+    /// What a round waits for comes within microseconds if the other core has a CPU. If it has
+    /// not, then not because of this one: the core parks, and is rung like any other.
+    async fn poll(&mut self, park: Park) -> bool {
+        let end = rt::now().0 + POLL_TIME.as_nanos() as u64;
+        loop {
+            rt::give_way().await;
+            let stable = self.shared.sequencer.stable();
+            let released = park.lowest.is_some_and(|lowest| lowest <= stable);
+            if released || self.work.is_rung() || self.has_mail() {
+                return true;
+            }
+            if rt::now().0 >= end {
+                return false;
+            }
         }
     }
 
@@ -173,9 +197,7 @@ impl CoreLoop {
             scratch.term = self.shared.term();
             self.front.set_term(Term(scratch.term));
         }
-        for (ticket, answer) in scratch.effects.answers.drain(..) {
-            self.front.answer(ticket, answer);
-        }
+        self.front.answer_all(&mut scratch.effects.answers);
         for (stream, reply) in scratch.effects.watched.drain(..) {
             self.front.watched(stream, reply);
         }

@@ -24,6 +24,8 @@ pub enum Served {
     Core,
     /// The connection, without asking the core.
     Edge,
+    /// The connection, by asking the core for several things.
+    Composed,
     /// Nobody yet: answered Unimplemented, by name.
     NotYet,
 }
@@ -139,16 +141,16 @@ methods! {
     RoleDelete           = 0x6E "etcdserverpb.Auth"        "RoleDelete"           Unary  NotYet
     RoleGrantPermission  = 0x6F "etcdserverpb.Auth"        "RoleGrantPermission"  Unary  NotYet
     RoleRevokePermission = 0x70 "etcdserverpb.Auth"        "RoleRevokePermission" Unary  NotYet
-    Campaign             = 0x80 "v3electionpb.Election"    "Campaign"             Unary  NotYet
-    Proclaim             = 0x81 "v3electionpb.Election"    "Proclaim"             Unary  NotYet
-    Leader               = 0x82 "v3electionpb.Election"    "Leader"               Unary  NotYet
-    Observe              = 0x83 "v3electionpb.Election"    "Observe"              Stream NotYet
-    Resign               = 0x84 "v3electionpb.Election"    "Resign"               Unary  NotYet
-    Lock                 = 0x90 "v3lockpb.Lock"            "Lock"                 Unary  NotYet
-    Unlock               = 0x91 "v3lockpb.Lock"            "Unlock"               Unary  NotYet
+    Campaign             = 0x80 "v3electionpb.Election"    "Campaign"             Unary  Composed
+    Proclaim             = 0x81 "v3electionpb.Election"    "Proclaim"             Unary  Composed
+    Leader               = 0x82 "v3electionpb.Election"    "Leader"               Unary  Composed
+    Observe              = 0x83 "v3electionpb.Election"    "Observe"              Stream Composed
+    Resign               = 0x84 "v3electionpb.Election"    "Resign"               Unary  Composed
+    Lock                 = 0x90 "v3lockpb.Lock"            "Lock"                 Unary  Composed
+    Unlock               = 0x91 "v3lockpb.Lock"            "Unlock"               Unary  Composed
     HealthCheck          = 0xA0 "grpc.health.v1.Health"    "Check"                Unary  Edge
-    HealthList           = 0xA1 "grpc.health.v1.Health"    "List"                 Unary  NotYet
-    HealthWatch          = 0xA2 "grpc.health.v1.Health"    "Watch"                Stream NotYet
+    HealthList           = 0xA1 "grpc.health.v1.Health"    "List"                 Unary  Edge
+    HealthWatch          = 0xA2 "grpc.health.v1.Health"    "Watch"                Stream Edge
 }
 
 impl Method {

@@ -2,22 +2,23 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, mem};
 
+use super::executor::local;
 use super::notify::Notify;
-use super::task::{Task, spawn};
+use super::reactor::Registration;
 
 /// The receiving end, on the executor that is to be woken: every ring notifies its [`Notify`].
 ///
-/// The eventfd is read by an io_uring read that is always under way, so a ring wakes a parked
-/// executor. Rings that come before the executor has taken the last one cost no system call.
+/// The executor waits for the eventfd as it waits for sockets, so a ring wakes it when it sleeps.
+/// Rings that come before the executor has taken the last one cost no system call.
 pub struct Doorbell {
     shared: Arc<Shared>,
-    _reader: Task<()>,
+    _registration: Registration,
 }
 
 /// The sending end; clone it to any thread.
@@ -27,7 +28,7 @@ pub struct Ringer {
 }
 
 struct Shared {
-    /// Set from the first ring until the executor has read the eventfd.
+    /// Set from the first ring until the executor has taken it.
     rung: AtomicBool,
     eventfd: OwnedFd,
 }
@@ -46,7 +47,7 @@ impl Parts {
     }
 
     pub(super) fn open(self, notify: Rc<Notify>) -> io::Result<Doorbell> {
-        Doorbell::on(self.0, notify)
+        Doorbell::on(self, Rc::new(move || notify.notify()))
     }
 }
 
@@ -56,24 +57,18 @@ impl Doorbell {
         Parts::new()?.open(notify)
     }
 
-    fn on(shared: Arc<Shared>, notify: Rc<Notify>) -> io::Result<Doorbell> {
-        // The reader has a descriptor of its own: glommio closes what it is given.
-        let file = shared.eventfd.try_clone()?.into_raw_fd();
-        let rung = shared.clone();
-        let reader = spawn(async move {
-            // SAFETY: the descriptor was just duplicated and belongs to nobody else.
-            let file = unsafe { glommio::io::BufferedFile::from_raw_fd(file) };
-            loop {
-                let read = file.read_at(0, mem::size_of::<u64>()).await;
-                read.expect("an eventfd can be read");
-                // From here on a ring writes the eventfd again. The swap reads the last ring, so
-                // what its ringer handed over before is seen by whoever `notify` wakes.
-                rung.rung.swap(false, Ordering::SeqCst);
-                super::executor::active();
-                notify.notify();
-            }
-        });
-        Ok(Doorbell { shared, _reader: reader })
+    /// A doorbell of the calling executor whose rings call `rung`.
+    pub(super) fn on(parts: Parts, rung: Rc<dyn Fn()>) -> io::Result<Doorbell> {
+        let shared = parts.0;
+        let taken = shared.clone();
+        let take = move || {
+            // From here on a ring writes the eventfd again. The swap reads the last ring, so what
+            // its ringer handed over before is seen by whoever `rung` wakes.
+            taken.rung.swap(false, Ordering::SeqCst);
+            rung();
+        };
+        let registration = local().reactor.bell(&shared.eventfd, Rc::new(take))?;
+        Ok(Doorbell { shared, _registration: registration })
     }
 
     /// A sending end.
@@ -104,7 +99,6 @@ impl Ringer {
 }
 
 fn eventfd() -> io::Result<OwnedFd> {
-    // Blocking on purpose: io_uring answers EAGAIN on a non-blocking one instead of waiting.
     // SAFETY: no pointer is passed; the result is checked and owned by nobody else.
     unsafe {
         let fd = libc::eventfd(0, libc::EFD_CLOEXEC);

@@ -1,19 +1,21 @@
-//! The runtime: executors, sockets, wake-ups, clock. The only room that names glommio.
+//! The runtime: executors, sockets, wake-ups, clock, disk. The only room that names glommio.
 //!
-//! One **executor** is one OS thread with its own io_uring rings, pinned to a CPU where there are
-//! enough of them; everything that a core owns runs on it and is `!Send`. What crosses threads does
-//! so through three things only: a [`Ringer`] (wake that core), an [`InboxSender`] (give that core
-//! something, bounded), and the accept thread, which deals sockets out.
+//! One **executor** is glommio's: one OS thread with its tasks, an epoll instance of ours for
+//! sockets and an io_uring of ours for the log, pinned to a CPU where there are enough of them; everything that a core
+//! owns runs on it and is `!Send`. What crosses threads does so through three things only: a
+//! [`Ringer`] (wake that core), an [`InboxSender`] (give that core something, bounded), and the
+//! accept thread, which deals sockets out.
 //!
 //! ```text
 //!  accept thread ──fd──▶ Inbox ─┐                    ┌─ Notify ◀── a connection submitted
 //!  another core ──────▶ mailbox ┼─ Ringer ─▶ eventfd ┤
-//!  WAL ring ──completion eventfd┘   (io_uring read)  └─▶ the core's loop runs a turn
+//!  WAL ring ──completion eventfd┘        (epoll)     └─▶ the core's loop runs a turn
 //! ```
 //!
 //! | file | what |
 //! |---|---|
-//! | `executor` | starting, pinning and joining executors; the live timer |
+//! | `executor` | starting, pinning and joining executors; the poller |
+//! | `reactor` | what an executor waits for: sockets, bells, timers |
 //! | `task` | `spawn`, `sleep`, `now` |
 //! | `notify` | wake-up inside one executor |
 //! | `doorbell` | wake-up from any thread, or from any eventfd |
@@ -26,10 +28,12 @@
 //!
 //! Facts about glommio 0.9 that the code depends on:
 //!
-//! - An executor can park while a task is runnable (it was pre-empted before it ran anything). A
-//!   timer bounds that to a stall, so every executor keeps one alive (`executor`).
-//! - One task queue per executor: with more, wake-ups wait for the scheduler's turn.
-//! - Its `TcpListener` always sets SO_REUSEPORT; ours does not (`accept`).
+//! - Left to wait by itself it enters the kernel four to six times for every round of its loop and
+//!   arms a poll after every read: half of what a request cost (`perf/PROFILE.md`). So sockets,
+//!   bells and timers are ours, and so is the waiting.
+//! - One task queue per executor, first come, first served: with more, wake-ups wait for the
+//!   scheduler's turn.
+//! - While its queue is never empty it looks at its rings only when its preemption timer runs out.
 //! - Executors that end leak an eventfd or two. A server starts its executors once; tests should
 //!   start few.
 
@@ -44,6 +48,7 @@ mod executor;
 mod inbox;
 mod notify;
 mod probe;
+mod reactor;
 mod task;
 mod tcp;
 #[cfg(test)]
@@ -59,5 +64,5 @@ pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
 pub use notify::{Notify, WaitList};
 pub use probe::{ProbeError, probe, raise_limits};
-pub use task::{Task, give_way, now, sleep, spawn, within, yield_now};
+pub use task::{Sleep, Task, give_way, now, sleep, spawn, within, yield_now};
 pub use tcp::{READ_BYTES_MAX, TcpStream};

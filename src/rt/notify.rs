@@ -67,6 +67,11 @@ impl Notify {
         }
     }
 
+    /// Whether a notification waits to be taken.
+    pub fn is_rung(&self) -> bool {
+        self.rung.get()
+    }
+
     /// Until the next notification, which it takes. Dropping the future loses nothing.
     pub async fn wait(&self) {
         poll_fn(|cx| self.poll_wait(cx)).await;

@@ -1,10 +1,13 @@
 //! Tasks and time on the executor of the calling thread.
 
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::executor::{self, Local, local};
 use crate::types::Nanos;
 
 /// A spawned future. Dropping it cancels the future; [`detach`](Task::detach) lets it run.
@@ -40,7 +43,7 @@ impl<T> Future for Task<T> {
 ///
 /// Outside an executor.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
-    Task(glommio::spawn_local(future))
+    Task(executor::spawn(future))
 }
 
 /// Nanoseconds on the system's monotonic clock, the same one for every core.
@@ -53,21 +56,78 @@ pub fn now() -> Nanos {
 }
 
 /// Until `duration` has passed.
-pub async fn sleep(duration: Duration) {
-    glommio::timer::Timer::new(duration).await;
+pub fn sleep(duration: Duration) -> Sleep {
+    let due = Nanos(now().0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)));
+    Sleep { due, set: None }
+}
+
+/// Ready when its time has come.
+#[derive(Debug)]
+#[must_use = "nothing waits unless it is awaited"]
+pub struct Sleep {
+    due: Nanos,
+    set: Option<Timer>,
+}
+
+/// A timer of an executor, taken back when it is dropped.
+struct Timer {
+    local: Rc<Local>,
+    key: (Nanos, u64),
+    waker: Waker,
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.local.reactor.clear_timer(self.key);
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.set.as_ref().is_some_and(|timer| timer.waker.will_wake(cx.waker())) {
+            // Asked again for another reason, most likely: the clock is read all the same.
+            if now() < self.due {
+                return Poll::Pending;
+            }
+        }
+        self.set = None;
+        if now() >= self.due {
+            return Poll::Ready(());
+        }
+        let (local, waker) = (local(), cx.waker().clone());
+        let key = local.reactor.set_timer(self.due, waker.clone());
+        self.set = Some(Timer { local, key, waker });
+        Poll::Pending
+    }
 }
 
 /// Lets every task that is ready run first.
 ///
-/// The executor looks at its sockets and timers only when nothing is runnable or after 100 ms: a
-/// task that yields in a loop keeps it from them. For that there is [`give_way`].
+/// The executor looks at its sockets and timers only when nothing is runnable or a slice of time is
+/// over: a task that yields in a loop keeps it from them. For that there is [`give_way`].
 pub async fn yield_now() {
     futures_lite::future::yield_now().await;
 }
 
 /// Lets everything else run, what waits for sockets and timers included.
 pub async fn give_way() {
-    sleep(Duration::from_micros(1)).await;
+    let mut given = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        local().reactor.wake_after_poll(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What `future` yields if it does so within `duration`; else it is dropped.

@@ -8,12 +8,15 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use futures_lite::{AsyncRead, AsyncWrite};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::executor::local;
+use super::reactor::{Readiness, Registration};
 
 /// Bytes that one read takes at most.
 pub const READ_BYTES_MAX: usize = 128 << 10;
@@ -24,27 +27,43 @@ thread_local! {
 
 /// A connected socket without Nagle's delay.
 pub struct TcpStream {
-    stream: RefCell<glommio::net::TcpStream>,
+    readiness: Rc<Readiness>,
+    /// Before the socket: it is taken out of the reactor before it is closed.
+    _registration: Registration,
+    socket: Socket,
     peer: SocketAddr,
 }
 
 impl TcpStream {
     /// Takes a connected socket into the calling executor.
     pub fn from_fd(fd: OwnedFd) -> io::Result<TcpStream> {
-        let socket = socket2::Socket::from(fd);
-        socket.set_tcp_nodelay(true)?;
+        let socket = Socket::from(fd);
         let peer = socket.peer_addr()?;
         let peer = peer.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))?;
-        // SAFETY: the descriptor is a socket and is given up by its owner.
-        let stream = unsafe { glommio::net::TcpStream::from_raw_fd(socket.into_raw_fd()) };
-        Ok(TcpStream { stream: RefCell::new(stream), peer })
+        TcpStream::of(socket, peer)
+    }
+
+    fn of(socket: Socket, peer: SocketAddr) -> io::Result<TcpStream> {
+        socket.set_tcp_nodelay(true)?;
+        let (registration, readiness) = local().reactor.socket(&socket)?;
+        Ok(TcpStream { readiness, _registration: registration, socket, peer })
     }
 
     /// Connects to `address`.
     pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-        let stream = glommio::net::TcpStream::connect(address).await.map_err(io::Error::from)?;
-        stream.set_nodelay(true).map_err(io::Error::from)?;
-        Ok(TcpStream { stream: RefCell::new(stream), peer: address })
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        match socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        let stream = TcpStream::of(socket, address)?;
+        poll_fn(|cx| stream.readiness.poll_writable(cx)).await;
+        match stream.socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(stream),
+        }
     }
 
     /// The address at the other end.
@@ -54,14 +73,7 @@ impl TcpStream {
 
     /// The same socket under a descriptor of its own, to be taken into another executor.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
-        let stream = self.stream.borrow();
-        // SAFETY: the descriptor is open as long as `stream` is.
-        let fd = unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor is new and belongs to nobody else.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// Appends what has arrived to `target`; 0 is the end of the stream.
@@ -75,19 +87,41 @@ impl TcpStream {
         cx: &mut Context<'_>,
         target: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
+        ready!(self.readiness.poll_readable(cx));
         READ_BUFFER.with_borrow_mut(|buffer| {
-            let mut stream = self.stream.borrow_mut();
-            let count = ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
-            super::executor::active();
-            target.extend_from_slice(&buffer[..count]);
-            Poll::Ready(Ok(count))
+            loop {
+                match receive(&self.socket, buffer) {
+                    Ok(count) => {
+                        // The end is read again for ever.
+                        if (1..buffer.len()).contains(&count) {
+                            self.readiness.is_drained();
+                        }
+                        target.extend_from_slice(&buffer[..count]);
+                        return Poll::Ready(Ok(count));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.readiness.blocks_reads();
+                        ready!(self.readiness.poll_readable(cx));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
         })
     }
 
     /// Sends some of `bytes`.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut stream = self.stream.borrow_mut();
-        Pin::new(&mut *stream).poll_write(cx, bytes)
+        loop {
+            ready!(self.readiness.poll_writable(cx));
+            match send(&self.socket, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readiness.blocks_writes();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
     }
 
     /// Sends all of `bytes`, in one system call if the socket takes them.
@@ -104,14 +138,22 @@ impl TcpStream {
 
     /// Ends both directions: reads under way return, the peer sees the end.
     pub fn shut_down(&self, how: Shutdown) {
-        let stream = self.stream.borrow();
-        let how = match how {
-            Shutdown::Read => libc::SHUT_RD,
-            Shutdown::Write => libc::SHUT_WR,
-            Shutdown::Both => libc::SHUT_RDWR,
-        };
-        // SAFETY: the descriptor is open as long as `stream` is. That the peer is already gone is
-        // no error here.
-        unsafe { libc::shutdown(stream.as_raw_fd(), how) };
+        // That the peer is already gone is no error here.
+        let _ = self.socket.shutdown(how);
     }
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    let (start, length) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: pointer and length are those of one live slice.
+    let count = unsafe { libc::recv(socket.as_raw_fd(), start, length, libc::MSG_DONTWAIT) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    let (start, length) = (bytes.as_ptr().cast(), bytes.len());
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: pointer and length are those of one live slice.
+    let count = unsafe { libc::send(socket.as_raw_fd(), start, length, flags) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }

@@ -126,6 +126,118 @@ fn accepted_sockets_are_dealt_to_cores_and_serve() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
+/// The reactor hears of the end and of bytes at once: the end must not be forgotten when the bytes
+/// are read.
+#[test]
+fn bytes_and_the_end_that_come_at_once_are_both_read() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("port");
+    let mut client =
+        std::net::TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+    let (server, _) = listener.accept().expect("accept");
+    client.write_all(b"all of it").expect("write");
+    client.shutdown(std::net::Shutdown::Write).expect("shutdown");
+    let read = on_executor(move || async move {
+        let stream = TcpStream::from_fd(server.into()).expect("socket");
+        let mut bytes = BytesMut::new();
+        while stream.read(&mut bytes).await.expect("read") > 0 {}
+        assert_eq!(stream.read(&mut bytes).await.expect("read"), 0, "the end stays the end");
+        bytes.to_vec()
+    });
+    assert_eq!(read, b"all of it");
+}
+
+#[test]
+fn a_stream_moves_to_another_executor_with_what_is_unread() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("port");
+    let address = listener.local_addr().expect("address");
+    let (to_b, inbox_b) = Inbox::<std::os::fd::OwnedFd>::new(1).expect("inbox");
+    let a: Box<dyn FnOnce() -> _ + Send> = Box::new(move || {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await.expect("connect");
+            stream.write_all(b"ping").await.expect("write");
+            let mut bytes = BytesMut::new();
+            stream.read(&mut bytes).await.expect("read");
+            assert_eq!(&bytes[..], b"pong");
+            to_b.send(stream.duplicate().expect("dup")).expect("room");
+            drop(stream);
+        }) as std::pin::Pin<Box<dyn Future<Output = ()>>>
+    });
+    let b: Box<dyn FnOnce() -> _ + Send> = Box::new(move || {
+        Box::pin(async move {
+            let inbox = inbox_b.open().expect("inbox");
+            let stream = TcpStream::from_fd(inbox.receive().await).expect("socket");
+            stream.write_all(b"moved").await.expect("write");
+            let mut bytes = BytesMut::new();
+            while stream.read(&mut bytes).await.expect("read") > 0 {}
+            assert_eq!(&bytes[..], b"end");
+        }) as std::pin::Pin<Box<dyn Future<Output = ()>>>
+    });
+    let executors = start(&settings(), vec![a, b]).expect("executors");
+    let (mut peer, _) = listener.accept().expect("accept");
+    let mut bytes = [0; 4];
+    peer.read_exact(&mut bytes).expect("read");
+    peer.write_all(b"pong").expect("write");
+    let mut bytes = [0; 5];
+    peer.read_exact(&mut bytes).expect("read");
+    assert_eq!(&bytes, b"moved");
+    peer.write_all(b"end").expect("write");
+    drop(peer);
+    executors.join().expect("no panic");
+}
+
+#[test]
+fn a_refused_connection_is_an_error() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("port");
+    let address = listener.local_addr().expect("address");
+    drop(listener);
+    let kind = on_executor(move || async move {
+        TcpStream::connect(address).await.err().expect("nobody listens").kind()
+    });
+    assert_eq!(kind, std::io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn timers_end_in_the_order_in_which_they_are_due_and_never_early() {
+    let order = on_executor(|| async {
+        let ended = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for millis in [7u64, 1, 4, 0] {
+            let ended = ended.clone();
+            tasks.push(spawn(async move {
+                let began = now();
+                sleep(Duration::from_millis(millis)).await;
+                assert!(now().0 - began.0 >= millis * 1_000_000);
+                ended.borrow_mut().push(millis);
+            }));
+        }
+        // One that is dropped is taken back.
+        assert!(within(Duration::from_millis(2), sleep(Duration::from_secs(60))).await.is_none());
+        for task in tasks {
+            task.await;
+        }
+        ended.take()
+    });
+    assert_eq!(order, [0, 1, 4, 7]);
+}
+
+#[test]
+fn a_task_that_gives_way_again_and_again_keeps_nobody_from_sockets_or_timers() {
+    let turns = on_executor(|| async {
+        let turns = Rc::new(Cell::new(0u64));
+        let counted = turns.clone();
+        let busy = spawn(async move {
+            loop {
+                give_way().await;
+                counted.set(counted.get() + 1);
+            }
+        });
+        sleep(Duration::from_millis(3)).await;
+        drop(busy);
+        turns.get()
+    });
+    assert!(turns > 1, "{turns}");
+}
+
 /// Prints what a wake-up from another core costs; run with `--ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

@@ -11,6 +11,7 @@
 //!   cancelled, and the connection ends.
 
 mod bidi;
+mod call;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,7 +29,6 @@ use rustc_hash::FxHashMap;
 use self::bidi::{Bidi, Ended};
 use super::front::Front;
 use super::meters::{Gauge, add};
-use super::range_stream::RangeStream;
 use super::waiters::Waiter;
 use crate::limits::{CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, REQUEST_OVERHEAD_BYTES};
 use crate::member::{Answer, Ticket};
@@ -42,7 +42,7 @@ use crate::protocol::pb::braidpb;
 use crate::protocol::status::Status;
 use crate::protocol::{convert, status};
 use crate::rt::{self, Notify, Task, TcpStream, WaitList};
-use crate::types::{CoreId, Nanos, Refusal, Reply, Request, WatchStream};
+use crate::types::{CoreId, Nanos, Refusal, Reply, WatchStream};
 
 /// How long a client may take for its hello, and for what it is told before a close.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
@@ -366,8 +366,8 @@ impl Session {
         let meters = self.front.meters();
         meters.started(method);
         add(&meters.received_bytes, payload.len() as u64);
-        if method.served() == Served::Edge {
-            self.edge(stream, method, &payload);
+        if matches!(method.served(), Served::Edge | Served::Composed) {
+            self.start_call(stream, method, payload);
             return Ok(());
         }
         match convert::decode(method, payload, &self.front.settings.limits) {
@@ -376,12 +376,19 @@ impl Session {
                 self.refuse(stream, method, &refusal);
             }
             Ok(request) if method.kind() == Kind::Unary => {
+                if let Some(answer) = self.front.answer_now(&request) {
+                    match answer {
+                        Ok(reply) => self.encode_reply(stream, method, &reply),
+                        Err(refusal) => self.refuse(stream, method, &refusal),
+                    }
+                    return Ok(());
+                }
                 let waiter = Waiter::Frames { session: self.clone(), stream, method };
                 self.front.submit(now, request, None, waiter, |ticket| {
                     self.under_way.borrow_mut().insert(stream, UnderWay::Ticket(ticket));
                 });
             }
-            Ok(request) => self.start_stream(stream, method, request),
+            Ok(request) => self.start_range(stream, method, request),
         }
         Ok(())
     }
@@ -406,6 +413,10 @@ impl Session {
 
     fn send_reply(&self, stream: u32, method: Method, reply: &Reply) {
         self.under_way.borrow_mut().remove(&stream);
+        self.encode_reply(stream, method, reply);
+    }
+
+    fn encode_reply(&self, stream: u32, method: Method, reply: &Reply) {
         let header = self.front.header();
         self.send(stream, method, Flags::END, |out| convert::encode(&header, reply, out));
         self.front.meters().handled(method, status::code::OK);
@@ -445,41 +456,6 @@ impl Session {
         }
     }
 
-    /// What the connection answers without the core: the health check.
-    fn edge(&self, stream: u32, method: Method, payload: &[u8]) {
-        let answer = match method {
-            Method::HealthCheck => super::grpc::health_check(payload),
-            _ => Err(status::of(&method.unimplemented())),
-        };
-        match answer {
-            Ok(reply) => {
-                self.send(stream, method, Flags::END, |out| {
-                    reply.encode(out).expect("a BytesMut grows");
-                });
-                self.front.meters().handled(method, status::code::OK);
-            }
-            Err(status) => self.end_with(stream, method, &status),
-        }
-    }
-
-    /// RangeStream: parts as there is room for them.
-    fn start_stream(self: &Rc<Session>, stream: u32, method: Method, request: Request) {
-        let session = self.clone();
-        let task = rt::spawn(async move {
-            let result = session.range_stream(stream, method, request).await;
-            // Its own task is dropped here: it must go on to its end, so it is let go.
-            if let Some(UnderWay::Stream(task)) = session.under_way.borrow_mut().remove(&stream) {
-                task.detach();
-            }
-            match result {
-                Ok(()) => session.front.meters().handled(method, status::code::OK),
-                Err(refusal) => session.refuse(stream, method, &refusal),
-            }
-            session.room.notify();
-        });
-        self.under_way.borrow_mut().insert(stream, UnderWay::Stream(task));
-    }
-
     /// Sends a message of a stream when there is room for it. Streams leave half of the output to
     /// answers of one message: they are no reason not to read the connection.
     async fn send_when_room(
@@ -491,28 +467,6 @@ impl Session {
     ) {
         self.drained.until(|| self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2).await;
         self.send(stream, method, flags, payload);
-    }
-
-    async fn range_stream(
-        &self,
-        stream: u32,
-        method: Method,
-        request: Request,
-    ) -> Result<(), Refusal> {
-        let mut ranging = RangeStream::new(request, None)?;
-        let bytes_aimed = self.front.settings.request_bytes_max;
-        loop {
-            let part = ranging.next(&self.front).await?;
-            let flags = if part.is_last { Flags::END } else { Flags::NONE };
-            self.send_when_room(stream, method, flags, |out| {
-                ranging.encode(&self.front, &part, bytes_aimed, out);
-            })
-            .await;
-            self.front.meters().sent(method);
-            if part.is_last {
-                return Ok(());
-            }
-        }
     }
 
     fn cancel(&self, stream: u32, method: Method) {

@@ -46,7 +46,9 @@ pub struct Front {
     dropping: Signal,
     leaderless: Leaderless,
     connections: Cell<usize>,
-    /// Rung when the last connection closes.
+    /// Tasks that are to end before the core's loop does, whoever has left.
+    tasks: Cell<usize>,
+    /// Rung when the last connection closes, and when the last of the tasks ends.
     empty: Notify,
     /// By core; where connections that want another core are sent.
     pub(super) cores: Vec<InboxSender<Delivery>>,
@@ -78,6 +80,7 @@ impl Front {
             closing: Signal::default(),
             dropping: Signal::default(),
             connections: Cell::new(0),
+            tasks: Cell::new(0),
             empty: Notify::new(),
             cores,
             scratch: RefCell::default(),
@@ -112,9 +115,24 @@ impl Front {
     ///
     /// Must not be called while the service is borrowed.
     pub fn answer(&self, ticket: Ticket, answer: Answer) {
+        self.answer_at(rt::now(), ticket, answer);
+    }
+
+    /// As [`Front::answer`], for everything that a turn has answered; empties `answers`.
+    pub fn answer_all(&self, answers: &mut Vec<(Ticket, Answer)>) {
+        if answers.is_empty() {
+            return;
+        }
+        let now = rt::now();
+        for (ticket, answer) in answers.drain(..) {
+            self.answer_at(now, ticket, answer);
+        }
+    }
+
+    fn answer_at(&self, now: Nanos, ticket: Ticket, answer: Answer) {
         let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
-            brief.log_if_slow(rt::now(), self.settings.slow, method, remote, &answer);
+            brief.log_if_slow(now, self.settings.slow, method, remote, &answer);
         }
         match waiter {
             Waiter::Frames { session, stream, method } => session.answer(stream, method, answer),
@@ -169,7 +187,7 @@ impl Front {
     }
 
     async fn gone(&self) {
-        while self.connections.get() > 0 {
+        while self.connections.get() + self.tasks.get() > 0 {
             self.empty.wait().await;
         }
     }
@@ -185,6 +203,12 @@ impl Front {
     pub(super) fn connection_opened(self: &Rc<Front>) -> ConnectionCount {
         self.connections.set(self.connections.get() + 1);
         ConnectionCount(self.clone())
+    }
+
+    /// Keeps the core's loop turning until it is dropped.
+    pub(super) fn busy(self: &Rc<Front>) -> Busy {
+        self.tasks.set(self.tasks.get() + 1);
+        Busy(self.clone())
     }
 
     /// Hands a request to the core. The answer, now or later, goes to `waiter`.
@@ -213,6 +237,12 @@ impl Front {
         if let Some(answer) = answer {
             self.answer(ticket, answer);
         }
+    }
+
+    /// The answer to a request that the core can give without being woken for it; the request is
+    /// never under way then.
+    pub(super) fn answer_now(&self, request: &Request) -> Option<Answer> {
+        self.service.borrow_mut().answer_now(request)
     }
 
     /// Whether a lead member is known.
@@ -364,6 +394,19 @@ impl Drop for ConnectionCount {
     fn drop(&mut self) {
         let left = self.0.connections.get() - 1;
         self.0.connections.set(left);
+        if left == 0 {
+            self.0.empty.notify();
+        }
+    }
+}
+
+/// See [`Front::busy`].
+pub(super) struct Busy(Rc<Front>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let left = self.0.tasks.get() - 1;
+        self.0.tasks.set(left);
         if left == 0 {
             self.0.empty.notify();
         }

@@ -32,6 +32,8 @@
 //! | `http1` | health checks, version, metrics |
 //! | `streams` | watch and keep-alive, whatever they are spoken over |
 //! | `watching` | one watch stream as a task has it |
+//! | `concurrency` | locks and elections, made of ordinary requests |
+//! | `health` | gRPC's health service |
 //! | `range_stream` | a large range in parts, one revision |
 //! | `slow` | what is logged of a request that took too long |
 //! | `meters`, `signal`, `settings` | counters, shutdown, what flags say |
@@ -40,10 +42,12 @@
 //! client `CONNECTION_OUTPUT_BYTES_MAX`, is not read from. A client that leaves cancels what it
 //! asked for. Not here: TLS, unix sockets, the JSON gateway.
 
+mod concurrency;
 mod connection;
 mod frames;
 mod front;
 mod grpc;
+mod health;
 mod http1;
 mod meters;
 mod range_stream;

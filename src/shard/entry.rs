@@ -109,6 +109,11 @@ impl ChangesBuilder {
         self.bytes.len()
     }
 
+    /// Makes room for `bytes` more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Whether there is nothing to log.
     pub fn is_empty(&self) -> bool {
         self.operations == 0

@@ -24,8 +24,9 @@ impl Shard {
             let Some((epoch, _)) = self.held.opened else { return };
             let mut entry = ChangesBuilder::new(self.stamp(epoch));
             while entry.len() < ENTRY_BYTES_MAX {
-                let run = self.run_of_puts(now, ENTRY_BYTES_MAX - entry.len());
+                let (run, bytes) = self.run_of_puts(now, ENTRY_BYTES_MAX - entry.len());
                 if run > 0 {
+                    entry.reserve(bytes);
                     self.put_run(run, &mut entry);
                     continue;
                 }
@@ -54,32 +55,36 @@ impl Shard {
         }
     }
 
-    /// How many writes at the front are puts that nothing can refuse and that fit.
-    fn run_of_puts(&self, now: Nanos, room: usize) -> usize {
+    /// How many writes at the front are puts that nothing can refuse and that fit, and how much
+    /// they add to an entry at most.
+    fn run_of_puts(&self, now: Nanos, room: usize) -> (usize, usize) {
+        let (mut run, mut bytes) = (0, 0);
         if self.is_refusing_puts().is_some() {
-            return 0;
+            return (run, bytes);
         }
-        let mut bytes = 0;
-        self.inbox
-            .iter()
-            .take_while(|waiting| {
-                let Write::Put(put) = &waiting.write else { return false };
-                bytes += put.key.len() + put.value.len() + PUT_OVERHEAD_BYTES;
-                bytes <= room
-                    && put.lease == LeaseId::NONE
-                    && !put.ignore_value
-                    && !put.ignore_lease
-                    && waiting.deadline.is_none_or(|deadline| deadline > now)
-            })
-            .count()
+        for waiting in &self.inbox {
+            let Write::Put(put) = &waiting.write else { break };
+            let more = put.key.len() + put.value.len() + PUT_OVERHEAD_BYTES;
+            let fits = bytes + more <= room
+                && put.lease == LeaseId::NONE
+                && !put.ignore_value
+                && !put.ignore_lease
+                && waiting.deadline.is_none_or(|deadline| deadline > now);
+            if !fits {
+                break;
+            }
+            (run, bytes) = (run + 1, bytes + more);
+        }
+        (run, bytes)
     }
 
     fn put_run(&mut self, run: usize, entry: &mut ChangesBuilder) {
         let lane = self.lane.as_mut().expect("checked: the epoch is open");
         let mut revision = lane.take(run as u64);
         let index = self.next_index();
-        for _ in 0..run {
+        for left in (0..run).rev() {
             let waiting = self.inbox.pop_front().expect("counted");
+            self.prefetch(left);
             let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
             let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
@@ -94,6 +99,24 @@ impl Shard {
         }
         self.counters.evaluated += run as u64;
         self.counters.puts += run as u64;
+    }
+
+    /// Most of a put is waiting for memory, of one key after the other. So what puts further back
+    /// in the run will look at is asked for early: their leaves first, then, when those are there,
+    /// the records in them.
+    fn prefetch(&self, left: usize) {
+        const LEAF_AHEAD: usize = 8;
+        const RECORD_AHEAD: usize = 4;
+        let key_of = |ahead: usize| match self.inbox.get(ahead)?.write {
+            Write::Put(ref put) if ahead < left => Some(&put.key),
+            _ => None,
+        };
+        if let Some(key) = key_of(LEAF_AHEAD) {
+            self.held.store.prefetch_leaf(key);
+        }
+        if let Some(key) = key_of(RECORD_AHEAD) {
+            self.held.store.prefetch_record(key);
+        }
     }
 
     fn evaluate(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {

@@ -200,10 +200,7 @@ impl Shard {
         effects: &mut ShardEffects,
     ) {
         let told = match ask {
-            Ask::Write(write) => {
-                self.inbox.push_back(Waiting { origin, deadline, write });
-                return;
-            }
+            Ask::Write(write) => return self.write(origin, deadline, write),
             Ask::Range(request) => Told::Answer(self.range(&request)),
             Ask::ReadTxn(txn) => Told::Answer(self.read_txn(&txn)),
             Ask::Part(part) => Told::Part(self.read_part(&part)),
@@ -218,6 +215,11 @@ impl Shard {
             Ask::LeaseKeys { lease } => return self.tell_lease_keys(origin, lease),
         };
         effects.told.push((origin, told));
+    }
+
+    /// Takes a write; it is evaluated at the next turn.
+    pub fn write(&mut self, origin: Origin, deadline: Option<Nanos>, write: Write) {
+        self.inbox.push_back(Waiting { origin, deadline, write });
     }
 
     /// The client left: its write is dropped unless it has been evaluated.

@@ -5,6 +5,7 @@
 //! ever be routed here have in common. Nearly always the heads alone decide.
 
 use super::versions::Record;
+use crate::types::prefetch;
 
 /// Records of a leaf at most: one bit of a word each, and the leaf fills a 2 KiB size class.
 pub(super) const LEAF_RECORDS: usize = 63;
@@ -110,6 +111,20 @@ impl Leaf {
         match self.records[first..first + same].binary_search_by(|r| r.key.as_slice().cmp(key)) {
             Ok(at) => Ok(first + at),
             Err(at) => Err(first + at),
+        }
+    }
+
+    /// Asks for what a search will look at.
+    pub(super) fn prefetch(&self) {
+        const HEADS_IN_A_LINE: usize = 8;
+        self.heads.iter().step_by(HEADS_IN_A_LINE).for_each(|head| prefetch(&raw const *head));
+    }
+
+    /// Asks for what a change of `key` will look at, if it is here.
+    pub(super) fn prefetch_record(&self, key: &[u8]) {
+        let at = count_below(&self.heads[..self.len()], head(key, self.prefix as usize));
+        if let Some(record) = self.records().get(at) {
+            record.prefetch();
         }
     }
 

@@ -73,10 +73,16 @@ impl Tree {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Record> {
+        let leaf = self.leaf_of(key);
+        leaf.search(key).ok().map(|at| &leaf.records()[at])
+    }
+
+    /// The leaf to which `key` is routed.
+    pub(super) fn leaf_of(&self, key: &[u8]) -> &Leaf {
         let mut node = &self.root;
         loop {
             match node {
-                Node::Leaf(leaf) => return leaf.search(key).ok().map(|at| &leaf.records()[at]),
+                Node::Leaf(leaf) => return leaf,
                 Node::Inner(inner) => node = &inner.children[inner.child_of(key)],
             }
         }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::types::{Blob, KeyValue, LeaseId, Stamp};
+use crate::types::{Blob, KeyValue, LeaseId, Stamp, prefetch};
 
 /// One change of a key: a value with its numbers, or a tombstone.
 #[derive(Clone, Default)]
@@ -69,6 +69,15 @@ impl Record {
 
     pub(super) fn is_empty(&self) -> bool {
         self.top.0.stamp().is_none()
+    }
+
+    /// Asks for what a change of the key will look at.
+    pub(super) fn prefetch(&self) {
+        self.key.prefetch();
+        self.top.0.prefetch();
+        if let Some(older) = &self.older {
+            prefetch(&raw const **older);
+        }
     }
 
     /// The newest version, pending or not.

@@ -22,6 +22,8 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering as Memory, fence};
 
+use super::prefetch;
+
 /// Bytes of a key or a value, at rest in the store and in answers. At most 2 GiB.
 ///
 /// Cloning shares the bytes, also with another core. Requests carry `bytes::Bytes` (slices of what
@@ -96,6 +98,15 @@ impl Blob {
                 return None;
             }
             Some(&*head.as_ptr().cast::<u8>().sub(size_of::<Stamp>()).cast::<Stamp>())
+        }
+    }
+
+    /// Asks for its first bytes, and for its numbers if it has any.
+    pub fn prefetch(&self) {
+        if let Some(head) = self.0 {
+            let head = head.as_ptr().cast::<u8>();
+            prefetch(head);
+            prefetch(head.wrapping_sub(size_of::<Stamp>()));
         }
     }
 

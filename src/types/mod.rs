@@ -8,6 +8,7 @@
 //! | `ids` | newtypes for every number that could be swapped for another |
 //! | `blob` | a shared, immutable byte string: keys and values at rest and in answers |
 //! | `placement` | which shard a key lives on: an on-disk constant |
+//! | `prefetch` | a hint to the processor |
 //! | `range` | key ranges with etcd's conventions |
 //! | `request`, `reply` | what a client may ask, and what it is told |
 //! | `event`, `watch` | what watchers are told, and what a watch stream asks |
@@ -20,6 +21,7 @@ mod ids;
 mod log;
 mod origin;
 pub mod placement;
+mod prefetch;
 mod range;
 mod refusal;
 mod reply;
@@ -36,6 +38,7 @@ pub use ids::{
 };
 pub use log::{EntryKind, HardState, LogEntry};
 pub use origin::{Origin, Ticket};
+pub use prefetch::prefetch;
 pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{

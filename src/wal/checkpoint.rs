@@ -282,16 +282,18 @@ impl Checkpoints {
         if let Some(path) = self.remove.pop_front() {
             return Some((Step::Remove, DiskOp::Remove { path }));
         }
-        let path = self.temporary();
-        let directory = checkpoint_directory(self.owner.group);
-        let stream = self.stream.as_mut()?;
+        // Asked at every turn: no path is made before there is something to do with it.
+        let stream = self.stream.as_ref()?;
         if stream.buffer.is_empty() && stream.finished {
-            let target = checkpoint_path(&directory, stream.index);
+            let directory = checkpoint_directory(self.owner.group);
+            let (path, target) = (self.temporary(), checkpoint_path(&directory, stream.index));
             return Some((Step::Publish, DiskOp::PublishTemporary { path, target }));
         }
         if stream.buffer.len() < APPEND_BYTES && !stream.finished {
             return None;
         }
+        let path = self.temporary();
+        let stream = self.stream.as_mut().expect("just seen");
         let (bytes, offset) = (std::mem::take(&mut stream.buffer), stream.offset);
         stream.offset += bytes.len() as u64;
         Some((Step::Append, DiskOp::AppendTemporary { path, offset, bytes }))

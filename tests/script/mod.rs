@@ -24,8 +24,8 @@
 //! | `unlock KEY`, `leader NAME` | |
 //! | `proclaim VALUE`, `resign` | `name=N key=K rev=R lease=ID`: the leader, none of it is none |
 //!
-//! A lease whose id the server picks is called `NAME` from `as=NAME` on: `$NAME` is its id, `<NAME>`
-//! the same in hexadecimal, in commands and in output.
+//! A lease whose id the server picks is called `NAME` from `as=NAME` on: `$NAME` is its id, and
+//! `<NAME>` the same in hexadecimal, in commands and in output.
 //!
 //! Calls that last have a name, here `W`. The first `watch`, `keepalive`, `observe` or `start` of a
 //! name opens it, on a connection of its own but for `start`.

@@ -112,15 +112,24 @@ impl Shown {
     /// The normalised form: the events of each watcher, however they were packed.
     pub fn events(self, responses: &[pb::WatchResponse]) -> Vec<String> {
         let mut watchers: BTreeMap<i64, (Vec<&Event>, Vec<String>)> = BTreeMap::new();
+        let mut torn: BTreeMap<i64, Option<i64>> = BTreeMap::new();
         for response in responses {
             let (events, others) = watchers.entry(response.watch_id).or_default();
             events.extend(&response.events);
             if response.created || response.canceled {
                 others.push(format!("  {}", self.watch_head(response)));
             }
-            let in_fragments = "  in fragments".to_owned();
-            if response.fragment && !others.contains(&in_fragments) {
-                others.push(in_fragments);
+            // That a revision was torn is its size's doing; how revisions were packed is not shown.
+            let revisions =
+                response.events.iter().map(|e| e.kv.as_ref().map_or(0, |kv| kv.mod_revision));
+            let (first, last) = (revisions.clone().next(), revisions.last());
+            let was_torn = torn.remove(&response.watch_id).flatten();
+            let note = "  a revision in fragments".to_owned();
+            if was_torn.is_some() && was_torn == first && !others.contains(&note) {
+                others.push(note);
+            }
+            if response.fragment {
+                torn.insert(response.watch_id, last);
             }
         }
         let told = watchers.into_iter().map(|(id, (events, others))| {

@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn a_server_can_have_arguments_of_its_own() {
         let set = ScenarioSet::parse(&format!(
-            "{HEAD}  - name: watch\n    run: [--workload=watch]\n    row: put\n    fresh: true\n    \
-             duration: 8s\n    also: {{ \"etcd, gRPC\": [--rate=5000] }}\n"
+            "{HEAD}  - name: watch\n    run: [--workload=watch]\n    row: put\n    \
+             fresh: true\n    duration: 8s\n    also: {{ \"etcd, gRPC\": [--rate=5000] }}\n"
         ));
         let scenario = &set.expect("a set").scenarios[0];
         assert_eq!(scenario.run_on("Braid, frames"), ["--workload=watch"]);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{bounds, duplicate, txn};
+use super::{bounds, duplicate, quick, txn};
 use crate::limits::TXN_DEPTH_MAX;
 use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::pb::etcdserverpb as pb;
@@ -37,9 +37,15 @@ pub fn decode(method: Method, payload: Bytes, limits: &RequestLimits) -> Result<
     }
     let payload_bytes = payload.len();
     let request = match method {
-        Method::Range => Request::Range(range(message(method, payload)?)?),
+        Method::Range => match quick::range(payload) {
+            Ok(plain) => Request::Range(range(plain)?),
+            Err(payload) => Request::Range(range(message(method, payload)?)?),
+        },
         Method::RangeStream => Request::Range(range_stream(message(method, payload)?)?),
-        Method::Put => Request::Put(put(message(method, payload)?)?),
+        Method::Put => match quick::put(payload) {
+            Ok(plain) => Request::Put(put(plain)?),
+            Err(payload) => Request::Put(put(message(method, payload)?)?),
+        },
         Method::DeleteRange => Request::DeleteRange(delete_range(message(method, payload)?)?),
         Method::Txn => Request::Txn(whole_txn(payload, limits)?),
         Method::Compact => Request::Compact(compact(message(method, payload)?)),
@@ -112,7 +118,7 @@ pub(super) fn message<M: Message + Default>(method: Method, payload: Bytes) -> R
 }
 
 /// What Go's gRPC server says of bytes that are no message.
-fn undecodable(method: Method) -> Refusal {
+pub fn undecodable(method: Method) -> Refusal {
     let by_whom = match method.kind() {
         Kind::Unary => "error unmarshalling request",
         Kind::Stream | Kind::Bidi => "failed to unmarshal the received message",

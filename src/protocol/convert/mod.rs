@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `decode` | one message to one request |
+//! | `quick` | puts and ranges as they nearly always come, by hand |
 //! | `txn` | the checks and the moving of a txn |
 //! | `bounds` | how many operations a txn's bytes hold, before anything is allocated for them |
 //! | `duplicate` | etcd's walk for keys given twice |
@@ -21,6 +22,7 @@ mod decode;
 mod duplicate;
 mod encode;
 mod hot;
+mod quick;
 mod stream;
 mod txn;
 mod watch;
@@ -28,7 +30,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{RequestLimits, decode};
+pub use decode::{RequestLimits, decode, undecodable};
 pub use encode::{HeaderFields, encode};
 pub use stream::encode_range_part;
 pub use watch::{WatchMessage, WatchMessages, decode_watch, watch_messages};

@@ -103,6 +103,8 @@ impl Session {
         let mut inlet = FrameInlet { session: self.clone(), mailbox: mailbox.clone() };
         let mut outlet = FrameOutlet { session: self.clone(), stream, method };
         let task = rt::spawn(async move {
+            // An executor may begin a task before it is known by its stream.
+            rt::yield_now().await;
             let (front, terms) = (&outlet.session.front.clone(), Terms::default());
             let end = match method {
                 Method::Watch => streams::watch(front, terms, &mut inlet, &mut outlet).await,
@@ -176,10 +178,10 @@ impl Session {
     }
 }
 
-struct FrameOutlet {
-    session: Rc<Session>,
-    stream: u32,
-    method: Method,
+pub(super) struct FrameOutlet {
+    pub(super) session: Rc<Session>,
+    pub(super) stream: u32,
+    pub(super) method: Method,
 }
 
 impl FrameOutlet {
@@ -193,6 +195,11 @@ impl Outlet for FrameOutlet {
     async fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         let front = &self.session.front;
         self.send(|out| convert::encode(&front.header(), reply, out)).await;
+        Ok(())
+    }
+
+    async fn encoded(&mut self, message: Bytes) -> Result<(), Gone> {
+        self.send(|out| out.extend_from_slice(&message)).await;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_lite::future::or;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{Request as HttpRequest, StatusCode};
@@ -27,7 +28,6 @@ use crate::member::{Answer, Ticket};
 use crate::protocol::convert::{self, HeaderFields};
 use crate::protocol::grpc::{MessageReader, PREFIX_BYTES, encode_message};
 use crate::protocol::method::{Kind, Method, Served};
-use crate::protocol::pb::grpc::health::v1 as health;
 use crate::protocol::status::{self, Status, code};
 use crate::rt::{self, WaitList};
 use crate::server::front::Front;
@@ -35,6 +35,7 @@ use crate::server::meters::{Meters, add};
 use crate::server::signal::Signal;
 use crate::server::streams::Said;
 use crate::server::waiters::Waiter;
+use crate::server::{concurrency, health};
 use crate::types::{Nanos, Refusal, Reply, Request};
 
 /// Encoded answers are cut off buffers of this size.
@@ -299,7 +300,7 @@ pub(super) fn start(
     };
     let method = head.method;
     link.meters().started(method);
-    if method.served() == Served::NotYet && method != Method::HealthWatch {
+    if method.served() == Served::NotYet {
         return refuse(link, Some(method), respond, &status::of(&method.unimplemented()));
     }
     if head.wants_lead && !link.front.has_lead() {
@@ -427,13 +428,25 @@ fn proceed(
     };
     add(&link.meters().received_bytes, message.len() as u64);
     match method {
-        Method::HealthCheck => match health_check(&message) {
+        Method::HealthCheck => match health::check(&message) {
+            Ok(reply) => send_unary(link, method, respond, |out| append(out, &reply)),
+            Err(status) => refuse(link, Some(method), respond, &status),
+        },
+        Method::HealthList => match health::list(&message) {
             Ok(reply) => send_unary(link, method, respond, |out| append(out, &reply)),
             Err(status) => refuse(link, Some(method), respond, &status),
         },
         Method::HealthWatch => {
             let watch = stream::health_watch(link.clone(), message, respond);
             rt::spawn(watch).detach();
+        }
+        Method::Observe => {
+            let observing = stream::observe(link.clone(), message, deadline, respond);
+            rt::spawn(observing).detach();
+        }
+        _ if method.served() == Served::Composed => {
+            let composing = compose(link.clone(), method, message, deadline, respond);
+            rt::spawn(composing).detach();
         }
         _ => match convert::decode(method, message, &link.front.settings.limits) {
             Err(refusal) => {
@@ -469,6 +482,29 @@ fn submit(
     // Answered already, it is nobody's any more.
     let ticket = submitted.expect("every request gets a ticket");
     link.watch_reset(ticket);
+}
+
+/// A call that takes more than one request to the core.
+async fn compose(
+    link: Rc<Link>,
+    method: Method,
+    message: Bytes,
+    deadline: Option<Nanos>,
+    mut respond: SendResponse<Payload>,
+) {
+    let calling = async { Some(concurrency::call(&link.front, method, message, deadline).await) };
+    let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
+    let lost = async {
+        link.lost.wait().await;
+        None
+    };
+    match or(or(lost, reset), calling).await {
+        Some(Ok(reply)) => {
+            send_unary(&link, method, respond, |out| out.extend_from_slice(&reply));
+        }
+        Some(Err(status)) => refuse(&link, Some(method), respond, &status),
+        None => link.meters().handled(method, code::CANCELED),
+    }
 }
 
 /// Sends headers, one message and the status OK. That the client is gone is no error of ours.
@@ -527,25 +563,4 @@ pub(super) fn refuse(
     }
     link.forgive();
     let _ = respond.send_response(head::only(StatusCode::OK, status), true);
-}
-
-/// The health of the whole server; it knows no other service.
-pub(in crate::server) fn health_check(
-    message: &[u8],
-) -> Result<health::HealthCheckResponse, Status> {
-    let request = health::HealthCheckRequest::decode(message).map_err(|_| {
-        let text =
-            "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data";
-        Status::new(code::INTERNAL, text)
-    })?;
-    match request.service.is_empty() {
-        true => Ok(serving(health::health_check_response::ServingStatus::Serving)),
-        false => Err(Status::new(code::NOT_FOUND, "unknown service")),
-    }
-}
-
-pub(super) fn serving(
-    status: health::health_check_response::ServingStatus,
-) -> health::HealthCheckResponse {
-    health::HealthCheckResponse { status: status.into() }
 }

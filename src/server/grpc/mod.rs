@@ -23,5 +23,5 @@ mod io;
 mod pings;
 mod stream;
 
-pub(super) use call::{Call, health_check};
+pub(super) use call::Call;
 pub(super) use connection::serve;

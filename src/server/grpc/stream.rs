@@ -13,20 +13,18 @@ use futures_lite::future::or;
 use h2::SendStream;
 use h2::server::SendResponse;
 
-use super::call::{
-    Incoming, Link, Payload, append, encode, health_check, prepare, refuse, serving,
-};
+use super::call::{Incoming, Link, Payload, encode, prepare, refuse};
 use super::head::{self, Head};
 use crate::limits::CONNECTION_OUTPUT_BYTES_MAX;
 use crate::protocol::convert::{self, WatchMessage};
 use crate::protocol::grpc::{MESSAGE_BYTES_MAX, PREFIX_BYTES};
 use crate::protocol::method::Method;
-use crate::protocol::pb::grpc::health::v1::health_check_response::ServingStatus;
 use crate::protocol::status::{self, Status, code};
 use crate::rt;
 use crate::server::range_stream::RangeStream;
 use crate::server::streams::{self, Gone, Inlet, Outlet, Said, Terms};
-use crate::types::{Nanos, Refusal, Reply, Request, WatchStream};
+use crate::server::{concurrency, health};
+use crate::types::{Nanos, Reply, Request, WatchStream};
 
 /// Events up to this are gathered, larger ones are sent as they are.
 const EVENT_COPIED_BYTES_MAX: usize = 16 << 10;
@@ -141,6 +139,10 @@ impl Outlet for Sending {
         let header = self.link.header();
         // Refused is what is too large for gRPC, which no reply of a stream is.
         self.message(|out| convert::encode(&header, reply, out)).await.map_err(|_| Gone)
+    }
+
+    async fn encoded(&mut self, message: Bytes) -> Result<(), Gone> {
+        self.message(|out| out.extend_from_slice(&message)).await.map_err(|_| Gone)
     }
 
     async fn watch_message(&mut self, message: &WatchMessage<'_>) -> Result<(), Gone> {
@@ -279,36 +281,33 @@ pub(super) async fn stream_range(
     sending.end(end);
 }
 
+/// Election.Observe: leaders as they come.
+pub(super) async fn observe(
+    link: Rc<Link>,
+    message: Bytes,
+    deadline: Option<Nanos>,
+    respond: SendResponse<Payload>,
+) {
+    let method = Method::Observe;
+    let Ok(mut sending) = Sending::begin(&link, method, respond) else {
+        return link.meters().handled(method, code::CANCELED);
+    };
+    let observing = concurrency::observe(&link.front, message, deadline, &mut sending);
+    let end = while_connected(&link, observing).await;
+    sending.end(end);
+}
+
 /// Health.Watch: the state now, and nothing more until the server stops.
 pub(super) async fn health_watch(link: Rc<Link>, message: Bytes, respond: SendResponse<Payload>) {
     let method = Method::HealthWatch;
-    let state = match health_check(&message) {
-        Ok(reply) => reply,
-        Err(status) if status.code == code::NOT_FOUND => serving(ServingStatus::ServiceUnknown),
+    let state = match health::now(&message) {
+        Ok(state) => state,
         Err(status) => return refuse(&link, Some(method), respond, &status),
     };
     let Ok(mut sending) = Sending::begin(&link, method, respond) else {
         return link.meters().handled(method, code::CANCELED);
     };
-    let states = async {
-        if let Err(unsent) = sending.message(|out| append(out, &state)).await {
-            return unsent.into();
-        }
-        let stopping = async {
-            link.front.closing().wait().await;
-            Ok(())
-        };
-        let reset = async {
-            poll_fn(|cx| sending.poll_gone(cx)).await;
-            Err(Gone)
-        };
-        or(stopping, reset).await?;
-        let last = serving(ServingStatus::NotServing);
-        if let Err(unsent) = sending.message(|out| append(out, &last)).await {
-            return unsent.into();
-        }
-        Ok(status::of(&Refusal::Stopped))
-    };
-    let end = while_connected(&link, states).await;
+    let watching = health::watch(&link.front, state, &mut sending);
+    let end = while_connected(&link, watching).await;
     sending.end(end);
 }

@@ -54,6 +54,9 @@ pub(super) trait Inlet {
 pub(super) trait Outlet {
     async fn reply(&mut self, reply: &Reply) -> Result<(), Gone>;
 
+    /// A message that is bytes already.
+    async fn encoded(&mut self, message: Bytes) -> Result<(), Gone>;
+
     async fn watch_message(&mut self, message: &WatchMessage<'_>) -> Result<(), Gone>;
 
     /// Sees to it that `bytes` of events are given back once what was sent so far has left.

@@ -1,12 +1,12 @@
-//! Watch streams of the fake core: no shards, no history, but the same promises of what waits
+//! Watch streams of the fake core: no shards, no compaction, but the same promises of what waits
 //! where.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::types::{
-    Event, KeyValue, Revision, Sub, WatchCreate, WatchEvents, WatchId, WatchRefusal, WatchReply,
-    WatchRequest, WatchStream,
+    Blob, Event, KeyValue, Revision, Sub, WatchCreate, WatchEvents, WatchId, WatchRefusal,
+    WatchReply, WatchRequest, WatchStream,
 };
 
 /// Requests of a stream that may wait for the next turn.
@@ -18,6 +18,20 @@ pub(super) const TOLD_BYTES_MAX: usize = 256 << 10;
 pub(super) struct Hub {
     streams: BTreeMap<WatchStream, Stream>,
     opened: u64,
+    history: Vec<Arc<Event>>,
+}
+
+/// What a watcher is told of an event.
+fn told(id: WatchId, create: &WatchCreate, event: &Arc<Event>) -> Option<WatchEvents> {
+    let is_filtered = if event.put.is_some() { create.no_put } else { create.no_delete };
+    (create.range.contains(&event.key) && !is_filtered).then(|| WatchEvents {
+        id,
+        revision: event.revision,
+        events: vec![event.clone()],
+        prev_kv: create.prev_kv,
+        fragment: create.fragment,
+        bytes: event.bytes(create.prev_kv),
+    })
 }
 
 #[derive(Default)]
@@ -54,7 +68,13 @@ impl Hub {
         own.unanswered += 1;
         match request {
             WatchRequest::Create(create) => {
+                let (start, asked) = (create.start, create.clone());
                 let reply = own.create(revision, create);
+                if let WatchReply::Created { id, .. } = &reply {
+                    let past = self.history.iter().filter(|event| event.revision.0 >= start);
+                    let past = past.filter(|_| start > 0);
+                    own.behind.extend(past.filter_map(|event| told(*id, &asked, event)));
+                }
                 own.replies.push_back(reply);
             }
             WatchRequest::Cancel(id) => {
@@ -80,24 +100,20 @@ impl Hub {
     }
 
     /// A key has changed.
-    pub(super) fn changed(&mut self, kv: KeyValue, prev: Option<KeyValue>) {
-        let revision = Revision(kv.modified);
-        let key = kv.key.clone();
-        let event = Arc::new(Event::new(revision, Sub(0), key.clone(), Some(kv), prev));
+    pub(super) fn changed(
+        &mut self,
+        revision: Revision,
+        key: Blob,
+        put: Option<KeyValue>,
+        prev: Option<KeyValue>,
+    ) {
+        let event = Arc::new(Event::new(revision, Sub(0), key, put, prev));
         for own in self.streams.values_mut() {
             for (&id, create) in &own.watchers {
-                if create.range.contains(&key) && !create.no_put {
-                    own.behind.push_back(WatchEvents {
-                        id: WatchId(id),
-                        revision,
-                        events: vec![event.clone()],
-                        prev_kv: create.prev_kv,
-                        fragment: create.fragment,
-                        bytes: event.bytes(create.prev_kv),
-                    });
-                }
+                own.behind.extend(told(WatchId(id), create, &event));
             }
         }
+        self.history.push(event);
     }
 
     pub(super) fn turn(&mut self) {

@@ -1,5 +1,6 @@
 //! Connections against a core that is a map: real executors, real sockets.
 
+mod concurrency;
 mod frames;
 mod grpc;
 mod http1;
@@ -22,9 +23,10 @@ use crate::rt::{
     ListenerOptions, Notify,
 };
 use crate::types::{
-    AlarmReply, ClusterId, CoreId, KeyValue, LeaseGrantReply, LeaseId, LeaseKeepAliveReply,
-    MemberId, Nanos, PutReply, RangeEnd, RangeReply, Refusal, Reply, Request, Revision,
-    StatusReply, Term, WatchReply, WatchRequest, WatchStream,
+    AlarmReply, ClusterId, CompareOperand, CoreId, DeleteRangeReply, KeyRange, KeyValue,
+    LeaseGrantReply, LeaseId, LeaseKeepAliveReply, LeaseRevokeReply, MemberId, Nanos, Op, OpReply,
+    PutReply, PutRequest, RangeReply, RangeRequest, Refusal, Reply, Request, Revision, SortOrder,
+    SortTarget, StatusReply, Term, TxnReply, TxnRequest, WatchReply, WatchRequest, WatchStream,
 };
 
 /// What happens in a core, for tests to look at.
@@ -34,6 +36,7 @@ struct Seen {
     /// Requests answered by each turn that had any.
     turns: Vec<usize>,
     streams_closed: usize,
+    streams_open: usize,
     /// Bytes of events that streams have been told and not given back.
     told_bytes: usize,
     /// The most of one stream there has been.
@@ -107,44 +110,16 @@ impl Fake {
         match request {
             Request::Put(put) => {
                 self.revision += 1;
-                let key = put.key.to_vec();
-                // What a test sets the member's state with.
-                match &key[..] {
-                    b"set/alarm" => self.alarms.push(crate::types::Alarm {
-                        member: MemberId(1),
-                        kind: match &put.value[..] {
-                            b"CORRUPT" => crate::types::AlarmKind::Corrupt,
-                            _ => crate::types::AlarmKind::NoSpace,
-                        },
-                    }),
-                    b"set/leader" => self.leader = u64::from(put.value[0] - b'0'),
-                    _ => {}
-                }
-                let kv = KeyValue {
-                    key: key[..].into(),
-                    value: put.value[..].into(),
-                    create: self.revision,
-                    modified: self.revision,
-                    version: 1,
-                    lease: LeaseId::NONE,
-                };
-                let prev = self.kvs.insert(key, kv.clone());
-                self.hub.changed(kv, prev);
+                self.put(&put);
                 Ok(Reply::Put(PutReply { revision: Revision(self.revision), prev_kv: None }))
             }
-            Request::Range(range) => {
-                let start = range.range.start.to_vec();
-                let matching = self.kvs.range(start..).map(|(_, kv)| kv);
-                let all: Vec<_> =
-                    matching.take_while(|kv| range.range.contains(&kv.key)).cloned().collect();
-                let count = all.len() as i64;
-                let limit = if range.limit == 0 { usize::MAX } else { range.limit as usize };
-                let more = all.len() > limit;
-                let kvs = all.into_iter().take(limit).collect();
-                assert!(matches!(range.range.end, RangeEnd::Single) || count >= 0);
+            Request::DeleteRange(delete) => {
+                let deleted = self.delete(&delete.range);
                 let revision = Revision(self.revision);
-                Ok(Reply::Range(RangeReply { revision, kvs, more, count }))
+                Ok(Reply::DeleteRange(DeleteRangeReply { revision, deleted, prev_kvs: Vec::new() }))
             }
+            Request::Txn(txn) => Ok(Reply::Txn(self.txn(&txn))),
+            Request::Range(range) => Ok(Reply::Range(self.range(&range))),
             Request::Alarm(_) => {
                 let revision = Revision(self.revision);
                 Ok(Reply::Alarm(AlarmReply { revision, alarms: self.alarms.clone() }))
@@ -162,11 +137,21 @@ impl Fake {
                 is_learner: false,
             }))),
             Request::LeaseGrant(grant) => {
-                let (revision, id, ttl) = (Revision(self.revision), grant.id, grant.ttl);
+                let id = if grant.id.0 == 0 { 1000 + self.leases.len() as i64 } else { grant.id.0 };
+                let (revision, id, ttl) = (Revision(self.revision), LeaseId(id), grant.ttl);
                 if self.leases.insert(id.0, ttl).is_some() {
                     return Err(Refusal::LeaseExist);
                 }
                 Ok(Reply::LeaseGrant(LeaseGrantReply { revision, id, ttl }))
+            }
+            Request::LeaseRevoke { id } => {
+                self.leases.remove(&id.0).ok_or(Refusal::LeaseNotFound)?;
+                let attached = self.kvs.values().filter(|kv| kv.lease == id);
+                let keys: Vec<_> = attached.map(|kv| kv.key.to_vec()).collect();
+                for key in keys {
+                    self.delete(&KeyRange::single(key.into()));
+                }
+                Ok(Reply::LeaseRevoke(LeaseRevokeReply { revision: Revision(self.revision) }))
             }
             // An id below 0 cannot be kept alive.
             Request::LeaseKeepAlive { id } if id.0 < 0 => Err(Refusal::NoLeader),
@@ -177,6 +162,89 @@ impl Fake {
             }
             other => Err(Refusal::Unimplemented(format!("the fake has no {other:?}"))),
         }
+    }
+}
+
+impl Fake {
+    fn put(&mut self, put: &PutRequest) {
+        let key = put.key.to_vec();
+        // What a test sets the member's state with.
+        match &key[..] {
+            b"set/alarm" => self.alarms.push(crate::types::Alarm {
+                member: MemberId(1),
+                kind: match &put.value[..] {
+                    b"CORRUPT" => crate::types::AlarmKind::Corrupt,
+                    _ => crate::types::AlarmKind::NoSpace,
+                },
+            }),
+            b"set/leader" => self.leader = u64::from(put.value[0] - b'0'),
+            _ => {}
+        }
+        let prev = self.kvs.get(&key).cloned();
+        let kv = KeyValue {
+            key: key[..].into(),
+            value: put.value[..].into(),
+            create: prev.as_ref().map_or(self.revision, |prev| prev.create),
+            modified: self.revision,
+            version: prev.as_ref().map_or(1, |prev| prev.version + 1),
+            lease: put.lease,
+        };
+        self.kvs.insert(key, kv.clone());
+        self.hub.changed(Revision(self.revision), kv.key.clone(), Some(kv), prev);
+    }
+
+    fn delete(&mut self, range: &KeyRange) -> i64 {
+        let covered = self.kvs.keys().filter(|key| range.contains(key));
+        let keys: Vec<Vec<u8>> = covered.cloned().collect();
+        self.revision += i64::from(!keys.is_empty());
+        for key in &keys {
+            let prev = self.kvs.remove(key);
+            self.hub.changed(Revision(self.revision), key[..].into(), None, prev);
+        }
+        keys.len() as i64
+    }
+
+    fn range(&self, range: &RangeRequest) -> RangeReply {
+        let start = range.range.start.to_vec();
+        let matching = self.kvs.range(start..).map(|(_, kv)| kv);
+        let mut kvs: Vec<_> =
+            matching.take_while(|kv| range.range.contains(&kv.key)).cloned().collect();
+        let count = kvs.len() as i64;
+        let until = range.filters.max_create;
+        kvs.retain(|kv| until == 0 || kv.create <= until);
+        match (range.target, range.order) {
+            (SortTarget::Create, SortOrder::Ascend) => kvs.sort_by_key(|kv| kv.create),
+            (SortTarget::Create, SortOrder::Descend) => kvs.sort_by_key(|kv| -kv.create),
+            _ => {}
+        }
+        let limit = if range.limit == 0 { usize::MAX } else { range.limit as usize };
+        let more = kvs.len() > limit;
+        kvs.truncate(limit);
+        RangeReply { revision: Revision(self.revision), kvs, more, count }
+    }
+
+    /// Compares of creation only, on flat branches.
+    fn txn(&mut self, txn: &TxnRequest) -> TxnReply {
+        let succeeded = txn.compare.iter().all(|compare| {
+            let created = self.kvs.get(&compare.range.start[..]).map_or(0, |kv| kv.create);
+            compare.operand == CompareOperand::Create(created)
+        });
+        let ops = if succeeded { &txn.success } else { &txn.failure };
+        let responses = ops.iter().map(|op| match op {
+            Op::Put(put) => {
+                self.revision += 1;
+                self.put(put);
+                OpReply::Put(PutReply::default())
+            }
+            Op::Range(range) => OpReply::Range(self.range(range)),
+            Op::DeleteRange(delete) => {
+                let deleted = self.delete(&delete.range);
+                OpReply::DeleteRange(DeleteRangeReply { deleted, ..DeleteRangeReply::default() })
+            }
+            Op::Txn(_) => panic!("nobody here nests"),
+        });
+        let responses = responses.collect();
+        TxnReply { revision: Revision(self.revision), succeeded, responses }
     }
 }
 
@@ -218,6 +286,7 @@ impl Service for Fake {
     }
 
     fn watch_open(&mut self, _: Nanos) -> WatchStream {
+        self.seen.lock().expect("no panic").streams_open += 1;
         self.hub.open()
     }
 
@@ -235,7 +304,9 @@ impl Service for Fake {
 
     fn watch_close(&mut self, stream: WatchStream) {
         self.hub.close(stream);
-        self.seen.lock().expect("no panic").streams_closed += 1;
+        let mut seen = self.seen.lock().expect("no panic");
+        seen.streams_closed += 1;
+        seen.streams_open -= 1;
     }
 
     fn has_lead(&self) -> bool {

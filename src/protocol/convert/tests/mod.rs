@@ -5,6 +5,7 @@ mod hostile;
 mod replies;
 mod requests;
 mod txns;
+mod watches;
 
 use bytes::Bytes;
 use prost::Message;

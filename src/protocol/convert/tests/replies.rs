@@ -13,7 +13,7 @@ use crate::types::{
     PutReply, RangeReply, Reply, Revision, StatusReply, Term, TxnReply,
 };
 
-const HEADER: HeaderFields =
+pub(super) const HEADER: HeaderFields =
     HeaderFields { cluster_id: ClusterId(7), member_id: MemberId(u64::MAX), raft_term: Term(3) };
 
 fn encoded(header: &HeaderFields, reply: &Reply) -> Vec<u8> {
@@ -23,7 +23,7 @@ fn encoded(header: &HeaderFields, reply: &Reply) -> Vec<u8> {
     out[6..].to_vec()
 }
 
-fn full(header: &HeaderFields, revision: i64) -> Option<pb::ResponseHeader> {
+pub(super) fn full(header: &HeaderFields, revision: i64) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader {
         cluster_id: header.cluster_id.0,
         member_id: header.member_id.0,
@@ -36,7 +36,7 @@ fn revision_only(revision: Revision) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { revision: revision.0, ..Default::default() })
 }
 
-fn kv(kv: &KeyValue) -> mvccpb::KeyValue {
+pub(super) fn kv(kv: &KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: Bytes::copy_from_slice(&kv.key),
         create_revision: kv.create,
@@ -81,18 +81,18 @@ fn op(reply: &OpReply) -> pb::ResponseOp {
     pb::ResponseOp { response: Some(response) }
 }
 
-fn number() -> impl Strategy<Value = i64> {
+pub(super) fn number() -> impl Strategy<Value = i64> {
     prop_oneof![Just(0), Just(-1), 0i64..300, any::<i64>()]
 }
 
-fn blob() -> impl Strategy<Value = Blob> {
+pub(super) fn blob() -> impl Strategy<Value = Blob> {
     // Lengths on both sides of 128, where a varint grows.
     prop_oneof![3 => 0usize..5, 1 => 120usize..140, 1 => 16_380usize..16_390]
         .prop_flat_map(|length| prop::collection::vec(any::<u8>(), length))
         .prop_map(Blob::from)
 }
 
-fn key_value() -> impl Strategy<Value = KeyValue> {
+pub(super) fn key_value() -> impl Strategy<Value = KeyValue> {
     (blob(), blob(), number(), number(), number(), number()).prop_map(
         |(key, value, create, modified, version, lease)| KeyValue {
             key,
