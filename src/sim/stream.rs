@@ -432,7 +432,10 @@ fn wanted<'l>(
             !filtered && create.range.contains(&change.key)
         };
         for change in line.changes(revision).iter().filter(wants) {
-            found.push((revision, change, line.shown().get(&change.key, revision - 1)));
+            // etcd: the state before the revision, and nothing for what is created in it.
+            let is_new = change.put.as_ref().is_some_and(|kv| kv.create == revision);
+            let prev = line.shown().get(&change.key, revision - 1).filter(|_| !is_new);
+            found.push((revision, change, prev));
         }
     }
     found

@@ -38,10 +38,12 @@ pub struct Known {
     pub compacted: i64,
 }
 
-/// What a txn has so far: no operation may change a key that another one changes.
+/// What a txn has so far: no operation may change a key that another one changes, but for a
+/// nested txn that deletes what an earlier one beside it has put.
 #[derive(Default)]
 struct Drawn {
-    puts: Vec<Bytes>,
+    /// With the depth.
+    puts: Vec<(Bytes, u32)>,
     deletes: Vec<KeyRange>,
 }
 
@@ -298,20 +300,27 @@ impl Workload {
             2 if depth < 2 => Some(Op::Txn(self.txn(chance, depth + 1, drawn, value, known))),
             3 => {
                 let range = self.key_or_range(chance);
-                if drawn.puts.iter().any(|key| range.contains(key)) {
+                let mut met = drawn.puts.iter().filter(|(key, _)| range.contains(key)).peekable();
+                let meets = met.peek().is_some();
+                if meets && (depth > 0 || met.any(|(_, depth)| *depth == 0)) {
                     return None;
                 }
                 drawn.deletes.push(range.clone());
-                Some(Op::DeleteRange(DeleteRangeRequest { range, prev_kv: chance.one_in(2) }))
+                let delete =
+                    Op::DeleteRange(DeleteRangeRequest { range, prev_kv: chance.one_in(2) });
+                if !meets {
+                    return Some(delete);
+                }
+                Some(Op::Txn(TxnRequest { success: vec![delete], ..TxnRequest::default() }))
             }
             _ => {
                 let put = self.put(chance, value);
-                let taken = drawn.puts.contains(&put.key)
+                let taken = drawn.puts.iter().any(|(key, _)| *key == put.key)
                     || drawn.deletes.iter().any(|range| range.contains(&put.key));
                 if taken {
                     return None;
                 }
-                drawn.puts.push(put.key.clone());
+                drawn.puts.push((put.key.clone(), depth));
                 Some(Op::Put(put))
             }
         }

@@ -103,14 +103,16 @@ impl Store {
     }
 
     fn event_of(&self, record: &Record, place: usize) -> Event {
-        let (previous, version) = record.with_previous(place);
+        let (_, version) = record.with_previous(place);
         let stamp = version.stamp();
         let put = version.is_live().then(|| record.key_value(version));
+        // As etcd has it: what was there before the whole revision, and nothing for what is created
+        // in it.
+        let (previous, _) = record.with_previous(record.place_after(stamp.modified - 1));
+        let is_new = put.as_ref().is_some_and(|put| put.create == stamp.modified);
         // A slice of a compaction may not have come by yet: it shall make no difference.
-        let previous = previous.filter(|previous| {
-            previous.is_live()
-                && (stamp.modified > self.compacted() || previous.modified() == stamp.modified)
-        });
+        let is_kept = stamp.modified > self.compacted();
+        let previous = previous.filter(|previous| previous.is_live() && !is_new && is_kept);
         let previous = previous.map(|previous| record.key_value(previous));
         let (revision, sub) = (Revision(stamp.modified), Sub(stamp.sub));
         Event::new(revision, sub, record.key.clone(), put, previous)

@@ -39,7 +39,7 @@ fn history(store: &Store, range: &KeyRange, after: i64, to: i64) -> Vec<String> 
 
 /// A key that changes several times in one revision: deleted with its neighbours, put again.
 #[test]
-fn changes_of_one_revision_are_told_apart_with_what_was_before_each() {
+fn changes_of_one_revision_are_told_apart_with_what_was_before_all_of_them() {
     let mut store = Store::new();
     let put = |store: &mut Store, revision, sub, key: &str, value: &str| {
         let (at, sub) = (Revision(revision), Sub(sub));
@@ -52,7 +52,7 @@ fn changes_of_one_revision_are_told_apart_with_what_was_before_each() {
     put(&mut store, 3, 2, "a", "2");
     store.apply_delete_range(Revision(3), Sub(3), &range("a", ""), 1).expect("one");
     let expected =
-        ["3.0 a - 1(2,1)", "3.0 b - 1(2,1)", "3.1 b 2(3,1) -", "3.2 a 2(3,1) -", "3.3 a - 2(3,1)"];
+        ["3.0 a - 1(2,1)", "3.0 b - 1(2,1)", "3.1 b 2(3,1) -", "3.2 a 2(3,1) -", "3.3 a - 1(2,1)"];
     assert_eq!(told_above(&store, 2), expected);
     assert_eq!(history(&store, &KeyRange::all(), 2, 3), expected);
     assert_eq!(history(&store, &range("b", ""), 2, 9), expected[1..3]);
