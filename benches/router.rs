@@ -45,6 +45,7 @@ impl Host {
             batch_bytes_max: 1 << 20,
             checkpoint_log_bytes: u64::MAX,
             watch_progress_interval: 0,
+            watch_limits: braid::watch::WatchLimits::default(),
             leases: LeaseConfig::default(),
         });
         let shared = Arc::new(Shared::new(cores, shards));

@@ -19,9 +19,6 @@ use braid::client::Transport;
 use common::{Program, Server, scratch};
 use script::{CaseFile, Target};
 
-/// Folders of cases that etcd is held to and Braid not yet, unless `BRAID_CASES` names them.
-const NOT_YET: &[&str] = &["watch", "lease", "lock", "election"];
-
 #[test]
 fn the_table_holds_with_one_shard() {
     table(1);
@@ -43,8 +40,7 @@ fn the_table_holds_inside_the_process() {
     let only = env::var("BRAID_CASES").unwrap_or_default();
     let mut failures = Vec::new();
     for (cores, shards) in [(1, 1), (1, 3), (3, 1), (2, 2), (2, 5), (3, 4), (4, 16)] {
-        let files = served(files(&only), &only);
-        for file in files.iter().filter(|file| !file.only_grpc && !file.only_outside) {
+        for file in files(&only).iter().filter(|file| !file.only_grpc && !file.only_outside) {
             let flags = file.server.clone().unwrap_or_default();
             let mut target = Target::inside(cores, shards, &flags);
             if file.server.is_none() {
@@ -59,16 +55,6 @@ fn the_table_holds_inside_the_process() {
 
 fn files(only: &str) -> Vec<CaseFile> {
     CaseFile::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"), only)
-}
-
-/// Those that Braid is held to.
-fn served(files: Vec<CaseFile>, only: &str) -> Vec<CaseFile> {
-    let is_served = |file: &CaseFile| {
-        let folder = file.path.parent().and_then(Path::file_name).expect("a folder of cases");
-        let folder = folder.to_string_lossy();
-        !NOT_YET.contains(&&*folder) || only.contains(&*folder)
-    };
-    files.into_iter().filter(is_served).collect()
 }
 
 fn report(failures: &[String]) {
@@ -88,7 +74,6 @@ fn table(shards: u32) {
             failures.extend(run(&files, &etcd, &[], Transport::Grpc, regenerate));
         }
         None => {
-            let files = served(files, &only);
             let flag = format!("--shards={shards}");
             for transport in [Transport::Frames, Transport::Grpc] {
                 let regenerate = regenerate && shards == 1 && transport == Transport::Grpc;

@@ -131,7 +131,6 @@ impl Front {
 
     fn answer_at(&self, now: Nanos, ticket: Ticket, answer: Answer) {
         let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
-        let now = rt::now();
         brief.count(now, &self.settings.figures, &answer);
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
             brief.log_if_slow(now, self.settings.slow, method, remote, &answer);

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,33 +24,31 @@ const (
 
 type step struct {
 	name string
-	room string
 	work func(context.Context, *clientv3.Client) error
 }
 
-// Steps by what of the API they are about.
 var steps = []step{
-	{"put and get", "kv", putAndGet},
-	{"prefix, pages and sort orders", "kv", prefixes},
-	{"old revisions", "kv", oldRevisions},
-	{"counter by compare and swap", "kv", counter},
-	{"transfers keep the sum", "kv", transfers},
-	{"nested txn", "kv", nestedTxn},
-	{"delete with previous values", "kv", deletes},
-	{"typed errors", "kv", typedErrors},
-	{"range stream", "kv", rangeStream},
-	{"compaction", "kv", compaction},
-	{"status, members, hash", "kv", maintenance},
-	{"watch events", "watch", watchEvents},
-	{"many watchers of one stream", "watch", watchMany},
-	{"progress of a watch", "watch", watchProgress},
-	{"a watch below the compaction", "watch", watchCompacted},
-	{"leases", "lease", leases},
-	{"expiry and keep-alives", "lease", expiry},
-	{"mutex of the client", "lock", mutex},
-	{"lock service", "lock", lockService},
-	{"election of the client", "election", election},
-	{"election service", "election", electionService},
+	{"put and get", putAndGet},
+	{"prefix, pages and sort orders", prefixes},
+	{"old revisions", oldRevisions},
+	{"counter by compare and swap", counter},
+	{"transfers keep the sum", transfers},
+	{"nested txn", nestedTxn},
+	{"delete with previous values", deletes},
+	{"typed errors", typedErrors},
+	{"range stream", rangeStream},
+	{"compaction", compaction},
+	{"status, members, hash", maintenance},
+	{"watch events", watchEvents},
+	{"many watchers of one stream", watchMany},
+	{"progress of a watch", watchProgress},
+	{"a watch below the compaction", watchCompacted},
+	{"leases", leases},
+	{"expiry and keep-alives", expiry},
+	{"mutex of the client", mutex},
+	{"lock service", lockService},
+	{"election of the client", election},
+	{"election service", electionService},
 }
 
 func main() {
@@ -76,11 +72,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "clean:", err)
 		os.Exit(1)
 	}
-	notYet := strings.Fields(os.Getenv("INTEROP_NOT_YET"))
 	for _, step := range steps {
-		if slices.Contains(notYet, step.room) {
-			continue
-		}
 		if err := step.work(ctx, client); err != nil {
 			fmt.Fprintf(os.Stderr, "go: %s: %v\n", step.name, err)
 			os.Exit(1)
