@@ -32,6 +32,9 @@ pub struct World {
     streams: Streams,
     leases: Leases,
     now: u64,
+    /// Calls that wait for the lead's clock, and since when everything else sleeps: to be told that
+    /// a lease is gone whose time is over, that has to end first.
+    waiting: BTreeMap<u64, u64>,
     /// When the lead's core last ticked.
     lead_ticked: u64,
     /// Of leases; and when the last start was.
@@ -72,6 +75,7 @@ impl World {
             clock: Clock::default(),
             booted: 0,
             lead_ticked: 0,
+            waiting: BTreeMap::new(),
             plan,
             left_out,
             chance,
@@ -232,6 +236,7 @@ impl World {
         host.crash(&mut self.disk, &mut self.chance);
         self.old.append(&mut self.calls);
         self.open.clear();
+        self.waiting.clear();
         self.streams.crash();
         self.leases.crash(self.clock);
         self.clock.crash();
@@ -437,19 +442,17 @@ impl World {
         if !host.shared.sequencer.is_open() {
             return Err("everything sleeps, and no epoch is open".to_owned());
         }
-        let waits = |at: &&usize| !self.waits_for_tick(&self.calls[**at]);
-        if let Some(&at) = self.open.values().find(waits) {
-            return Err(format!("everything sleeps, and a client waits: {:?}", self.calls[at]));
+        for (&id, &at) in &self.open {
+            let call = &self.calls[at];
+            // It may have come just after a tick.
+            let since = *self.waiting.entry(id).or_insert(self.now);
+            let waits_for_tick = matches!(call.request, Request::LeaseKeepAlive { .. });
+            if !waits_for_tick || self.lead_ticked > since {
+                return Err(format!("everything sleeps, and a client waits: {call:?}"));
+            }
         }
         self.leases.rest(self.clock);
         self.streams.check_rest(World::moment(host, &self.line, self.known, &self.compactions))
-    }
-
-    /// Whether a call may wait for the lead's clock: to be told that a lease is gone whose time is
-    /// over, that has to end first.
-    fn waits_for_tick(&self, call: &Call) -> bool {
-        matches!(call.request, Request::LeaseKeepAlive { .. })
-            && self.lead_ticked <= call.invoked.now.0
     }
 
     /// The clients stop, the disk has room: everything must be answered, everybody be told of
@@ -477,12 +480,15 @@ impl World {
             let host = self.host.as_ref().expect("it runs");
             let retries = RETRY_TICKS * host.cores() as u64;
             if runnable == 0 && flying == 0 {
-                let waits = self.open.values().any(|&at| self.waits_for_tick(&self.calls[at]));
-                if self.ticks_with_room < 4 * retries || waits {
+                if self.ticks_with_room < 4 * retries {
                     self.tick(trace);
                     continue;
                 }
                 self.check_rest()?;
+                if !self.open.is_empty() {
+                    self.tick(trace); // For the lead's clock.
+                    continue;
+                }
                 match self.next_stage(stage, trace)? {
                     Some(next) => stage = next,
                     None => return self.check_logs(),
