@@ -61,7 +61,12 @@ struct Side {
 
 impl Side {
     fn new(shards: u16) -> Side {
-        let config = HubConfig { shards, seed: 0x5a17, progress_interval: 600_000_000_000 };
+        let config = HubConfig {
+            shards,
+            seed: 0x5a17,
+            progress_interval: 600_000_000_000,
+            limits: Default::default(),
+        };
         let mut hub = Hub::new(config);
         hub.opened(Epoch(1), Revision(1));
         let shards = (0..shards).map(|_| Interest::new(0x5a17)).collect();

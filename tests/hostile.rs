@@ -9,6 +9,7 @@ mod common;
 mod hostile {
     pub mod frames;
     pub mod http;
+    pub mod streams;
     pub mod victim;
 }
 mod wire;
@@ -34,6 +35,22 @@ fn frames_of_a_hostile_peer() {
     victim.survives("claims of long payloads", hostile::frames::claims);
     victim.survives("requests whose answers nobody reads", hostile::frames::unread_answers);
     victim.survives("pings whose answers nobody reads", hostile::frames::unread_pings);
+    victim.stops_as_asked();
+}
+
+#[test]
+fn streams_of_a_hostile_peer() {
+    if common::program().is_etcd() {
+        return;
+    }
+    let mut victim = Victim::start();
+    victim.survives("garbage on watch streams", hostile::streams::garbage);
+    victim.survives("a million watchers asked for", hostile::streams::endless_creates);
+    victim.survives("messages after the last word", hostile::streams::after_the_last_word);
+    victim.survives("a storm of cancels", hostile::streams::cancel_storm);
+    victim.survives("a watcher that never reads", hostile::streams::unread_events);
+    victim.survives("keep-alives that nobody reads", hostile::streams::unread_keep_alives);
+    victim.survives("locks that nobody waits for", hostile::streams::left_locks);
     victim.stops_as_asked();
 }
 

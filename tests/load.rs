@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -159,7 +160,7 @@ fn a_server_that_dies_is_an_error_and_not_the_end() {
     let json = folder.path().join("run.json");
     let mut child = Generator(
         Command::new(env!("CARGO_BIN_EXE_braid-load"))
-            .args(["run", "--warm-up=0", "--duration=1s", "--interval=50ms", protocols()[0]])
+            .args(["run", "--warm-up=0", "--duration=3s", "--interval=50ms", protocols()[0]])
             .arg(format!("--endpoints={}", server.endpoint()))
             .arg(format!("--json={}", json.display()))
             .stderr(Stdio::piped())
@@ -167,10 +168,13 @@ fn a_server_that_dies_is_an_error_and_not_the_end() {
             .spawn()
             .expect("run braid-load"),
     );
-    // The first live line says that requests are under way.
-    let mut first = [0; 1];
-    let mut stderr = child.0.stderr.take().expect("piped");
-    std::io::Read::read_exact(&mut stderr, &mut first).expect("a live line");
+    // A live line with a rate says that requests are answered; the first ones may come too early.
+    let mut stderr = BufReader::new(child.0.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("/s ") || line.contains(" 0.00/s") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).expect("a live line") > 0, "no request was answered");
+    }
     server.kill();
     let drain = std::thread::spawn(move || std::io::read_to_string(stderr));
     assert!(child.0.wait().expect("the generator").success());
@@ -191,8 +195,8 @@ fn the_null_server_answers_both_protocols() {
             .expect("run braid-load"),
     );
     let mut line = String::new();
-    let mut stdout = std::io::BufReader::new(null.0.stdout.take().expect("piped"));
-    std::io::BufRead::read_line(&mut stdout, &mut line).expect("its address");
+    let mut stdout = BufReader::new(null.0.stdout.take().expect("piped"));
+    stdout.read_line(&mut line).expect("its address");
     let address = line.trim().rsplit(' ').next().expect("an address");
     let folder = scratch();
     for protocol in ["--protocol=frames", "--protocol=grpc"] {

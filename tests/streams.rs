@@ -2,12 +2,16 @@
 //! the stream says that this revision has been compacted.
 
 mod common;
+#[allow(dead_code, reason = "made for attackers, who need more of it")]
+mod wire;
 
 use braid::client::blocking::Client;
 use braid::client::{Options, Transport, error::code};
 use braid::protocol::pb::etcdserverpb as pb;
 use common::{Program, Server, program};
 use futures_lite::future::block_on;
+use prost::Message;
+use wire::Wire;
 
 /// Large enough that the stream cannot be over before it is read.
 const KEYS: usize = 300;
@@ -107,4 +111,90 @@ fn a_stream_overtaken_by_compaction_is_whole_or_says_so() {
             Err(error) => assert_eq!(error.code(), code::OUT_OF_RANGE, "{error}"),
         }
     }
+}
+
+/// What a stream may cost the server above its store, however large the range is.
+const STREAM_BYTES_MAX: u64 = 64 << 20;
+const LARGE_VALUE_BYTES: usize = 1 << 20;
+
+/// The opcode of RangeStream in frames.
+const RANGE_STREAM: u8 = 0x11;
+
+/// A server with `mebibytes` of values below `key/`.
+fn large(mebibytes: usize) -> Server {
+    let server = Server::start(&Program::Braid, &[]);
+    let options = Options::endpoints([server.endpoint()]);
+    let client = Client::connect(options).expect("connect to the server");
+    let value = vec![b'v'; LARGE_VALUE_BYTES];
+    for number in 0..mebibytes {
+        let request = pb::PutRequest {
+            key: format!("key/{number:05}").into(),
+            value: value.clone().into(),
+            ..Default::default()
+        };
+        client.put(request).expect("a put");
+    }
+    server
+}
+
+/// Asks for everything at once over frames, and reads nothing yet.
+fn asked(server: &Server) -> Wire {
+    let mut wire = Wire::connect(server.client_port);
+    wire.send(&wire::frames::opening());
+    let request = everything().encode_to_vec();
+    wire.send(&wire::frames::frame(1, RANGE_STREAM, wire::frames::END, &request));
+    wire
+}
+
+/// Reads a stream of `mebibytes` with `pause` between one piece and the next; returns the most that
+/// the server held meanwhile beyond what it held before.
+fn cost_of_reading(server: &Server, mebibytes: usize, mut pause: impl FnMut()) -> u64 {
+    let before = server.resident_bytes();
+    let mut wire = asked(server);
+    let (mut read, mut most) = (0, before);
+    while read < mebibytes * LARGE_VALUE_BYTES {
+        pause();
+        most = most.max(server.resident_bytes());
+        let got = wire.read_until(|got| got.len() >= LARGE_VALUE_BYTES);
+        assert!(!got.is_empty(), "the stream ended after {read} bytes");
+        read += got.len();
+    }
+    most - before
+}
+
+fn stream_is_bounded(mebibytes: usize) {
+    let server = large(mebibytes);
+    let options = Options::endpoints([server.endpoint()]);
+    let other = Client::connect(options).expect("connect to the server");
+    // Reads of others while the stalled one reads nothing: each of them is a turn of the server.
+    let get = || {
+        let request = pb::RangeRequest { key: "key/00000".into(), ..Default::default() };
+        other.range(request).expect("a range");
+    };
+    let before = server.resident_bytes();
+    let stalled = asked(&server);
+    let mut most = before;
+    for _ in 0..50 {
+        get();
+        most = most.max(server.resident_bytes());
+    }
+    let cost = most - before;
+    assert!(cost <= STREAM_BYTES_MAX, "a stalled reader costs {cost} bytes");
+    drop(stalled);
+    let cost = cost_of_reading(&server, mebibytes, get);
+    assert!(cost <= STREAM_BYTES_MAX, "a slow reader costs {cost} bytes");
+}
+
+#[test]
+fn a_stream_costs_little_however_slowly_it_is_read() {
+    if !program().is_etcd() {
+        stream_is_bounded(256);
+    }
+}
+
+/// `cargo test --release --test streams -- --ignored` measures it at full size.
+#[test]
+#[ignore = "holds a gigabyte"]
+fn a_stream_of_a_gibibyte_costs_little() {
+    stream_is_bounded(1024);
 }

@@ -244,7 +244,7 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
 /// Every node renews its lease (about 500 bytes) every 10 s and states its status (12 KiB) every
 /// 300 s; pods (6 KiB) are created, updated three times and deleted; all writes are txns guarded by
 /// the mod revision. The weights are those rates per 3000 s and node, with a pod write and a read
-/// every 20 s each and a list of `--limit` pods every 1000 s.
+/// every 20 s each and a list of `--limit` pods every 1000 s. Its watches are not among them.
 const KUBERNETES: [(&str, u64, usize, u64); 3] = [
     ("/registry/leases/kube-node-lease/node-", 100, 500, 0),
     ("/registry/minions/node-", 100, 12 << 10, 0),

@@ -183,6 +183,13 @@ pub struct CoreMetrics {
     pub leases_renewed: Figure,
     pub leases_expired: Figure,
     pub lease_ttls: Histogram,
+    pub watch_streams: Figure,
+    pub watchers: Figure,
+    /// Of them, those that are behind.
+    pub watchers_slow: Figure,
+    pub watch_events: Figure,
+    /// Told to a stream and not yet on their way to its client.
+    pub watch_events_pending: Figure,
     pub health_successes: Figure,
     pub health_failures: Figure,
     /// By [`HEALTH_CHECKS`]: those that held, those that did not.
@@ -234,6 +241,11 @@ impl CoreMetrics {
             leases_renewed: Figure::default(),
             leases_expired: Figure::default(),
             lease_ttls: Histogram::new(TTL_SECONDS),
+            watch_streams: Figure::default(),
+            watchers: Figure::default(),
+            watchers_slow: Figure::default(),
+            watch_events: Figure::default(),
+            watch_events_pending: Figure::default(),
             health_successes: Figure::default(),
             health_failures: Figure::default(),
             checks_held: Default::default(),

@@ -70,6 +70,7 @@ pub fn render(scrape: &Scrape<'_>) -> String {
     server(&mut text, scrape);
     requests(&mut text, scrape);
     storage(&mut text, scrape);
+    watches(&mut text, scrape);
     without_counterpart(&mut text);
     methods(&mut text, scrape);
     health(&mut text, scrape);
@@ -245,6 +246,7 @@ const CORE_COUNTERS: &[CoreCounter] = &[
     ("etcd_mvcc_put_total", "Puts.", |core| &core.puts),
     ("etcd_mvcc_delete_total", "Deletes.", |core| &core.deletes),
     ("etcd_mvcc_txn_total", "Txns.", |core| &core.txns),
+    ("etcd_debugging_mvcc_events_total", "Events told.", |core| &core.watch_events),
     ("etcd_debugging_mvcc_db_compaction_keys_total", "Compacted versions.", |core| {
         &core.compacted_versions
     }),
@@ -303,6 +305,22 @@ fn storage(text: &mut Exposition, scrape: &Scrape<'_>) {
     }
 }
 
+/// Watchers and what they are told.
+fn watches(text: &mut Exposition, scrape: &Scrape<'_>) {
+    for (name, help, figure) in WATCH_GAUGES {
+        text.gauge(name, help, sum(scrape, figure) as f64);
+    }
+}
+
+const WATCH_GAUGES: &[CoreCounter] = &[
+    ("etcd_debugging_mvcc_watch_stream_total", "Watch streams.", |core| &core.watch_streams),
+    ("etcd_debugging_mvcc_watcher_total", "Watchers.", |core| &core.watchers),
+    ("etcd_debugging_mvcc_slow_watcher_total", "Watchers behind.", |core| &core.watchers_slow),
+    ("etcd_debugging_mvcc_pending_events_total", "Events waiting for their clients.", |core| {
+        &core.watch_events_pending
+    }),
+];
+
 /// Names that etcd always shows and that count nothing here: a dashboard that asks for one gets 0
 /// and no gap.
 fn without_counterpart(text: &mut Exposition) {
@@ -319,7 +337,6 @@ fn without_counterpart(text: &mut Exposition) {
 }
 
 const ALWAYS_0_COUNTERS: &[&str] = &[
-    "etcd_debugging_mvcc_events_total",
     "etcd_debugging_store_expires_total",
     "etcd_debugging_store_watch_requests_total",
     "etcd_server_heartbeat_send_failures_total",
@@ -328,10 +345,6 @@ const ALWAYS_0_COUNTERS: &[&str] = &[
 
 const ALWAYS_0_GAUGES: &[&str] = &[
     "etcd_debugging_auth_revision",
-    "etcd_debugging_mvcc_pending_events_total",
-    "etcd_debugging_mvcc_slow_watcher_total",
-    "etcd_debugging_mvcc_watch_stream_total",
-    "etcd_debugging_mvcc_watcher_total",
     "etcd_debugging_store_watchers",
     "etcd_disk_defrag_inflight",
     "etcd_mvcc_db_open_read_transactions",

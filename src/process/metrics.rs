@@ -48,7 +48,7 @@ impl Figures {
     }
 
     /// The figures of one core, which alone writes them.
-    pub fn core(&self, core: usize) -> &CoreMetrics {
+    pub fn core(&self, core: usize) -> &Arc<CoreMetrics> {
         &self.cores[core]
     }
 
@@ -96,6 +96,12 @@ impl Figures {
             figures.versions.set(size.versions);
             figures.memory_bytes.set(size.held);
         }
+        let watches = core.watch_counts();
+        figures.watch_streams.set(watches.streams as u64);
+        figures.watchers.set(watches.watchers as u64);
+        figures.watchers_slow.set(watches.unsynced as u64);
+        figures.watch_events.set(watches.events);
+        figures.watch_events_pending.set(meters.events_pending.get());
         if let Some(leases) = core.lease_counters() {
             figures.leases_granted.set(leases.granted);
             figures.leases_revoked.set(leases.revoked);

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::limits::{
 };
 use crate::line::mailbox;
 use crate::member::{Core, Identity, LeaseConfig, MemberConfig, Service, Shared};
+use crate::observe::CoreMetrics;
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
     self, AcceptSettings, Acceptor, DiskReader, DiskRing, DiskSettings, Doorbell, ExecutorSettings,
@@ -78,6 +80,7 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
         Arc::new(Mutex::new((0..cores).map(|_| None).collect()));
     let (deliveries, mut inboxes) = make_inboxes::<Delivery>(cores)?;
     let (commands, mut command_inboxes) = make_inboxes::<Command>(cores)?;
+    let serving = Arc::new(AtomicUsize::new(usize::from(cores)));
     let mut bodies = Vec::new();
     for core in (0..cores).rev().map(CoreId) {
         bodies.push(CoreStart {
@@ -93,6 +96,7 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
             commands: command_inboxes.pop().expect("one for each core"),
             deliveries: deliveries.clone(),
             events: events.clone(),
+            serving: Arc::clone(&serving),
         });
     }
     bodies.reverse();
@@ -233,7 +237,12 @@ struct CoreStart {
     commands: Inbox<Command>,
     deliveries: Vec<InboxSender<Delivery>>,
     events: Sender<Event>,
+    /// Cores with connections, or with tasks of theirs.
+    serving: Arc<AtomicUsize>,
 }
+
+/// Between two looks at whether the other cores are done.
+const OTHERS_PAUSE: Duration = Duration::from_millis(1);
 
 /// A core that has recovered.
 struct Opened {
@@ -273,7 +282,8 @@ impl CoreStart {
         let service: Rc<RefCell<dyn Service>> = core.clone();
         let figures = Arc::clone(&self.figures);
         let scrape = Rc::new(move || figures.render());
-        let settings = settings(&self.config, &self.member, &self.shared, scrape);
+        let own = Arc::clone(self.figures.core(usize::from(self.core.0)));
+        let settings = settings(&self.config, &self.member, &self.shared, own, scrape);
         let front =
             Front::new(self.core, settings, service, Rc::clone(&work), self.deliveries.clone());
         let inbox = self.inbox.open().expect("the eventfd is there");
@@ -312,6 +322,11 @@ impl CoreStart {
             }
         };
         front.shut_down(limit).await;
+        // What connections of other cores still ask may need this one.
+        self.serving.fetch_sub(1, Ordering::AcqRel);
+        while self.serving.load(Ordering::Acquire) > 0 {
+            rt::sleep(OTHERS_PAUSE).await;
+        }
         stopping.set(true);
         work.notify();
         // What the disk still has under way is waited for, but not without end.
@@ -341,6 +356,7 @@ fn settings(
     config: &Config,
     member: &MemberConfig,
     shared: &Shared,
+    figures: Arc<CoreMetrics>,
     metrics: Rc<dyn Fn() -> String>,
 ) -> Settings {
     let kinds = config.listen.clients.iter().map(|_| ListenerKind::Client);
@@ -379,6 +395,7 @@ fn settings(
             Allowed::Any => Vec::new(),
             Allowed::Only(hosts) => hosts.iter().cloned().collect(),
         },
+        figures,
         metrics,
     }
 }

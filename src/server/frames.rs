@@ -365,6 +365,8 @@ impl Session {
         }
         let meters = self.front.meters();
         meters.started(method);
+        let is_stream = method.kind() != Kind::Unary;
+        self.front.settings.figures.client_request(is_stream, None);
         add(&meters.received_bytes, payload.len() as u64);
         if matches!(method.served(), Served::Edge | Served::Composed) {
             self.start_call(stream, method, payload);

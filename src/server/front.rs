@@ -131,6 +131,8 @@ impl Front {
 
     fn answer_at(&self, now: Nanos, ticket: Ticket, answer: Answer) {
         let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
+        let now = rt::now();
+        brief.count(now, &self.settings.figures, &answer);
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
             brief.log_if_slow(now, self.settings.slow, method, remote, &answer);
         }
@@ -227,6 +229,7 @@ impl Front {
             drop(waiters);
             admitted(ticket);
             if full {
+                self.settings.figures.requests_refused.add(1);
                 self.answer(ticket, Err(Refusal::TooManyRequests));
                 return;
             }

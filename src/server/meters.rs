@@ -22,12 +22,6 @@ pub struct Meters {
     pub connections_frames: Cell<u64>,
     pub connections_grpc: Cell<u64>,
     pub connections_http: Cell<u64>,
-    /// `etcd_debugging_mvcc_watch_stream_total`: watch streams open now, our own included.
-    pub watch_streams: Cell<u64>,
-    /// `etcd_debugging_mvcc_watcher_total`: watchers of these streams.
-    pub watchers: Cell<u64>,
-    /// `etcd_debugging_mvcc_events_total`: events that streams have taken, for every watcher.
-    pub events: Cell<u64>,
     /// `etcd_debugging_mvcc_pending_events_total`: events that wait for their stream.
     pub events_pending: Cell<u64>,
     /// Connections closed because of what they sent.

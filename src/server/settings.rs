@@ -1,8 +1,10 @@
 //! What the connections of a member are told once, at the start.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::observe::CoreMetrics;
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::types::CoreId;
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub hash_seed: u64,
     /// `--host-whitelist`; empty or `*` is everybody.
     pub hosts: Vec<String>,
+    /// What this core counts: connections add requests and their times.
+    pub figures: Arc<CoreMetrics>,
     /// The body of `/metrics`.
     pub metrics: Rc<dyn Fn() -> String>,
 }

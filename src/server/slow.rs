@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use crate::member::Answer;
 use crate::observe::slow::{RequestStats, slow_request};
+use crate::observe::{CoreMetrics, RequestKind};
 use crate::protocol::Method;
-use crate::types::{Nanos, Reply, Request};
+use crate::types::{Nanos, Op, Reply, Request};
 
 /// What is kept of a request: a look at it, not a copy.
 #[derive(Debug, Default)]
@@ -20,11 +21,15 @@ pub(super) struct Brief {
     operations: u32,
     /// Bytes of the value.
     value_bytes: u32,
+    /// What its time counts as, if anything.
+    kind: Option<RequestKind>,
 }
 
 impl Brief {
     pub(super) fn of(now: Nanos, request: &Request) -> Brief {
+        let kind = kind_of(request);
         let one = |key: &Bytes, value: usize| Brief {
+            kind,
             started: now,
             key: key.clone(),
             operations: 1,
@@ -36,9 +41,16 @@ impl Brief {
             Request::DeleteRange(delete) => one(&delete.range.start, 0),
             Request::Txn(txn) => {
                 let operations = (txn.success.len() + txn.failure.len()) as u32;
-                Brief { started: now, operations, ..Brief::default() }
+                Brief { kind, started: now, operations, ..Brief::default() }
             }
-            _ => Brief { started: now, ..Brief::default() },
+            _ => Brief { kind, started: now, ..Brief::default() },
+        }
+    }
+
+    /// Counts how long it took.
+    pub(super) fn count(&self, now: Nanos, figures: &CoreMetrics, answer: &Answer) {
+        if let Some(kind) = self.kind {
+            figures.request_took(kind, answer.is_ok(), now.0.saturating_sub(self.started.0));
         }
     }
 
@@ -82,4 +94,32 @@ impl Brief {
             request: &request,
         });
     }
+}
+
+/// etcd tells apart what goes through consensus, and reads.
+fn kind_of(request: &Request) -> Option<RequestKind> {
+    Some(match request {
+        Request::Range(_) => RequestKind::Range,
+        Request::Put(_) => RequestKind::Put,
+        Request::DeleteRange(_) => RequestKind::DeleteRange,
+        Request::Txn(txn) => {
+            let mut ops = txn.success.iter().chain(&txn.failure);
+            match ops.all(|op| matches!(op, Op::Range(_))) {
+                true => RequestKind::ReadonlyTxn,
+                false => RequestKind::Txn,
+            }
+        }
+        Request::Compact(_) => RequestKind::Compaction,
+        Request::Alarm(_) => RequestKind::Alarm,
+        Request::LeaseGrant(_) => RequestKind::LeaseGrant,
+        Request::LeaseRevoke { .. } => RequestKind::LeaseRevoke,
+        Request::Status
+        | Request::Hash
+        | Request::HashKv(_)
+        | Request::Defragment
+        | Request::MemberList { .. }
+        | Request::LeaseKeepAlive { .. }
+        | Request::LeaseTimeToLive(_)
+        | Request::LeaseLeases => return None,
+    })
 }

@@ -4,7 +4,7 @@
 //! The core bounds what waits: events by their bytes until they are given back as sent,
 //! everything else by the room it says it has left.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -32,23 +32,11 @@ impl Feeds {
 pub(super) struct Feed {
     waiting: RefCell<VecDeque<WatchReply>>,
     told: WaitList,
-    /// Watchers of the stream, for the figures.
-    watchers: Cell<u64>,
 }
 
 impl Feed {
     pub(super) fn tell(&self, meters: &Meters, reply: WatchReply) {
-        match &reply {
-            WatchReply::Created { .. } => {
-                self.watchers.set(self.watchers.get() + 1);
-                add(&meters.watchers, 1);
-            }
-            WatchReply::Canceled { .. } if self.watchers.get() > 0 => {
-                self.watchers.set(self.watchers.get() - 1);
-                take(&meters.watchers, 1);
-            }
-            _ => add(&meters.events_pending, events(&reply)),
-        }
+        add(&meters.events_pending, events(&reply));
         self.waiting.borrow_mut().push_back(reply);
         self.told.wake_all();
     }
@@ -67,7 +55,6 @@ impl Watching {
         let feed = Rc::<Feed>::default();
         let before = front.feeds().feeds.borrow_mut().insert(stream, feed.clone());
         assert!(before.is_none(), "the core opened {stream:?} twice");
-        add(&front.meters().watch_streams, 1);
         Watching { front: front.clone(), stream, feed }
     }
 
@@ -90,9 +77,7 @@ impl Watching {
     pub(super) async fn next(&self) -> WatchReply {
         self.feed.told.until(|| !self.feed.waiting.borrow().is_empty()).await;
         let reply = self.feed.waiting.borrow_mut().pop_front().expect("just seen");
-        let (count, meters) = (events(&reply), self.front.meters());
-        take(&meters.events_pending, count);
-        add(&meters.events, count);
+        take(&self.front.meters().events_pending, events(&reply));
         reply
     }
 }
@@ -101,11 +86,8 @@ impl Drop for Watching {
     fn drop(&mut self) {
         self.front.feeds().feeds.borrow_mut().remove(&self.stream);
         self.front.watch_close(self.stream);
-        let meters = self.front.meters();
-        take(&meters.watch_streams, 1);
-        take(&meters.watchers, self.feed.watchers.get());
         let pending: u64 = self.feed.waiting.borrow().iter().map(events).sum();
-        take(&meters.events_pending, pending);
+        take(&self.front.meters().events_pending, pending);
     }
 }
 

@@ -73,6 +73,67 @@ fn the_documents_examples_are_what_we_send() {
 }
 
 #[test]
+fn the_documents_streams_are_what_we_send() {
+    let header = |revision| {
+        Some(etcdserverpb::ResponseHeader { cluster_id: 7, member_id: 9, revision, raft_term: 3 })
+    };
+    let of = |method: Method, message: &dyn Fn(&mut BytesMut)| {
+        let mut out = BytesMut::new();
+        let stream = if method == Method::Watch { 3 } else { 4 };
+        encode_frame(&mut out, stream, method.opcode(), Flags::NONE, |out| message(out));
+        out
+    };
+    let key = Bytes::from_static(b"foo");
+    let create = etcdserverpb::WatchCreateRequest { key: key.clone(), ..Default::default() };
+    let create = etcdserverpb::watch_request::RequestUnion::CreateRequest(create);
+    let create = etcdserverpb::WatchRequest { request_union: Some(create) };
+    let created =
+        etcdserverpb::WatchResponse { header: header(2), created: true, ..Default::default() };
+    let kv = crate::protocol::pb::mvccpb::KeyValue {
+        key,
+        create_revision: 2,
+        mod_revision: 3,
+        version: 2,
+        value: Bytes::from_static(b"bar"),
+        lease: 0,
+    };
+    let event = crate::protocol::pb::mvccpb::Event { kv: Some(kv), ..Default::default() };
+    let event = etcdserverpb::WatchResponse {
+        header: header(3),
+        events: vec![event],
+        ..Default::default()
+    };
+    let alive = etcdserverpb::LeaseKeepAliveRequest { id: 7 };
+    let kept = etcdserverpb::LeaseKeepAliveResponse { header: header(3), id: 7, ttl: 60 };
+    let put = |message: &dyn Fn(&mut BytesMut)| of(Method::Watch, message);
+    assert_eq!(example("watch create"), put(&|out| create.encode(out).unwrap()));
+    assert_eq!(example("watch created"), put(&|out| created.encode(out).unwrap()));
+    assert_eq!(example("watch event"), put(&|out| event.encode(out).unwrap()));
+    let put = |message: &dyn Fn(&mut BytesMut)| of(Method::LeaseKeepAlive, message);
+    assert_eq!(example("keep-alive"), put(&|out| alive.encode(out).unwrap()));
+    assert_eq!(example("keep-alive reply"), put(&|out| kept.encode(out).unwrap()));
+
+    let (watch, lease) = (Method::Watch.opcode(), Method::LeaseKeepAlive.opcode());
+    let last = Flags::END | Flags::BARE;
+    assert_eq!(example("watch last word"), frame(3, watch, last, b""));
+    assert_eq!(example("watch cancel"), frame(3, watch, Flags::CANCEL, b""));
+    assert_eq!(example("keep-alive end"), frame(4, lease, last, b""));
+    let mut end = BytesMut::new();
+    let status = crate::protocol::status::of(&crate::types::Refusal::WatchCanceled);
+    encode_error(&mut end, 3, watch, &status);
+    assert_eq!(example("watch end"), end);
+}
+
+#[test]
+fn the_documents_bounds_of_streams_are_ours() {
+    use crate::limits::{STREAM_MESSAGE_BYTES_MAX, STREAM_MESSAGES_MAX, STREAMS_ENDED_MAX};
+    assert_eq!((STREAM_MESSAGES_MAX, STREAM_MESSAGE_BYTES_MAX), (1024, 4 << 20));
+    assert_eq!(STREAMS_ENDED_MAX, 1024);
+    assert!(DOCUMENT.contains("Above 1024 messages or 4 MiB"));
+    assert!(DOCUMENT.contains("remembers the latest 1024 numbers"));
+}
+
+#[test]
 fn the_documents_opcodes_are_the_tables() {
     for &method in Method::ALL {
         let kind = match method.kind() {

@@ -100,6 +100,7 @@ impl Session {
     fn open(self: &Rc<Session>, method: Method, stream: u32) -> Rc<Mailbox> {
         let mailbox = Rc::<Mailbox>::default();
         self.front.meters().started(method);
+        self.front.settings.figures.client_request(true, None);
         let mut inlet = FrameInlet { session: self.clone(), mailbox: mailbox.clone() };
         let mut outlet = FrameOutlet { session: self.clone(), stream, method };
         let task = rt::spawn(async move {

@@ -300,6 +300,8 @@ pub(super) fn start(
     };
     let method = head.method;
     link.meters().started(method);
+    let is_stream = method.kind() != Kind::Unary;
+    link.front.settings.figures.client_request(is_stream, head.api_version());
     if method.served() == Served::NotYet {
         return refuse(link, Some(method), respond, &status::of(&method.unimplemented()));
     }

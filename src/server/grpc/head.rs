@@ -23,6 +23,8 @@ pub(super) struct Head {
     pub(super) method: Method,
     pub(super) timeout: Option<Duration>,
     pub(super) encoding: Option<HeaderValue>,
+    /// What the client says of the API it speaks.
+    pub(super) api_version: Option<HeaderValue>,
     /// The call is to fail, and a stream to end, if there is no lead.
     pub(super) wants_lead: bool,
 }
@@ -81,7 +83,12 @@ impl Head {
         }
         let encoding = parts.headers.get(GRPC_ENCODING).cloned();
         let wants_lead = parts.headers.get(HAS_LEADER).is_some_and(|value| value == "true");
-        Ok(Head { method, timeout, encoding, wants_lead })
+        let api_version = parts.headers.get(CLIENT_API_VERSION).cloned();
+        Ok(Head { method, timeout, encoding, api_version, wants_lead })
+    }
+
+    pub(super) fn api_version(&self) -> Option<&str> {
+        self.api_version.as_ref().and_then(|value| value.to_str().ok())
     }
 
     pub(super) fn encoding(&self) -> Option<&str> {

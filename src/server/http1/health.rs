@@ -58,8 +58,14 @@ pub(super) struct Outcome {
     pub(super) lines: String,
 }
 
-/// Runs `checks`, except those that the query excludes.
-pub(super) async fn checks(front: &Front, checks: &[Check], query: &Query<'_>) -> Outcome {
+/// Runs `checks` for `path`, except those that the query excludes.
+pub(super) async fn checks(
+    front: &Front,
+    path: &str,
+    checks: &[Check],
+    query: &Query<'_>,
+) -> Outcome {
+    let endpoint = if path.starts_with("/livez") { "livez" } else { "readyz" };
     let mut failed = false;
     let mut lines = String::new();
     for check in checks {
@@ -67,7 +73,9 @@ pub(super) async fn checks(front: &Front, checks: &[Check], query: &Query<'_>) -
         if query.values("exclude").any(|excluded| excluded == name) {
             continue;
         }
-        match check.run(front).await {
+        let held = check.run(front).await;
+        front.settings.figures.health_check(endpoint, name, held.is_ok());
+        match held {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(error) => {
                 failed = true;

@@ -48,10 +48,21 @@ pub(super) async fn answer(front: &Front, site: Site, request: Request<Incoming>
     }
     match check {
         None => found(JSON, version(front)),
-        Some(Check::Health) => health_answer(health::health(front, &query).await),
-        Some(Check::Group(checks)) => checks_answer(health::checks(front, checks, &query).await),
+        Some(Check::Health) => {
+            let reason = health::health(front, &query).await;
+            let figures = &front.settings.figures;
+            let counted = match &reason {
+                None => &figures.health_successes,
+                Some(_) => &figures.health_failures,
+            };
+            counted.add(1);
+            health_answer(reason)
+        }
+        Some(Check::Group(checks)) => {
+            checks_answer(health::checks(front, path, checks, &query).await)
+        }
         Some(Check::One(check)) => {
-            checks_answer(health::checks(front, &[check], &query.without_exclude()).await)
+            checks_answer(health::checks(front, path, &[check], &query.without_exclude()).await)
         }
         Some(Check::Unknown) => unreachable!("answered above"),
     }

@@ -348,6 +348,7 @@ fn settings() -> Settings {
         shard_cores: vec![CoreId(0), CoreId(1)],
         hash_seed: 7,
         hosts: Vec::new(),
+        figures: Arc::new(crate::observe::CoreMetrics::new(crate::protocol::Method::ALL.len())),
         metrics: Rc::new(|| "braid_up 1\n".to_owned()),
     }
 }
