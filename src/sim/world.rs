@@ -51,8 +51,9 @@ pub struct World {
     compactions: Vec<(u64, i64)>,
     is_settled: bool,
     was_full: bool,
-    /// Ticks since the disk was full.
+    /// Ticks since the disk was full, and of each core that has had any.
     ticks_with_room: u64,
+    core_ticks: BTreeMap<usize, u64>,
     harmed: BTreeSet<String>,
     summary: Summary,
 }
@@ -63,6 +64,8 @@ const REST_STEPS: u64 = 40_000;
 const OPERATOR: u64 = 1 << 48;
 /// Ticks of every core after which what a full disk refused has been tried again.
 const RETRY_TICKS: u64 = 12;
+/// Before the disk was ever full.
+const TICKS_UNCOUNTED: u64 = 1 << 20;
 
 impl World {
     /// Of a seed, before the first start.
@@ -92,7 +95,8 @@ impl World {
             compactions: Vec::new(),
             is_settled: false,
             was_full: false,
-            ticks_with_room: 1 << 20,
+            ticks_with_room: TICKS_UNCOUNTED,
+            core_ticks: BTreeMap::new(),
             harmed: BTreeSet::new(),
             summary: Summary { seed, ..Summary::default() },
         }
@@ -347,6 +351,7 @@ impl World {
         host.end_operation(&mut self.disk, fails, &mut self.chance, trace);
         if self.disk.full {
             (self.was_full, self.ticks_with_room) = (true, 0);
+            self.core_ticks.clear();
         }
     }
 
@@ -411,6 +416,7 @@ impl World {
         host.tick(at, Nanos(self.now), entropy);
         if !self.disk.full {
             self.ticks_with_room += 1;
+            *self.core_ticks.entry(at).or_default() += 1;
             self.disarm(trace);
         }
     }
@@ -432,11 +438,19 @@ impl World {
         host.submit(0, Nanos(self.now), Ticket(OPERATOR + self.next), request, None);
     }
 
+    /// Whether every core has had time, so many times over, to try again what a full disk refused.
+    fn has_retried(&self, times: u64) -> bool {
+        let cores = self.host.as_ref().expect("it runs").cores();
+        let ticks = |core| self.core_ticks.get(&core).copied().unwrap_or(0);
+        self.ticks_with_room >= TICKS_UNCOUNTED
+            || self.ticks_with_room >= times * RETRY_TICKS * cores as u64
+                && (0..cores).all(|core| ticks(core) >= RETRY_TICKS)
+    }
+
     /// Nobody runs and no operation is under way: nobody may be waiting either.
     fn check_rest(&mut self) -> Result<(), Broken> {
         let host = self.host.as_ref().expect("it runs");
-        let retries = RETRY_TICKS * host.cores() as u64;
-        if self.disk.full || self.ticks_with_room < retries {
+        if self.disk.full || !self.has_retried(1) {
             return Ok(());
         }
         if !host.shared.sequencer.is_open() {
@@ -477,10 +491,8 @@ impl World {
                 self.tick(trace);
                 continue;
             }
-            let host = self.host.as_ref().expect("it runs");
-            let retries = RETRY_TICKS * host.cores() as u64;
             if runnable == 0 && flying == 0 {
-                if self.ticks_with_room < 4 * retries {
+                if !self.has_retried(4) {
                     self.tick(trace);
                     continue;
                 }
