@@ -29,7 +29,7 @@ const ROOMS: &[(&str, Purity, &[&str])] = &[
     ("limits", Purity::Pure, &[]),
     ("store", Purity::Pure, &["types", "limits"]),
     ("line", Purity::Pure, &["types", "limits"]),
-    ("watch", Purity::Pure, &["types", "limits"]),
+    ("watch", Purity::Pure, &["types", "limits", "teeth"]),
     ("protocol", Purity::Pure, &["types", "limits"]),
     ("raft", Purity::Pure, &["types", "limits"]),
     ("wal", Purity::Pure, &["types", "limits"]),

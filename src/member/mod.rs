@@ -26,6 +26,7 @@ mod tests;
 pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};
 pub use crate::types::{Answer, Nanos, Ticket};
+pub use crate::watch::WatchLimits;
 pub use identity::{BadIdentity, Identity};
 pub use leases::{LeaseConfig, LeaseCounters};
 pub use mail::{Mail, Notice};

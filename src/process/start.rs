@@ -16,7 +16,7 @@ use crate::limits::{
     CHECKPOINT_LOG_BYTES, LOG_BATCH_BYTES_MAX, MAILBOX_BATCHES_MAX, SEGMENT_BYTES,
 };
 use crate::line::mailbox;
-use crate::member::{Core, Identity, LeaseConfig, MemberConfig, Service, Shared};
+use crate::member::{Core, Identity, LeaseConfig, MemberConfig, Service, Shared, WatchLimits};
 use crate::observe::CoreMetrics;
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
@@ -26,7 +26,6 @@ use crate::rt::{
 use crate::server::{Delivery, Front, Keepalive, ListenerKind, Settings, Versions};
 use crate::types::placement::PLACEMENT_SEED;
 use crate::types::{CoreId, Member, ShardId, Term};
-use crate::watch::WatchLimits;
 
 /// Connections and commands that may wait for a core.
 const INBOX_MAX: usize = 1 << 12;

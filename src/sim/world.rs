@@ -32,6 +32,9 @@ pub struct World {
     streams: Streams,
     leases: Leases,
     now: u64,
+    /// Calls that wait for the lead's clock, and since when everything else sleeps: to be told that
+    /// a lease is gone whose time is over, that has to end first.
+    waiting: BTreeMap<u64, u64>,
     /// When the lead's core last ticked.
     lead_ticked: u64,
     /// Of leases; and when the last start was.
@@ -48,8 +51,9 @@ pub struct World {
     compactions: Vec<(u64, i64)>,
     is_settled: bool,
     was_full: bool,
-    /// Ticks since the disk was full.
+    /// Ticks since the disk was full, and of each core that has had any.
     ticks_with_room: u64,
+    core_ticks: BTreeMap<usize, u64>,
     harmed: BTreeSet<String>,
     summary: Summary,
 }
@@ -60,6 +64,8 @@ const REST_STEPS: u64 = 40_000;
 const OPERATOR: u64 = 1 << 48;
 /// Ticks of every core after which what a full disk refused has been tried again.
 const RETRY_TICKS: u64 = 12;
+/// Before the disk was ever full.
+const TICKS_UNCOUNTED: u64 = 1 << 20;
 
 impl World {
     /// Of a seed, before the first start.
@@ -72,6 +78,7 @@ impl World {
             clock: Clock::default(),
             booted: 0,
             lead_ticked: 0,
+            waiting: BTreeMap::new(),
             plan,
             left_out,
             chance,
@@ -88,7 +95,8 @@ impl World {
             compactions: Vec::new(),
             is_settled: false,
             was_full: false,
-            ticks_with_room: 1 << 20,
+            ticks_with_room: TICKS_UNCOUNTED,
+            core_ticks: BTreeMap::new(),
             harmed: BTreeSet::new(),
             summary: Summary { seed, ..Summary::default() },
         }
@@ -232,6 +240,7 @@ impl World {
         host.crash(&mut self.disk, &mut self.chance);
         self.old.append(&mut self.calls);
         self.open.clear();
+        self.waiting.clear();
         self.streams.crash();
         self.leases.crash(self.clock);
         self.clock.crash();
@@ -342,6 +351,7 @@ impl World {
         host.end_operation(&mut self.disk, fails, &mut self.chance, trace);
         if self.disk.full {
             (self.was_full, self.ticks_with_room) = (true, 0);
+            self.core_ticks.clear();
         }
     }
 
@@ -406,6 +416,7 @@ impl World {
         host.tick(at, Nanos(self.now), entropy);
         if !self.disk.full {
             self.ticks_with_room += 1;
+            *self.core_ticks.entry(at).or_default() += 1;
             self.disarm(trace);
         }
     }
@@ -427,29 +438,35 @@ impl World {
         host.submit(0, Nanos(self.now), Ticket(OPERATOR + self.next), request, None);
     }
 
+    /// Whether every core has had time, so many times over, to try again what a full disk refused.
+    fn has_retried(&self, times: u64) -> bool {
+        let cores = self.host.as_ref().expect("it runs").cores();
+        let ticks = |core| self.core_ticks.get(&core).copied().unwrap_or(0);
+        self.ticks_with_room >= TICKS_UNCOUNTED
+            || self.ticks_with_room >= times * RETRY_TICKS * cores as u64
+                && (0..cores).all(|core| ticks(core) >= RETRY_TICKS)
+    }
+
     /// Nobody runs and no operation is under way: nobody may be waiting either.
     fn check_rest(&mut self) -> Result<(), Broken> {
         let host = self.host.as_ref().expect("it runs");
-        let retries = RETRY_TICKS * host.cores() as u64;
-        if self.disk.full || self.ticks_with_room < retries {
+        if self.disk.full || !self.has_retried(1) {
             return Ok(());
         }
         if !host.shared.sequencer.is_open() {
             return Err("everything sleeps, and no epoch is open".to_owned());
         }
-        let waits = |at: &&usize| !self.waits_for_tick(&self.calls[**at]);
-        if let Some(&at) = self.open.values().find(waits) {
-            return Err(format!("everything sleeps, and a client waits: {:?}", self.calls[at]));
+        for (&id, &at) in &self.open {
+            let call = &self.calls[at];
+            // It may have come just after a tick.
+            let since = *self.waiting.entry(id).or_insert(self.now);
+            let waits_for_tick = matches!(call.request, Request::LeaseKeepAlive { .. });
+            if !waits_for_tick || self.lead_ticked > since {
+                return Err(format!("everything sleeps, and a client waits: {call:?}"));
+            }
         }
         self.leases.rest(self.clock);
         self.streams.check_rest(World::moment(host, &self.line, self.known, &self.compactions))
-    }
-
-    /// Whether a call may wait for the lead's clock: to be told that a lease is gone whose time is
-    /// over, that has to end first.
-    fn waits_for_tick(&self, call: &Call) -> bool {
-        matches!(call.request, Request::LeaseKeepAlive { .. })
-            && self.lead_ticked <= call.invoked.now.0
     }
 
     /// The clients stop, the disk has room: everything must be answered, everybody be told of
@@ -474,15 +491,16 @@ impl World {
                 self.tick(trace);
                 continue;
             }
-            let host = self.host.as_ref().expect("it runs");
-            let retries = RETRY_TICKS * host.cores() as u64;
             if runnable == 0 && flying == 0 {
-                let waits = self.open.values().any(|&at| self.waits_for_tick(&self.calls[at]));
-                if self.ticks_with_room < 4 * retries || waits {
+                if !self.has_retried(4) {
                     self.tick(trace);
                     continue;
                 }
                 self.check_rest()?;
+                if !self.open.is_empty() {
+                    self.tick(trace); // For the lead's clock.
+                    continue;
+                }
                 match self.next_stage(stage, trace)? {
                     Some(next) => stage = next,
                     None => return self.check_logs(),

@@ -478,7 +478,7 @@ fn nothing_is_answered_below_the_cut() {
     world.hub.opened(crate::types::Epoch(2), Revision(9));
     world.talk();
     assert!(world.said(stream).is_empty());
-    assert_eq!(world.hub.waits_for(), Some(Revision(9)));
+    assert!(world.hub.waits_for().is_some_and(|at| at <= Revision(9)));
     world.stable = Revision(9);
     world.talk();
     assert_eq!(world.said(stream), ["0 lives at 9"]);
