@@ -94,6 +94,7 @@ impl Host {
     ) -> bool {
         let mut happened = false;
         for at in 0..self.cores.len() {
+            self.cores[at].look();
             happened |= self.cores[at].turn(Nanos(self.now));
             let effects = std::mem::take(self.cores[at].effects());
             happened |= !effects.mail.is_empty();
