@@ -270,7 +270,9 @@ impl Leases {
         {
             lease.rivals = lease.rivals.saturating_sub(1);
             if !matches!(answer, Err(Refusal::LeaseExist)) {
-                let is_over = lease.is_revoked || now.most >= lease.not_before;
+                // It may have been renewed since as the new one.
+                let until = asked.not_before.get(&grant.id).copied().unwrap_or(0);
+                let is_over = lease.is_revoked || now.most >= until;
                 if answer.is_ok() && lease.granted.is_some() && !is_over {
                     return Err("it was granted twice".to_owned());
                 }
