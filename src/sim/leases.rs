@@ -123,6 +123,7 @@ struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     KeepAlive,
+    Revoke,
     /// A grant of a number that somebody has, or had.
     Rival,
     Other,
@@ -174,6 +175,7 @@ impl Leases {
                 }
             }
             Request::LeaseRevoke { id } => {
+                what = What::Revoke;
                 if let Some(lease) = self.known.get_mut(id) {
                     lease.is_revoked = true;
                 }
@@ -190,9 +192,16 @@ impl Leases {
         self.open.insert(id, Asked { step: now.step, most: now.most, not_before, names, what });
     }
 
+    /// Whether somebody has asked for that and was not answered.
+    fn is_asked(&self, id: LeaseId, what: What) -> bool {
+        self.open.values().any(|asked| asked.what == what && asked.names.contains(&id))
+    }
+
     /// A client asks for a lease by a number of its own. Whether somebody may have it.
     fn grants(&mut self, id: LeaseId, ttl: i64) -> bool {
-        let lease = Lease::new(ttl.max(self.ttl_min));
+        let mut lease = Lease::new(ttl.max(self.ttl_min));
+        // Somebody may have asked for its end before it was there.
+        lease.is_revoked = self.is_asked(id, What::Revoke);
         let is_busy = self.open.values().any(|asked| asked.names.contains(&id));
         match self.known.get_mut(&id) {
             None => drop(self.known.insert(id, lease)),
@@ -261,7 +270,9 @@ impl Leases {
         {
             lease.rivals = lease.rivals.saturating_sub(1);
             if !matches!(answer, Err(Refusal::LeaseExist)) {
-                let is_over = lease.is_revoked || now.most >= lease.not_before;
+                // It may have been renewed since as the new one.
+                let until = asked.not_before.get(&grant.id).copied().unwrap_or(0);
+                let is_over = lease.is_revoked || now.most >= until;
                 if answer.is_ok() && lease.granted.is_some() && !is_over {
                     return Err("it was granted twice".to_owned());
                 }
@@ -302,18 +313,18 @@ impl Leases {
             }
             self.known.insert(id, Lease::new(ttl));
         }
+        let is_open = self.is_asked(id, What::KeepAlive);
         let lease = self.known.get_mut(&id).expect("a lease that was asked for is known");
         lease.is_blurred |= lease.granted.is_some() || lease.ttl != ttl;
         lease.granted = Some(now.step);
-        lease.is_sure = true;
+        lease.is_sure = !is_open;
         lease.not_before = asked.most + ttl as u64 * SECOND;
         lease.not_after = now.least + ttl as u64 * SECOND;
         Ok(())
     }
 
     fn renewed(&mut self, id: LeaseId, ttl: i64, asked: &Asked, now: Clock) -> Result<(), Broken> {
-        let is_renewal = |asked: &Asked| asked.what == What::KeepAlive && asked.names.contains(&id);
-        let is_open = self.open.values().any(is_renewal);
+        let is_open = self.is_asked(id, What::KeepAlive);
         let lease = self.known.get_mut(&id).expect("it was found");
         lease.not_before = lease.not_before.max(asked.most + ttl as u64 * SECOND);
         lease.not_after = lease.not_after.max(now.least + ttl as u64 * SECOND);

@@ -184,6 +184,10 @@ fn an_end_without_a_cause_is_found() {
     let mut revoked = Tale::granted();
     revoked.ask(2, Request::LeaseRevoke { id: LeaseId(11) });
     revoked.put(2, 3, None).unwrap();
+    let mut early = tale();
+    early.ask(0, Request::LeaseRevoke { id: LeaseId(11) });
+    early.told((0, 1), grant(11, 5), 1, was_granted(11, 5)).unwrap();
+    early.put(2, 3, None).unwrap();
     // A revision that only its end explains.
     let mut ended = Tale::granted();
     let told = ended.leases.ended(&[(3, LeaseId(11))], &ended.line);
