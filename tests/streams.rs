@@ -155,7 +155,8 @@ fn cost_of_reading(server: &Server, mebibytes: usize, mut pause: impl FnMut()) -
     while read < mebibytes * LARGE_VALUE_BYTES {
         pause();
         most = most.max(server.resident_bytes());
-        let got = wire.read_until(|got| got.len() >= LARGE_VALUE_BYTES);
+        let wanted = LARGE_VALUE_BYTES.min(mebibytes * LARGE_VALUE_BYTES - read);
+        let got = wire.read_until(|got| got.len() >= wanted);
         assert!(!got.is_empty(), "the stream ended after {read} bytes");
         read += got.len();
     }

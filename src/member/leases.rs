@@ -325,13 +325,14 @@ impl Leases {
                 None => return self.keep_alive_later(origin, id),
             },
             LeaseAsk::TimeToLive(id) => {
-                let (ttl, granted_ttl) = self.deadlines.left(id).unwrap_or((-1, 0));
+                let left = self.deadlines.left(id).filter(|_| !self.is_over(id, stable));
+                let (ttl, granted_ttl) = left.unwrap_or((-1, 0));
                 let (revision, keys) = (stable, Vec::new());
                 let reply = LeaseTimeToLiveReply { revision, id, ttl, granted_ttl, keys };
                 Ok(Reply::LeaseTimeToLive(reply))
             }
             LeaseAsk::Leases => {
-                let ids = control.state().leases.keys();
+                let ids = control.state().leases.keys().filter(|&&id| !self.is_over(id, stable));
                 let timed = ids.filter_map(|&id| Some((self.deadlines.deadline(id)?, id)));
                 let mut timed: Vec<(LeaseTime, LeaseId)> = timed.collect();
                 timed.sort_unstable();
@@ -400,6 +401,13 @@ impl Leases {
         self.end(id, Some(origin), false);
         self.leaving.push_back(id);
         Ok(())
+    }
+
+    /// Whether everybody can see by now that its keys are deleted: it is not shown any more, though
+    /// the control group has yet to forget it.
+    fn is_over(&self, id: LeaseId, stable: Revision) -> bool {
+        let ending = self.ending.get(&id).filter(|ending| ending.revision > Revision(0));
+        ending.is_some_and(|ending| ending.revision <= stable)
     }
 
     fn keep_alive_later(&mut self, origin: Origin, id: LeaseId) {

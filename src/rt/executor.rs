@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   glommio: tasks, in the order in which they became ready
-//!  ┌▶ A ─▶ B ─▶ ... ─▶ poller ─┐    tasks ran since its last turn: yield, they may have woken others
+//!  ┌▶ A ─▶ B ─▶ ... ─▶ poller ─┐    tasks ran since its last turn: yield, some may be woken
 //!  └───────────────────────────┘    none did: look at sockets, bells and timers, asleep if need be
 //! ```
 //!

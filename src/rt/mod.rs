@@ -1,7 +1,8 @@
 //! The runtime: executors, sockets, wake-ups, clock, disk. The only room that names glommio.
 //!
 //! One **executor** is glommio's: one OS thread with its tasks, an epoll instance of ours for
-//! sockets and an io_uring of ours for the log, pinned to a CPU where there are enough of them; everything that a core
+//! sockets and an io_uring of ours for the log, pinned to a CPU where there are enough of them;
+//! everything that a core
 //! owns runs on it and is `!Send`. What crosses threads does so through three things only: a
 //! [`Ringer`] (wake that core), an [`InboxSender`] (give that core something, bounded), and the
 //! accept thread, which deals sockets out.

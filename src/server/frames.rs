@@ -107,7 +107,8 @@ pub(super) async fn serve(
             return Err(error);
         }
     };
-    if !matches!(end, End::Left) {
+    // Also for one that only ended its side: it may still read what it was answered.
+    if !session.broken.get() {
         rt::within(CLOSE_TIMEOUT, session.flush()).await;
         stream.shut_down(Shutdown::Write);
     }

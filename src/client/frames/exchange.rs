@@ -60,6 +60,18 @@ struct Exchange {
     _permit: SemaphoreGuardArc,
 }
 
+impl Exchange {
+    /// Whether its call has enough to take before more is read.
+    fn is_full(&self) -> bool {
+        let bytes = |answer: &Answer| match answer {
+            Answer::Message(payload) => payload.len(),
+            _ => 0,
+        };
+        self.answers.len() >= limits::CLIENT_STREAM_ANSWERS_MAX
+            || self.answers.iter().map(bytes).sum::<usize>() >= limits::CLIENT_STREAM_BYTES_MAX
+    }
+}
+
 impl Exchanges {
     pub(super) fn new(endpoint: String) -> Exchanges {
         Exchanges { endpoint, state: Mutex::default() }
@@ -234,7 +246,7 @@ impl Exchanges {
             }
             return Poll::Ready(Ok(()));
         }
-        if exchange.answers.len() >= limits::CLIENT_STREAM_ANSWERS_MAX {
+        if exchange.is_full() {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }

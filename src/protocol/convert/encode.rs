@@ -70,6 +70,16 @@ pub fn encode(header: &HeaderFields, reply: &Reply, out: &mut BytesMut) {
                 members: list.members.iter().map(member).collect(),
             },
         ),
+        Reply::LeaseGrant(_)
+        | Reply::LeaseRevoke(_)
+        | Reply::LeaseKeepAlive(_)
+        | Reply::LeaseTimeToLive(_)
+        | Reply::LeaseLeases(_) => encode_lease(header, reply, out),
+    }
+}
+
+fn encode_lease(header: &HeaderFields, reply: &Reply, out: &mut BytesMut) {
+    match reply {
         Reply::LeaseGrant(reply) => append(
             out,
             &pb::LeaseGrantResponse {
@@ -107,6 +117,7 @@ pub fn encode(header: &HeaderFields, reply: &Reply, out: &mut BytesMut) {
                 leases: reply.leases.iter().map(|id| pb::LeaseStatus { id: id.0 }).collect(),
             },
         ),
+        other => unreachable!("{other:?} is not of a lease"),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Taken is only what a known field with the right wire type and a sound length makes: whatever
 //! else is in a message (a field of a later version, a group, a length that leads out of it) is
-//! not taken here and prost's to judge, so every message means the same and is refused for the same.
+//! not taken here and prost's to judge, so that every message means the same and is refused for the
+//! same.
 
 use std::ops::Range;
 
@@ -211,8 +212,12 @@ mod tests {
 
         #[test]
         fn damaged_messages_are_never_understood_differently(
-            key in bytes(), value in bytes(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
-            cut in any::<prop::sample::Index>(), more in proptest::collection::vec(any::<u8>(), 0..12),
+            key in bytes(),
+            value in bytes(),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<prop::sample::Index>(),
+            more in proptest::collection::vec(any::<u8>(), 0..12),
         ) {
             let put = PutRequest { key, value, lease: 7, prev_kv: true, ..PutRequest::default() };
             let mut encoded = put.encode_to_vec();
