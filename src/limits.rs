@@ -90,9 +90,6 @@ pub const CLIENT_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// is not read from.
 pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
 
-/// Bytes of such messages; above them too.
-pub const CLIENT_STREAM_BYTES_MAX: usize = 4 << 20;
-
 /// Creations of watchers that a client has sent on one stream and has no answer to.
 pub const CLIENT_WATCH_CREATIONS_MAX: usize = 32;
 const _: () = assert!(CLIENT_WATCH_CREATIONS_MAX < CLIENT_STREAM_ANSWERS_MAX);

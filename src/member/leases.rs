@@ -124,6 +124,8 @@ struct Ending {
 #[derive(Clone, Copy, Debug)]
 enum Wants {
     KeepAlive,
+    /// Until then its keys may be there, or be gone already.
+    TimeToLive,
     Revoke,
 }
 
@@ -325,14 +327,15 @@ impl Leases {
                 None => return self.keep_alive_later(origin, id),
             },
             LeaseAsk::TimeToLive(id) => {
-                let left = self.deadlines.left(id).filter(|_| !self.is_over(id, stable));
-                let (ttl, granted_ttl) = left.unwrap_or((-1, 0));
-                let (revision, keys) = (stable, Vec::new());
-                let reply = LeaseTimeToLiveReply { revision, id, ttl, granted_ttl, keys };
-                Ok(Reply::LeaseTimeToLive(reply))
+                if self.deadlines.is_going(id) {
+                    let wants = Wants::TimeToLive;
+                    self.waiting.entry(id).or_default().push((origin, wants));
+                    return;
+                }
+                Ok(left(id, self.deadlines.left(id), stable))
             }
             LeaseAsk::Leases => {
-                let ids = control.state().leases.keys().filter(|&&id| !self.is_over(id, stable));
+                let ids = control.state().leases.keys();
                 let timed = ids.filter_map(|&id| Some((self.deadlines.deadline(id)?, id)));
                 let mut timed: Vec<(LeaseTime, LeaseId)> = timed.collect();
                 timed.sort_unstable();
@@ -401,13 +404,6 @@ impl Leases {
         self.end(id, Some(origin), false);
         self.leaving.push_back(id);
         Ok(())
-    }
-
-    /// Whether everybody can see by now that its keys are deleted: it is not shown any more, though
-    /// the control group has yet to forget it.
-    fn is_over(&self, id: LeaseId, stable: Revision) -> bool {
-        let ending = self.ending.get(&id).filter(|ending| ending.revision > Revision(0));
-        ending.is_some_and(|ending| ending.revision <= stable)
     }
 
     fn keep_alive_later(&mut self, origin: Origin, id: LeaseId) {
@@ -546,6 +542,7 @@ impl Leases {
             for (origin, wants) in self.waiting.remove(&id).into_iter().flatten() {
                 let answer = match wants {
                     Wants::KeepAlive => kept(id, 0, stable),
+                    Wants::TimeToLive => Ok(left(id, None, stable)),
                     Wants::Revoke => Err(Refusal::LeaseNotFound),
                 };
                 effects.decided.push((origin, answer));
@@ -601,6 +598,13 @@ fn propose_all(
         }
         ids.drain(..count);
     }
+}
+
+/// What is left of a lease and what it was granted; `None`: there is no such lease.
+fn left(id: LeaseId, left: Option<(i64, i64)>, revision: Revision) -> Reply {
+    let (ttl, granted_ttl) = left.unwrap_or((-1, 0));
+    let keys = Vec::new();
+    Reply::LeaseTimeToLive(LeaseTimeToLiveReply { revision, id, ttl, granted_ttl, keys })
 }
 
 fn not_proposed(control: &Control) -> Refusal {

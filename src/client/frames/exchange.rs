@@ -60,18 +60,6 @@ struct Exchange {
     _permit: SemaphoreGuardArc,
 }
 
-impl Exchange {
-    /// Whether its call has enough to take before more is read.
-    fn is_full(&self) -> bool {
-        let bytes = |answer: &Answer| match answer {
-            Answer::Message(payload) => payload.len(),
-            _ => 0,
-        };
-        self.answers.len() >= limits::CLIENT_STREAM_ANSWERS_MAX
-            || self.answers.iter().map(bytes).sum::<usize>() >= limits::CLIENT_STREAM_BYTES_MAX
-    }
-}
-
 impl Exchanges {
     pub(super) fn new(endpoint: String) -> Exchanges {
         Exchanges { endpoint, state: Mutex::default() }
@@ -246,7 +234,7 @@ impl Exchanges {
             }
             return Poll::Ready(Ok(()));
         }
-        if exchange.is_full() {
+        if exchange.answers.len() >= limits::CLIENT_STREAM_ANSWERS_MAX {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
