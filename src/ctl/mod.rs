@@ -101,7 +101,7 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
     write(bytes).map(|_| ())
 }
 
-/// [`print`] for commands that go on afterwards: without a reader they end.
+/// [`print()`] for commands that go on afterwards: without a reader they end.
 fn print_next(bytes: &[u8]) -> Result<(), Failure> {
     match write(bytes)? {
         true => Ok(()),

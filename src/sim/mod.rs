@@ -23,9 +23,9 @@
 //!   must be noticed is, and what must not matter does not.
 //! - No lost wake-up: when nothing moves, nobody waits. Logs do not grow without end.
 //!
-//! - Watches ([`stream`]): ordered, unique, atomic, reliable, resumable, bookmarkable; what was
+//! - Watches (`stream`): ordered, unique, atomic, reliable, resumable, bookmarkable; what was
 //!   before; filters; everybody is told of everything in the end.
-//! - Leases ([`leases`]): no end without a cause, none that does not come, no return, all keys at
+//! - Leases (`leases`): no end without a cause, none that does not come, no return, all keys at
 //!   one revision.
 //!
 //! Not here yet: several members, a network.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Every put carries a *stamp* (which run, which writer, its how manieth put) in its value, and the
-//! [`Ledger`](ledger::Ledger) knows of each stamp when the put was due, when it was answered, and
+//! [`Ledger`] knows of each stamp when the put was due, when it was answered, and
 //! how many watchers have still to hear of it. So a delivery is measured from both, over as many
 //! threads as there are; and each watcher is held to the promise: every put of its keys, once, in
 //! the order of revisions. What is missing, doubled, out of order or of another key is an error.
