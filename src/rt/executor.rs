@@ -21,6 +21,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
@@ -100,6 +101,7 @@ where
     let cpus = cpus_allowed();
     let pinned = cpus.len() >= bodies.len();
     let mut threads = Vec::with_capacity(bodies.len());
+    let mut starting = Vec::with_capacity(bodies.len());
     for (core, body) in bodies.into_iter().enumerate() {
         let spin = settings.spin;
         let placement = match pinned {
@@ -111,9 +113,21 @@ where
             .io_memory(IO_MEMORY_BYTES)
             .ring_depth(RING_DEPTH)
             .preempt_timer(PREEMPT_TIMER)
-            .spawn(move || run(body, spin))
+            .spawn({
+                let (started, starts) = mpsc::channel();
+                starting.push(starts);
+                move || run(body, spin, started)
+            })
             .map_err(|error| StartError(format!("cannot start core {core}: {error}")))?;
         threads.push(thread);
+    }
+    // The rings are made on the thread: that they could not be shows in nothing but its end.
+    for (core, starts) in starting.into_iter().enumerate() {
+        if starts.recv().is_err() {
+            let why = threads.swap_remove(core).join().err();
+            let why = why.map_or("it ended at once".to_owned(), |error| error.to_string());
+            return Err(StartError(format!("cannot start core {core}: {why}")));
+        }
     }
     Ok(Executors { threads })
 }
@@ -150,12 +164,14 @@ pub(super) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> gl
     }))
 }
 
-async fn run<B, F>(body: B, spin: Duration)
+async fn run<B, F>(body: B, spin: Duration, started: mpsc::Sender<()>)
 where
     B: FnOnce() -> F,
     F: Future<Output = ()> + 'static,
 {
     let _abort = AbortOnPanic;
+    // Whoever starts it waits for this, unless it has given up already.
+    let _ = started.send(());
     // SAFETY: no pointer is passed. It is no more than a wish.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NANOS) };
     let reactor = Reactor::new().expect("an epoll instance for each core");
