@@ -41,12 +41,14 @@ function told(watcher, prefix) {
 async function watches({ ours }) {
   const first = await ours.put('watch/a').value('1');
   const from = first.header.revision;
-  const start = builder => builder.create();
-  const one = await start(ours.watch().key('watch/a'));
-  const every = await start(ours.watch().prefix('watch/').startRevision(from).withPreviousKV());
-  const puts = await start(ours.watch().prefix('watch/').startRevision(from).only('put'));
-  const deletes = await start(ours.watch().prefix('watch/').startRevision(from).only('delete'));
-  const seen = [one, every, puts, deletes].map(watcher => told(watcher, 'watch/'));
+  const since = () => ours.watch().prefix('watch/').startRevision(from);
+  const watchers = [
+    ours.watch().key('watch/a'), since().withPreviousKV(), since().only('put'), since().only('delete'),
+  ].map(builder => builder.watcher());
+  const [one, every, puts, deletes] = watchers;
+  // Listened to before they are there: history may come with the answer to the creation.
+  const seen = watchers.map(watcher => told(watcher, 'watch/'));
+  await Promise.all(watchers.map(watcher => once(watcher, 'connected')));
   await ours.put('watch/a').value('2');
   await ours
     .if('watch/a', 'Version', '==', 2)
