@@ -158,6 +158,8 @@ pub(super) fn local() -> Rc<Local> {
 pub(super) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> glommio::Task<T> {
     let mut future = Box::pin(future);
     let local = local();
+    // It is ready from now on: also where nobody's turn has brought it about.
+    local.turns.set(local.turns.get().wrapping_add(1));
     glommio::spawn_local(poll_fn(move |cx| {
         local.turns.set(local.turns.get().wrapping_add(1));
         future.as_mut().poll(cx)
@@ -177,7 +179,9 @@ where
     let reactor = Reactor::new().expect("an epoll instance for each core");
     let local = Rc::new(Local { reactor, turns: Cell::new(0), ended: Cell::new(false) });
     LOCAL.set(Some(local.clone()));
-    let poller = glommio::spawn_local(Poller { local: local.clone(), spin, seen: 0, looked: 0 });
+    // glommio may run it at once, before there is a task that could be woken: it must not wait yet.
+    let poller = Poller { local: local.clone(), spin, seen: u64::MAX, looked: 0 };
+    let poller = glommio::spawn_local(poller);
     // A task as the others: the poller must see its turns.
     spawn(body()).await;
     local.ended.set(true);
