@@ -32,7 +32,23 @@ pub use leases::{LeaseConfig, LeaseCounters};
 pub use mail::{Mail, Notice};
 pub use shared::{Shared, Sizes};
 
-use crate::types::{Request, WatchRequest, WatchStream};
+use std::ops::ControlFlow;
+
+use crate::types::{KeyView, Request, Revision, ShardId, WatchRequest, WatchStream};
+
+/// A read of one key whole as it is now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Where the key belongs.
+    pub shard: ShardId,
+    pub key: &'a [u8],
+}
+
+/// Who is told what [`Service::look`] finds.
+pub type Tell<'a> = dyn FnMut(Revision, Option<KeyView<'_>>) -> ControlFlow<()> + 'a;
+
+/// Keys of one [`Service::look`] at most: so many cache misses can be waited for at once.
+pub const LOOKS_MAX: usize = 16;
 
 /// What connections need of the core under them.
 pub trait Service {
@@ -54,6 +70,14 @@ pub trait Service {
     /// of its own, most of all. `None`: it is to be submitted.
     fn answer_now(&mut self, _request: &Request) -> Option<Answer> {
         None
+    }
+
+    /// The same for reads of single keys, each whole as it is now, which stay where they stand:
+    /// `tell` is told of one after the other the header's revision, and the key if it is there;
+    /// it says whether it wants more. At most [`LOOKS_MAX`] at a time; returns of how many it was
+    /// told. The rest is to be submitted.
+    fn look(&mut self, _wanted: &[Wanted<'_>], _tell: &mut Tell<'_>) -> usize {
+        0
     }
 
     /// Whether the smallest put would find no room. etcd looks at its quota before it looks at the

@@ -140,8 +140,13 @@ impl Histogram {
 
     /// Only for the core that owns it. Durations are nanoseconds.
     pub fn observe(&self, value: u64) {
-        self.buckets[self.scale.bucket(value)].add(1);
-        self.sum.add(value);
+        self.observe_equal(1, value);
+    }
+
+    /// Only for the core that owns it: the same value `count` times.
+    pub fn observe_equal(&self, count: u64, value: u64) {
+        self.buckets[self.scale.bucket(value)].add(count);
+        self.sum.add(count * value);
     }
 
     /// Only for the core that owns it: what somebody else has counted into the same buckets, the

@@ -290,6 +290,11 @@ impl CoreMetrics {
         requests[place].add(1);
     }
 
+    /// Clients that do not say their API version have asked for `count` unary calls.
+    pub fn unversioned_requests(&self, count: u64) {
+        self.unary_requests[0].add(count);
+    }
+
     /// A check of /livez or /readyz was made; a name that is none of etcd's is not counted.
     pub fn health_check(&self, endpoint: &str, name: &str, held: bool) {
         let place = HEALTH_CHECKS.iter().position(|check| *check == (endpoint, name));
@@ -297,6 +302,11 @@ impl CoreMetrics {
             let checks = if held { &self.checks_held } else { &self.checks_failed };
             checks[place].add(1);
         }
+    }
+
+    /// `count` reads were answered, after `nanos` each.
+    pub fn ranges_took(&self, count: u64, nanos: u64) {
+        self.request_duration[RequestKind::Range as usize].success.observe_equal(count, nanos);
     }
 
     /// A request was answered after `nanos`.

@@ -18,7 +18,7 @@ use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
 use super::watching::Feeds;
 use crate::limits::CORE_REQUESTS_MAX;
-use crate::member::{Answer, Service, Ticket};
+use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
 use crate::rt::{self, InboxSender, Notify, OpenInbox, WaitList};
@@ -245,6 +245,11 @@ impl Front {
     /// never under way then.
     pub(super) fn answer_now(&self, request: &Request) -> Option<Answer> {
         self.service.borrow_mut().answer_now(request)
+    }
+
+    /// See [`Service::look`].
+    pub(super) fn look(&self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+        self.service.borrow_mut().look(wanted, tell)
     }
 
     /// Whether a lead member is known.

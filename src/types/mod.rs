@@ -43,7 +43,7 @@ pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
     AlarmReply, Answer, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply,
-    KeyValue, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
+    KeyValue, KeyView, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
     LeaseTimeToLiveReply, Member, MemberListReply, OpReply, PutReply, RangeReply, Reply,
     StatusReply, TxnReply,
 };

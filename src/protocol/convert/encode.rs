@@ -7,7 +7,7 @@ use super::hot::{self, Stamp};
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::protocol::{ETCD_STORAGE_VERSION, ETCD_VERSION};
 use crate::types::{
-    Alarm, AlarmKind, ClusterId, Member, MemberId, Reply, Revision, StatusReply, Term,
+    Alarm, AlarmKind, ClusterId, KeyView, Member, MemberId, Reply, Revision, StatusReply, Term,
 };
 
 /// What every header of this member says besides the revision.
@@ -29,6 +29,16 @@ impl HeaderFields {
             raft_term: self.raft_term.0,
         })
     }
+}
+
+/// Appends the answer to who asked for one key: the key, if it is there.
+pub fn encode_get(
+    header: &HeaderFields,
+    revision: Revision,
+    kv: Option<KeyView<'_>>,
+    out: &mut BytesMut,
+) {
+    hot::get(Stamp::Full(header), revision, kv, out);
 }
 
 /// Appends the message that `reply` is.

@@ -106,6 +106,11 @@ impl Header {
         }
     }
 
+    /// Bytes of the frame that it begins.
+    pub fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.length as usize
+    }
+
     /// The checksum that a frame with this header and `payload` must state.
     pub fn checksum(&self, payload: &[u8]) -> u32 {
         let bytes = self.encode();
