@@ -8,6 +8,7 @@ use super::entry::ChangesBuilder;
 use super::{Proposal, Shard, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::line::message::{Share, ShareReply};
+use crate::store::Store;
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
     DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
@@ -82,9 +83,12 @@ impl Shard {
         let lane = self.lane.as_mut().expect("checked: the epoch is open");
         let mut revision = lane.take(run as u64);
         let index = self.next_index();
-        for left in (0..run).rev() {
+        for number in 0..run {
+            if number.is_multiple_of(Store::PREFETCHED) {
+                let keys = self.inbox.iter().take(run - number).filter_map(Waiting::put_key);
+                self.held.store.prefetch(keys);
+            }
             let waiting = self.inbox.pop_front().expect("counted");
-            self.prefetch(left);
             let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
             let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
@@ -99,24 +103,6 @@ impl Shard {
         }
         self.counters.evaluated += run as u64;
         self.counters.puts += run as u64;
-    }
-
-    /// Most of a put is waiting for memory, of one key after the other. So what puts further back
-    /// in the run will look at is asked for early: their leaves first, then, when those are there,
-    /// the records in them.
-    fn prefetch(&self, left: usize) {
-        const LEAF_AHEAD: usize = 8;
-        const RECORD_AHEAD: usize = 4;
-        let key_of = |ahead: usize| match self.inbox.get(ahead)?.write {
-            Write::Put(ref put) if ahead < left => Some(&put.key),
-            _ => None,
-        };
-        if let Some(key) = key_of(LEAF_AHEAD) {
-            self.held.store.prefetch_leaf(key);
-        }
-        if let Some(key) = key_of(RECORD_AHEAD) {
-            self.held.store.prefetch_record(key);
-        }
     }
 
     fn evaluate(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {

@@ -105,14 +105,6 @@ impl Leaf {
         Some(at)
     }
 
-    /// Asks for what a change of `key` will look at, if it is here.
-    pub(super) fn prefetch_record(&self, key: &[u8]) {
-        let at = count_below(&self.heads[..self.len()], head(key, self.prefix as usize));
-        if let Some(record) = self.records().get(at) {
-            record.prefetch();
-        }
-    }
-
     /// Changes a record in place; returns by how much the live keys grew.
     pub(super) fn modify<R>(
         &mut self,

@@ -60,6 +60,7 @@ mod hash;
 mod heads;
 mod leaf;
 mod lease;
+mod prefetch;
 mod read;
 mod separators;
 mod size;
