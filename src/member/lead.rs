@@ -183,7 +183,7 @@ impl Lead {
             Refusal::Compacted
         } else if request.revision > self.shared.sequencer.stable().0 {
             Refusal::FutureRevision
-        } else if self.is_corrupt() {
+        } else if self.control.state().is_raised(AlarmKind::Corrupt) {
             Refusal::Corrupt
         } else {
             let revision = Revision(request.revision);
@@ -197,10 +197,6 @@ impl Lead {
             }
         };
         effects.decided.push((origin, Err(refusal)));
-    }
-
-    fn is_corrupt(&self) -> bool {
-        self.control.state().alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt)
     }
 
     fn alarm(&mut self, origin: Origin, request: AlarmRequest, effects: &mut LeadEffects) {

@@ -352,11 +352,10 @@ impl Leases {
         request: LeaseGrantRequest,
         control: &mut Control,
     ) -> Result<(), Refusal> {
-        let raised = |kind| control.state().alarms.iter().any(|alarm| alarm.kind == kind);
-        if raised(AlarmKind::Corrupt) {
+        if control.state().is_raised(AlarmKind::Corrupt) {
             return Err(Refusal::Corrupt);
         }
-        if raised(AlarmKind::NoSpace) {
+        if control.state().is_raised(AlarmKind::NoSpace) {
             return Err(Refusal::NoSpace);
         }
         if request.ttl > TTL_MAX {
@@ -388,8 +387,7 @@ impl Leases {
     }
 
     fn revoke(&mut self, origin: Origin, id: LeaseId, control: &Control) -> Result<(), Refusal> {
-        let corrupt = |alarm: &crate::types::Alarm| alarm.kind == AlarmKind::Corrupt;
-        if control.state().alarms.iter().any(corrupt) {
+        if control.state().is_raised(AlarmKind::Corrupt) {
             return Err(Refusal::Corrupt);
         }
         if self.deadlines.find(id) == Found::Missing {
@@ -424,8 +422,7 @@ impl Leases {
 
     /// At a tick: marks what is overdue, as far as the pace allows it.
     fn expire(&mut self, control: &Control) -> bool {
-        let corrupt = |alarm: &crate::types::Alarm| alarm.kind == AlarmKind::Corrupt;
-        if !self.is_tick || control.state().alarms.iter().any(corrupt) {
+        if !self.is_tick || control.state().is_raised(AlarmKind::Corrupt) {
             return false;
         }
         let now = self.deadlines.now();
