@@ -504,16 +504,7 @@ fn a_full_disk_raises_the_alarm_and_stops_nothing() {
 }
 
 fn create(range: KeyRange, start: i64) -> WatchCreate {
-    WatchCreate {
-        range,
-        start,
-        id: WatchId(0),
-        progress_notify: false,
-        prev_kv: true,
-        fragment: false,
-        no_put: false,
-        no_delete: false,
-    }
+    WatchCreate { prev_kv: true, ..WatchCreate::of(range, start) }
 }
 
 impl Host {

@@ -9,7 +9,7 @@ use super::client::Client;
 use crate::types::placement::shard_of;
 use crate::types::{
     Blob, CoreId, Epoch, Event, KeyRange, KeyValue, LeaseId, Nanos, Revision, ShardId, Sub,
-    WatchCreate, WatchId, WatchRequest, WatchStream,
+    WatchCreate, WatchRequest, WatchStream,
 };
 use crate::watch::{
     Compacted, HistoryAsk, HistoryPart, Hub, HubConfig, HubEffects, Interest, WatchAsk,
@@ -281,14 +281,5 @@ pub fn range(key: &str, end: &str) -> KeyRange {
 }
 
 pub fn create(range: KeyRange, start: i64) -> WatchCreate {
-    WatchCreate {
-        range,
-        start,
-        id: WatchId(0),
-        progress_notify: false,
-        prev_kv: true,
-        fragment: false,
-        no_put: false,
-        no_delete: false,
-    }
+    WatchCreate { prev_kv: true, ..WatchCreate::of(range, start) }
 }
