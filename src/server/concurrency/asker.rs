@@ -90,13 +90,7 @@ impl Asker {
 
     /// The header of an answer at `revision`.
     pub(super) fn header(&self, revision: Revision) -> Option<pb::ResponseHeader> {
-        let fields = self.front.header();
-        Some(pb::ResponseHeader {
-            cluster_id: fields.cluster_id.0,
-            member_id: fields.member_id.0,
-            revision: revision.0,
-            raft_term: fields.raft_term.0,
-        })
+        self.front.header().at(revision)
     }
 
     /// What happens in `range` from revision `from` on.
