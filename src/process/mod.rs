@@ -12,6 +12,7 @@
 mod core_loop;
 mod directory;
 mod metrics;
+mod post;
 mod signals;
 mod start;
 
