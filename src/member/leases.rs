@@ -35,7 +35,7 @@ use crate::teeth::{Rule, leaves_out};
 use crate::types::{
     AlarmKind, Answer, Epoch, LeaseGrantReply, LeaseGrantRequest, LeaseId, LeaseKeepAliveReply,
     LeaseLeasesReply, LeaseRevokeReply, LeaseTimeToLiveReply, LogIndex, MemberId, Nanos, Origin,
-    Refusal, Reply, Revision,
+    Refusal, Reply, Revision, Spread,
 };
 
 /// etcd's longest TTL, in seconds.
@@ -83,9 +83,7 @@ pub struct LeaseCounters {
     pub renewed: u64,
     pub expired: u64,
     /// Granted TTLs by their upper bounds: 1 s, 2 s, 4 s, … 2^23 s, and above.
-    pub ttls: [u64; 25],
-    /// Their sum, in seconds.
-    pub ttl_sum: u64,
+    pub ttls: Spread<25>,
 }
 
 /// What every core must learn, and what is answered when each has.
@@ -501,11 +499,8 @@ impl Leases {
     }
 
     fn count_granted(&mut self, ttl: i64) {
-        let ttl = ttl as u64;
-        let bucket = if ttl <= 1 { 0 } else { (ttl - 1).ilog2() as usize + 1 };
         self.counters.granted += 1;
-        self.counters.ttls[bucket.min(24)] += 1;
-        self.counters.ttl_sum = self.counters.ttl_sum.wrapping_add(ttl);
+        self.counters.ttls.add(ttl as u64);
     }
 
     /// It is committed that these end: every core is to refuse them.

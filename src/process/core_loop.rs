@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::applying::Applying;
 use super::metrics::Figures;
 use super::post::Post;
 use crate::member::{Core, CoreEffects, Mail, Park, Shared};
@@ -58,16 +59,18 @@ struct Scratch {
     work_at: Nanos,
     /// The term as connections show it.
     term: u64,
+    applying: Applying,
 }
 
 impl Scratch {
-    fn new() -> Scratch {
+    fn new(applying: Applying) -> Scratch {
         Scratch {
             effects: CoreEffects::default(),
             completions: Vec::new(),
             flights: Vec::new(),
             work_at: Nanos(0),
             term: 0,
+            applying,
         }
     }
 }
@@ -76,7 +79,7 @@ impl CoreLoop {
     /// Runs until it is told to stop and nothing is under way.
     pub async fn run(mut self) {
         let id = self.core.borrow().id();
-        let mut scratch = Scratch::new();
+        let mut scratch = Scratch::new(Applying::new(self.figures.slow_apply()));
         let figures = Arc::clone(&self.figures);
         let figures = figures.core(usize::from(id.0));
         let mut sealed = false;
@@ -141,9 +144,10 @@ impl CoreLoop {
     fn turn(&mut self, scratch: &mut Scratch, figures: &CoreMetrics) -> bool {
         let own = Rc::clone(&self.core);
         let mut core = own.borrow_mut();
+        let now = rt::now();
         // First what is stable, then the mail: so it holds every event up to there.
         core.look();
-        self.post.take(|mail| core.receive(mail));
+        figures.mailed(self.post.take(|mail| core.receive(mail)));
         self.disk.completions(&mut scratch.completions);
         for ((group, op), outcome) in scratch.completions.drain(..) {
             if let Some(at) = scratch.flights.iter().position(|(tag, _)| *tag == (group, op)) {
@@ -156,12 +160,13 @@ impl CoreLoop {
                 super::die(&format!("the disk failed: {fatal}"));
             }
         }
-        let now = rt::now();
         let work = now >= scratch.work_at;
         let more = core.turn_and(now, work);
+        let end = rt::now();
         if work {
-            scratch.work_at = Nanos(rt::now().0 + WORK_PAUSE.as_nanos() as u64);
+            scratch.work_at = Nanos(end.0 + WORK_PAUSE.as_nanos() as u64);
         }
+        scratch.applying.turn(&core.applied(), end.0 - now.0, figures);
         std::mem::swap(core.effects(), &mut scratch.effects);
         more
     }

@@ -209,6 +209,7 @@ impl Session {
             {
                 self.take(now, frame)?;
             }
+            self.front.count_answered(now);
             if input.is_empty() && input.capacity() > rt::READ_BYTES_MAX {
                 *input = BytesMut::new();
             }

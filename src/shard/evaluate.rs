@@ -5,13 +5,13 @@
 
 use super::ask::{Told, Waiting, Write};
 use super::entry::ChangesBuilder;
-use super::{Proposal, Shard, ShardEffects, Tailed};
+use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::line::message::{Share, ShareReply};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
     DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
-    Refusal, Reply, Revision, ShardSet, Sub, TxnRequest,
+    Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
 };
 
 /// What an entry adds to a put besides its key and value, at most.
@@ -88,6 +88,7 @@ impl Shard {
             let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
             let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
+            self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
             entry.put((revision, Sub(0)), None, &put.key, &put.value, LeaseId::NONE);
             self.held.tail.push_back(Tailed {
                 revision,
@@ -99,6 +100,7 @@ impl Shard {
         }
         self.counters.evaluated += run as u64;
         self.counters.puts += run as u64;
+        self.counters.put_requests.done += run as u64;
     }
 
     /// Most of a put is waiting for memory, of one key after the other. So what puts further back
@@ -126,11 +128,23 @@ impl Shard {
             self.refuse(waiting.origin, Refusal::DeadlineExceeded);
             return;
         }
-        match waiting.write {
-            Write::Put(put) => self.evaluate_put(waiting.origin, put, entry),
-            Write::DeleteRange(delete) => self.evaluate_delete(waiting.origin, delete, entry),
-            Write::Txn(txn) => self.evaluate_txn(waiting.origin, &txn, entry),
-        }
+        let refused = self.counters.refused;
+        let tally: fn(&mut ShardCounters) -> &mut Tally = match waiting.write {
+            Write::Put(put) => {
+                self.evaluate_put(waiting.origin, put, entry);
+                |counters| &mut counters.put_requests
+            }
+            Write::DeleteRange(delete) => {
+                self.evaluate_delete(waiting.origin, delete, entry);
+                |counters| &mut counters.delete_requests
+            }
+            Write::Txn(txn) => {
+                self.evaluate_txn(waiting.origin, &txn, entry);
+                |counters| &mut counters.txn_requests
+            }
+        };
+        let is_done = self.counters.refused == refused;
+        tally(&mut self.counters).count(is_done);
     }
 
     fn evaluate_put(&mut self, origin: Origin, put: PutRequest, entry: &mut ChangesBuilder) {
@@ -245,6 +259,7 @@ impl Shard {
                 (PathOp::Put(put), Some((revision, _))) => {
                     self.counters.puts += 1;
                     let put = self.resolve(put);
+                    self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
                     let at = (revision, *sub);
                     entry.put(at, participants.take(), &put.key, &put.value, put.lease);
                     OpReply::Put(self.held.store.put(revision, *sub, &put))
@@ -302,7 +317,7 @@ impl Shard {
 
     /// Logs the changes of one turn.
     pub(super) fn propose_changes(&mut self, entry: ChangesBuilder) {
-        let (last, bytes) = (entry.last_revision(), entry.len());
+        let (last, bytes, operations) = (entry.last_revision(), entry.len(), entry.operations());
         let expected = self.next_index();
         let index = self
             .replica
@@ -313,6 +328,7 @@ impl Shard {
         self.proposals.push_back(Proposal { index, term, last, bytes });
         self.proposed_bytes += bytes;
         self.counters.entries += 1;
+        self.counters.operations.add(operations as u64);
     }
 
     pub(super) fn next_index(&self) -> LogIndex {
@@ -330,6 +346,7 @@ impl Shard {
     }
 
     fn refuse(&mut self, origin: Origin, refusal: Refusal) {
+        self.counters.refused += 1;
         self.push_release(self.seen(), origin, Told::Answer(Err(refusal)));
     }
 }

@@ -637,8 +637,8 @@ fn a_hundred_thousand_leases_expire_together_at_a_pace() {
     assert_eq!(host.keys(0), ["p"]);
     let counters = host.cores[0].lease_counters().expect("the lead's core");
     assert_eq!((counters.granted, counters.expired), (100_000, 100_000));
-    assert_eq!((counters.revoked, counters.ttl_sum), (100_000, 1_000_000));
-    assert_eq!(counters.ttls[4], 100_000);
+    assert_eq!((counters.revoked, counters.ttls.sum), (100_000, 1_000_000));
+    assert_eq!(counters.ttls.places[4], 100_000);
 }
 
 /// What a core asks of itself in the last moment of a turn: here the question to the lead, when a
