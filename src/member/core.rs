@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::applied::Applied;
 use super::identity::Identity;
 use super::lead::{Lead, LeadEffects};
 use super::leases::{LeaseConfig, LeaseCounters};
@@ -445,8 +446,19 @@ impl Core {
     }
 
     /// Counters of a shard of this core, for metrics.
-    pub fn shard_counters(&self) -> impl Iterator<Item = (ShardId, ShardCounters)> + '_ {
+    pub fn shard_counters(&self) -> impl Iterator<Item = (ShardId, &ShardCounters)> + '_ {
         self.shards.iter().map(|shard| (shard.id(), shard.counters()))
+    }
+
+    /// What it has evaluated, for metrics.
+    pub fn applied(&self) -> Applied {
+        let mut sum = self.lead.as_ref().map(Lead::applied).unwrap_or_default();
+        for (_, counters) in self.shard_counters() {
+            sum.puts = sum.puts.plus(counters.put_requests);
+            sum.deletes = sum.deletes.plus(counters.delete_requests);
+            sum.txns = sum.txns.plus(counters.txn_requests);
+        }
+        sum
     }
 
     /// Its watchers, for metrics.

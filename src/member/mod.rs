@@ -13,6 +13,7 @@
 //! runtime carries them out with sockets and io_uring, the simulator with fakes; nothing else
 //! differs between the two.
 
+mod applied;
 mod core;
 mod deadlines;
 mod identity;
@@ -23,6 +24,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub use self::applied::Applied;
 pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};
 pub use crate::types::{Answer, Nanos, Ticket};

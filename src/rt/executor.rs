@@ -179,9 +179,7 @@ where
     let reactor = Reactor::new().expect("an epoll instance for each core");
     let local = Rc::new(Local { reactor, turns: Cell::new(0), ended: Cell::new(false) });
     LOCAL.set(Some(local.clone()));
-    // glommio may run it at once, before there is a task that could be woken: it must not wait yet.
-    let poller = Poller { local: local.clone(), spin, seen: u64::MAX, looked: 0 };
-    let poller = glommio::spawn_local(poller);
+    let poller = glommio::spawn_local(Poller::new(local.clone(), spin));
     // A task as the others: the poller must see its turns.
     spawn(body()).await;
     local.ended.set(true);
@@ -201,6 +199,12 @@ struct Poller {
 }
 
 impl Poller {
+    /// glommio runs it at once, before there is a task that could be woken: its first turn must
+    /// not wait.
+    fn new(local: Rc<Local>, spin: Duration) -> Poller {
+        Poller { local, spin, seen: u64::MAX, looked: 0 }
+    }
+
     /// Nothing is ready: waits for something.
     fn wait(&self) {
         if self.spin.is_zero() {
@@ -264,4 +268,41 @@ fn cpus_allowed() -> Vec<usize> {
     };
     // SAFETY: every index is below CPU_SETSIZE, the number of bits in the set.
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    struct Rung(mpsc::Sender<()>);
+
+    impl Wake for Rung {
+        fn wake(self: std::sync::Arc<Rung>) {
+            self.0.send(()).expect("the test waits");
+        }
+    }
+
+    /// A member in some hundred did not become ready on a busy machine: the poller slept before
+    /// there was a task. From its second turn on it waits when nobody has had a turn.
+    #[test]
+    fn the_first_turn_of_the_poller_does_not_wait() {
+        let (sender, turns) = mpsc::channel();
+        let (woken, wakes) = mpsc::channel();
+        // On a thread of its own: what must not sleep would sleep for ever.
+        thread::spawn(move || {
+            let reactor = Reactor::new().expect("an epoll instance");
+            let local = Rc::new(Local { reactor, turns: Cell::new(0), ended: Cell::new(false) });
+            let mut poller = Pin::new(Box::new(Poller::new(local.clone(), Duration::ZERO)));
+            let mut turn = || poller.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            sender.send(turn()).expect("the test waits");
+            local.reactor.set_timer(now(), Waker::from(std::sync::Arc::new(Rung(woken))));
+            sender.send(turn()).expect("the test waits");
+        });
+        let patience = Duration::from_secs(20);
+        assert_eq!(turns.recv_timeout(patience), Ok(Poll::Pending), "it sleeps");
+        assert_eq!(turns.recv_timeout(patience), Ok(Poll::Pending));
+        assert!(wakes.try_recv().is_ok(), "nobody has had a turn, so it looked what there is");
+    }
 }

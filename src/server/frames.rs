@@ -310,7 +310,8 @@ impl Session {
         let now = rt::now();
         let mut gets = Counted::default();
         let result = self.take_counting(now, input, &mut gets);
-        self.count_gets(&gets, now);
+        self.count_gets(&gets);
+        self.front.count_answered(now);
         result
     }
 

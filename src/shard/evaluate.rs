@@ -5,14 +5,14 @@
 
 use super::ask::{Told, Waiting, Write};
 use super::entry::ChangesBuilder;
-use super::{Proposal, Shard, ShardEffects, Tailed};
+use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::line::message::{Share, ShareReply};
 use crate::store::Store;
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
     DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
-    Refusal, Reply, Revision, ShardSet, Sub, TxnRequest,
+    Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
 };
 
 /// What an entry adds to a put besides its key and value, at most.
@@ -92,6 +92,7 @@ impl Shard {
             let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
             let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
+            self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
             entry.put((revision, Sub(0)), None, &put.key, &put.value, LeaseId::NONE);
             self.held.tail.push_back(Tailed {
                 revision,
@@ -103,6 +104,7 @@ impl Shard {
         }
         self.counters.evaluated += run as u64;
         self.counters.puts += run as u64;
+        self.counters.put_requests.done += run as u64;
     }
 
     fn evaluate(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {
@@ -112,11 +114,23 @@ impl Shard {
             self.refuse(waiting.origin, Refusal::DeadlineExceeded);
             return;
         }
-        match waiting.write {
-            Write::Put(put) => self.evaluate_put(waiting.origin, put, entry),
-            Write::DeleteRange(delete) => self.evaluate_delete(waiting.origin, delete, entry),
-            Write::Txn(txn) => self.evaluate_txn(waiting.origin, &txn, entry),
-        }
+        let refused = self.counters.refused;
+        let tally: fn(&mut ShardCounters) -> &mut Tally = match waiting.write {
+            Write::Put(put) => {
+                self.evaluate_put(waiting.origin, put, entry);
+                |counters| &mut counters.put_requests
+            }
+            Write::DeleteRange(delete) => {
+                self.evaluate_delete(waiting.origin, delete, entry);
+                |counters| &mut counters.delete_requests
+            }
+            Write::Txn(txn) => {
+                self.evaluate_txn(waiting.origin, &txn, entry);
+                |counters| &mut counters.txn_requests
+            }
+        };
+        let is_done = self.counters.refused == refused;
+        tally(&mut self.counters).count(is_done);
     }
 
     fn evaluate_put(&mut self, origin: Origin, put: PutRequest, entry: &mut ChangesBuilder) {
@@ -231,6 +245,7 @@ impl Shard {
                 (PathOp::Put(put), Some((revision, _))) => {
                     self.counters.puts += 1;
                     let put = self.resolve(put);
+                    self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
                     let at = (revision, *sub);
                     entry.put(at, participants.take(), &put.key, &put.value, put.lease);
                     OpReply::Put(self.held.store.put(revision, *sub, &put))
@@ -288,7 +303,7 @@ impl Shard {
 
     /// Logs the changes of one turn.
     pub(super) fn propose_changes(&mut self, entry: ChangesBuilder) {
-        let (last, bytes) = (entry.last_revision(), entry.len());
+        let (last, bytes, operations) = (entry.last_revision(), entry.len(), entry.operations());
         let expected = self.next_index();
         let index = self
             .replica
@@ -299,6 +314,7 @@ impl Shard {
         self.proposals.push_back(Proposal { index, term, last, bytes });
         self.proposed_bytes += bytes;
         self.counters.entries += 1;
+        self.counters.operations.add(operations as u64);
     }
 
     pub(super) fn next_index(&self) -> LogIndex {
@@ -316,6 +332,7 @@ impl Shard {
     }
 
     fn refuse(&mut self, origin: Origin, refusal: Refusal) {
+        self.counters.refused += 1;
         self.push_release(self.seen(), origin, Told::Answer(Err(refusal)));
     }
 }

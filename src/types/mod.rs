@@ -27,6 +27,7 @@ mod refusal;
 mod reply;
 mod request;
 mod shard_set;
+mod tally;
 pub mod txn;
 mod watch;
 
@@ -53,6 +54,7 @@ pub use request::{
     Op, PutRequest, RangeFilters, RangeRequest, Request, SortOrder, SortTarget, TxnRequest,
 };
 pub use shard_set::ShardSet;
+pub use tally::{Spread, Tally};
 pub use watch::{
     WatchCreate, WatchEvents, WatchId, WatchRefusal, WatchReply, WatchRequest, WatchStream,
 };

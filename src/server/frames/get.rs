@@ -13,9 +13,7 @@ use crate::member::{LOOKS_MAX, Wanted};
 use crate::protocol::convert;
 use crate::protocol::frame::{CONNECTION_STREAM, Flags, FrameFault, Header, encode_frame};
 use crate::protocol::method::Method;
-use crate::rt;
 use crate::server::meters::add;
-use crate::types::Nanos;
 use crate::types::placement::shard_of;
 
 /// The gets of one read that were answered.
@@ -105,17 +103,15 @@ impl Session {
         (gets, Ok(None))
     }
 
-    /// Counts what was answered of a read that began at `begun`.
-    pub(super) fn count_gets(&self, counted: &Counted, begun: Nanos) {
+    /// Counts what was answered of one read.
+    pub(super) fn count_gets(&self, counted: &Counted) {
         if counted.gets == 0 {
             return;
         }
-        let (meters, figures) = (self.front.meters(), &self.front.settings.figures);
+        let meters = self.front.meters();
         meters.answered(Method::Range, counted.gets);
         add(&meters.received_bytes, counted.bytes_received as u64);
         add(&meters.sent_bytes, counted.bytes_sent as u64);
-        figures.unversioned_requests(counted.gets);
-        let took = rt::now().0.saturating_sub(begun.0);
-        figures.ranges_took(counted.gets, took / counted.gets);
+        self.front.settings.figures.unversioned_requests(counted.gets);
     }
 }
