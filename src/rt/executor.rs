@@ -40,6 +40,10 @@ const RING_DEPTH: usize = 16;
 /// So often glommio looks at its own rings while there is traffic; nothing waits for them.
 const PREEMPT_TIMER: Duration = Duration::from_millis(10);
 
+/// Alarms of glommio's, see `run`: the short one ends a wrong sleep soon, the long one is still
+/// there if the short one has just gone off.
+const ALARMS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+
 /// So long tasks run before the sockets are looked at again.
 const SLICE: Duration = Duration::from_micros(200);
 
@@ -182,6 +186,17 @@ where
     // glommio may run it at once, before there is a task that could be woken: it must not wait yet.
     let poller = Poller { local: local.clone(), spin, seen: u64::MAX, looked: 0 };
     let poller = glommio::spawn_local(poller);
+    // glommio goes to sleep over tasks that are ready if its thread loses the CPU for as long as
+    // the preemption timer runs, just before it would have run the first of them: it then takes
+    // "preempted before any ran" for "none is ready". Only its own timers end that sleep.
+    for alarm in ALARMS {
+        glommio::spawn_local(async move {
+            loop {
+                glommio::timer::sleep(alarm).await;
+            }
+        })
+        .detach();
+    }
     // A task as the others: the poller must see its turns.
     spawn(body()).await;
     local.ended.set(true);
