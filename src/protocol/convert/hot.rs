@@ -42,8 +42,35 @@ pub(super) fn delete_range(stamp: Stamp, reply: &DeleteRangeReply, out: &mut Byt
 
 /// Appends a `TxnResponse`.
 pub(super) fn txn(stamp: Stamp, reply: &TxnReply, out: &mut BytesMut) {
+    if let Some(put) = same_puts(&reply.responses) {
+        let mut one = Numbers::new();
+        let length = put_len(Stamp::RevisionOnly, put);
+        one.length(3, nested_len(length));
+        one.length(2, length);
+        one.length(1, header_len(Stamp::RevisionOnly, put.revision));
+        one.varint(3, put.revision.0 as u64);
+        let head = nested_len(header_len(stamp, reply.revision)) + bool_len(reply.succeeded);
+        out.reserve(head + one.length * reply.responses.len());
+        put_header(stamp, reply.revision, out);
+        let mut numbers = Numbers::new();
+        numbers.bool(2, reply.succeeded);
+        numbers.flush(out);
+        for _ in &reply.responses {
+            out.extend_from_slice(&one.bytes[..one.length]);
+        }
+        return;
+    }
     out.reserve(txn_len(stamp, reply));
     put_txn(stamp, reply, out);
+}
+
+/// The answer to each of several puts, if it is the same and says nothing but a revision.
+fn same_puts(responses: &[OpReply]) -> Option<&PutReply> {
+    let Some(OpReply::Put(first @ PutReply { prev_kv: None, .. })) = responses.first() else {
+        return None;
+    };
+    let is_same = |other: &OpReply| matches!(other, OpReply::Put(put) if put == first);
+    responses.iter().all(is_same).then_some(first)
 }
 
 /// Appends a `RangeStreamResponse`: with a stamp the last part, which has everything but the keys
