@@ -32,17 +32,18 @@ use rustc_hash::FxHashMap;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::line::Sequencer;
 use crate::line::message::{Executed, Finished};
+use crate::line::routed::RoundTxn;
 use crate::shard::{Ask, Told};
 use crate::types::{
     Answer, Blob, CompactReply, CoreId, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, Nanos,
-    OpReply, Origin, Refusal, Reply, Request, Revision, ShardId, ShardSet, Ticket, TxnRequest,
+    OpReply, Origin, Refusal, Reply, Request, Revision, ShardId, ShardSet, Ticket,
 };
 
 /// What the lead is asked by a router.
 #[derive(Clone, Debug)]
 pub enum LeadAsk {
     /// A request that may change several shards.
-    Round(TxnRequest),
+    Round(RoundTxn),
     Compact(crate::types::CompactRequest),
     Alarm(crate::types::AlarmRequest),
     /// A write found no room: raise the alarm, then refuse it.
@@ -446,7 +447,7 @@ impl Router {
 fn whole(kind: RoundKind, executed: Executed, revision: Revision) -> Reply {
     let Executed { path, shares } = executed;
     let replies = merge::shares(&path, shares);
-    let mut txn = path.assemble(replies, revision);
+    let mut txn = path.path().assemble(replies, revision);
     match kind {
         RoundKind::Txn => Reply::Txn(txn),
         RoundKind::DeleteRange => {
