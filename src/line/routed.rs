@@ -110,11 +110,11 @@ impl RoutedPath {
 
     /// What `shard` is asked for them: of ranges, its part.
     pub fn share_of(&self, shard: ShardId) -> Share<'_> {
-        let part = |op| match op {
-            &PathOp::Range(ref range) => Cow::Owned(PathOp::Range(range.part())),
-            write => Cow::Borrowed(write),
-        };
-        self.ops_of(shard).map(|(sub, op)| (sub, part(op))).collect()
+        let parts = self.ops_of(shard).map(|(sub, op)| match op {
+            PathOp::Range(range) => (sub, Cow::Owned(PathOp::Range(range.part()))),
+            write => (sub, Cow::Borrowed(write)),
+        });
+        parts.collect()
     }
 
     /// The puts of a plain path that concern `shard`.

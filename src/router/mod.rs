@@ -18,14 +18,15 @@
 
 mod calls;
 mod gather;
+mod held;
 pub mod merge;
 pub mod plan;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use calls::Calls;
 use gather::{Gather, GatherRead};
+use held::Held;
 use plan::{Plan, RoundKind};
 use rustc_hash::FxHashMap;
 
@@ -89,7 +90,7 @@ pub struct Router {
     /// For cancelling; never iterated.
     by_ticket: FxHashMap<Ticket, u64>,
     /// Answers of rounds, until stable reaches them.
-    held: BTreeMap<(Revision, u64), Answer>,
+    held: Held,
 }
 
 /// What a call waits for.
@@ -121,7 +122,7 @@ impl Router {
             sequencer,
             calls: Calls::new(),
             by_ticket: FxHashMap::default(),
-            held: BTreeMap::new(),
+            held: Held::default(),
         }
     }
 
@@ -137,7 +138,7 @@ impl Router {
 
     /// The lowest stable that an answer here waits for.
     pub fn waits_for(&self) -> Option<Revision> {
-        self.held.keys().next().map(|(revision, _)| *revision)
+        self.held.lowest()
     }
 
     /// Takes a request whose form has been checked. What needs no keys of this member beyond a
@@ -364,7 +365,7 @@ impl Router {
         let Waits::Round(kind) = call.state else { unreachable!("a round it did not ask for") };
         let answer = outcome.map(|executed| whole(kind, executed, revision));
         call.state = Waits::Stable(revision);
-        self.held.insert((revision, origin.call), answer);
+        self.held.insert(revision, origin.call, answer);
         self.release(effects);
     }
 
@@ -382,11 +383,7 @@ impl Router {
     /// Hands over held answers that stable has reached.
     pub fn release(&mut self, effects: &mut RouterEffects) {
         let stable = self.sequencer.stable();
-        while let Some(entry) = self.held.first_entry() {
-            if entry.key().0 > stable {
-                break;
-            }
-            let ((_, call), answer) = entry.remove_entry();
+        while let Some((call, answer)) = self.held.pop(stable) {
             if let Some(call) = self.close(call) {
                 effects.answers.push((call.ticket, answer));
             }
@@ -395,7 +392,7 @@ impl Router {
 
     /// The epoch is over and the next inherits up to `cut`: what is held above it is unknown.
     pub fn fail_above(&mut self, cut: Revision, effects: &mut RouterEffects) {
-        for ((_, call), _) in self.held.split_off(&(cut.next(), 0)) {
+        for call in self.held.drop_above(cut) {
             if let Some(call) = self.close(call) {
                 effects.answers.push((call.ticket, Err(Refusal::LeaderChanged)));
             }
@@ -436,7 +433,7 @@ impl Router {
         match call.state {
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
             Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
-            Waits::Stable(revision) => drop(self.held.remove(&(revision, number))),
+            Waits::Stable(revision) => self.held.remove(revision, number),
             Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) | Waits::All(_) => {}
         }
         Some(call.ticket)
