@@ -13,6 +13,9 @@
 //! has logged (R7 gives R2), and its frozen floor keeps stable below it. The next round may freeze
 //! while the shares of this one are still being logged: orders reach a shard in order.
 //!
+//! Of a plain path (see `routed`) all is known when its shards are frozen: it is part of no check,
+//! and finished as soon as it is ordered, since its answer waits for stable and so for its shards.
+//!
 //! Leases that end have rounds of their own: no put that may attach a key shares one with them. All
 //! keys of a lease go at one revision; one without keys takes none. Nothing refuses that, and no
 //! client waits for it, so it comes back as [`Revoked`].
@@ -21,18 +24,17 @@
 //! call answers when stable reaches the revision.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use super::footprint::{Footprint, put_bytes};
+use super::footprint::{Footprint, Touches};
 use super::message::{
     CaseCompares, CaseExecute, CaseShare, CompareShare, Executed, Finished, Order, Report, RoundId,
-    Share, ShareReply, Verdict,
+    ShareReply, Verdict,
 };
+use super::routed::{Course, RoundTxn, RoutedPath, owners};
 use crate::limits::{ROUND_BYTES_MAX, ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX};
-use crate::types::placement::shard_of;
 use crate::types::txn::{self, Path, PathOp};
-use crate::types::{
-    Epoch, KeyRange, LeaseId, Nanos, Origin, Refusal, Revision, ShardId, ShardSet, TxnRequest,
-};
+use crate::types::{Epoch, LeaseId, Nanos, Origin, Refusal, Revision, ShardId, ShardSet};
 
 /// What the coordinator asks of the sequencer.
 pub trait RoundLine {
@@ -49,7 +51,7 @@ pub trait RoundLine {
 pub struct Case {
     pub origin: Origin,
     pub deadline: Option<Nanos>,
-    pub txn: TxnRequest,
+    pub txn: RoundTxn,
 }
 
 /// What a step of the coordinator wants done.
@@ -79,6 +81,8 @@ pub struct Coordinator {
     /// The last round that began was one of leases: the next is one of requests, if any wait.
     revoked_last: bool,
     next_round: RoundId,
+    /// Of the round that is being gathered; kept for its memory.
+    footprint: Footprint,
     /// The round that has shards frozen.
     open: Option<Round>,
     /// Rounds whose shares are being logged.
@@ -91,7 +95,10 @@ struct Round {
     stage: Stage,
     missing: ShardSet,
     involved: ShardSet,
-    newest: BTreeMap<ShardId, Revision>,
+    /// By shard: the newest revision that it held when it was frozen.
+    newest: Vec<Revision>,
+    /// Shards that take no puts.
+    refusing: Vec<(ShardId, Refusal)>,
     cases: Vec<Entrant>,
 }
 
@@ -114,15 +121,17 @@ enum Caller {
 #[derive(Debug)]
 struct Entrant {
     caller: Caller,
-    txn: TxnRequest,
+    course: Course,
     involved: ShardSet,
     /// By compare, then the shards' parts of its answer.
     compares: Vec<Vec<CompareShare>>,
-    path: Option<Path>,
+    /// What it does, once its branches are chosen.
+    path: Option<Arc<RoutedPath>>,
+    /// For a plain path only those that refuse it.
     verdicts: Vec<(ShardId, Verdict)>,
     /// What was decided: the answer's header.
     revision: Revision,
-    /// Who has not yet sent what its share came to.
+    /// Who has not yet sent what its share came to: nobody has to for a plain path.
     missing: ShardSet,
     replies: Vec<ShareReply>,
 }
@@ -137,6 +146,7 @@ impl Coordinator {
             revokes: VecDeque::new(),
             revoked_last: false,
             next_round: RoundId(1),
+            footprint: Footprint::default(),
             open: None,
             executing: BTreeMap::new(),
         }
@@ -218,7 +228,8 @@ impl Coordinator {
             stage: Stage::Freezing,
             missing: involved,
             involved,
-            newest: BTreeMap::new(),
+            newest: vec![Revision::EMPTY; usize::from(self.shards)],
+            refusing: Vec::new(),
             cases,
         };
         for shard in involved.iter() {
@@ -226,7 +237,7 @@ impl Coordinator {
                 epoch,
                 round: id,
                 compares: round.compares_for(shard, self.shards),
-                check: round.shares_for(shard, self.shards, |entrant| entrant.compares.is_empty()),
+                check: round.shares_for(shard, |entrant| !entrant.is_guarded()),
                 current: line.newest(),
             };
             effects.orders.push((shard, order));
@@ -254,8 +265,9 @@ impl Coordinator {
 
     /// Takes the requests of the next round off the queue, in order of arrival.
     fn gather(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<Entrant> {
-        let mut cases = Vec::new();
-        let mut footprint = Footprint::default();
+        let mut cases: Vec<Entrant> = Vec::new();
+        let footprint = &mut self.footprint;
+        footprint.clear();
         let mut left = VecDeque::new();
         let mut bytes = 0;
         while let Some(case) = self.queue.pop_front() {
@@ -263,12 +275,16 @@ impl Coordinator {
                 let outcome = Err(Refusal::DeadlineExceeded);
                 let origin = case.origin;
                 effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
-            } else if footprint.is_touched_by(&case.txn) {
+            } else if footprint.is_touched_by(
+                Touches::of(&case.txn.course),
+                cases.iter().map(|entrant| Touches::of(&entrant.course)),
+            ) {
                 left.push_back(case);
             } else {
-                footprint.add(&case.txn);
-                bytes += put_bytes(&case.txn);
-                cases.push(Entrant::new(case, self.shards));
+                let touches = Touches::of(&case.txn.course);
+                footprint.add(touches);
+                bytes += touches.put_bytes();
+                cases.push(Entrant::new(case));
             }
             let full = cases.len() == ROUND_REQUESTS_MAX || bytes >= ROUND_BYTES_MAX;
             if full || left.len() == ROUND_REQUESTS_MAX {
@@ -288,10 +304,11 @@ impl Coordinator {
         effects: &mut RoundEffects,
     ) {
         match report {
-            Report::Frozen { shard, epoch, round, newest, compares, verdicts } => {
+            Report::Frozen { shard, epoch, round, newest, compares, verdicts, refuses_puts } => {
                 let Some(open) = self.round_in(epoch, round, Stage::Freezing) else { return };
                 assert!(open.missing.remove(shard), "a shard froze twice");
-                open.newest.insert(shard, newest);
+                open.newest[usize::from(shard.0)] = newest;
+                open.refusing.extend(refuses_puts.map(|refusal| (shard, refusal)));
                 open.take_compares(compares);
                 open.take_verdicts(shard, verdicts);
                 if open.missing.is_empty() {
@@ -330,10 +347,10 @@ impl Coordinator {
         let open = self.open.as_mut().expect("a round is open");
         open.stage = Stage::Checking;
         for entrant in open.cases.iter_mut().filter(|entrant| entrant.path.is_none()) {
-            entrant.choose();
+            entrant.choose(self.shards);
         }
         for shard in open.involved.iter() {
-            let shares = open.shares_for(shard, self.shards, |case| !case.compares.is_empty());
+            let shares = open.shares_for(shard, Entrant::is_guarded);
             if !shares.is_empty() {
                 open.missing.insert(shard);
                 let current = line.newest();
@@ -352,14 +369,14 @@ impl Coordinator {
         let epoch = self.epoch.expect("a round has an epoch");
         let mut open = self.open.take().expect("a round is open");
         open.stage = Stage::Executing;
+        open.judge_plain();
         let stable = line.stable();
         let changing = open.cases.iter().filter(|case| !case.participants().is_empty()).count();
         let mut revision = if changing > 0 { line.take(changing as u64) } else { stable };
-        let mut orders: BTreeMap<ShardId, Vec<CaseExecute>> =
-            open.involved.iter().map(|shard| (shard, Vec::new())).collect();
+        let mut orders: Vec<Vec<CaseExecute>> = vec![Vec::new(); usize::from(self.shards)];
         for (number, entrant) in open.cases.iter_mut().enumerate() {
-            let seen = entrant.involved.iter().map(|shard| open.newest[&shard]).max();
-            entrant.revision = seen.unwrap_or(stable).max(stable);
+            let seen = entrant.involved.iter().map(|shard| open.newest[usize::from(shard.0)]);
+            entrant.revision = seen.max().unwrap_or(stable).max(stable);
             if entrant.refusal().is_some() {
                 continue;
             }
@@ -369,23 +386,27 @@ impl Coordinator {
                 revision = revision.next();
             }
             let path = entrant.path.as_ref().expect("every path is chosen");
-            for (shard, share) in shares_of(path, self.shards) {
+            for shard in path.owners().iter() {
                 if entrant.is_revoke() && !participants.contains(shard) {
                     continue; // No key of the lease is there.
                 }
-                entrant.missing.insert(shard);
+                if !path.is_plain() {
+                    entrant.missing.insert(shard);
+                    open.missing.insert(shard);
+                }
                 let change =
                     participants.contains(shard).then_some((entrant.revision, participants));
-                let execute = CaseExecute { case: number as u16, change, share };
-                orders.get_mut(&shard).expect("an involved shard").push(execute);
+                let execute = CaseExecute { case: number as u16, change, path: Arc::clone(path) };
+                orders[usize::from(shard.0)].push(execute);
             }
         }
-        for (shard, shares) in orders {
+        for shard in open.involved.iter() {
+            let shares = std::mem::take(&mut orders[usize::from(shard.0)]);
             let order = if shares.is_empty() {
                 Order::Thaw { epoch, round: open.id }
             } else {
-                open.missing.insert(shard);
-                Order::Execute { epoch, round: open.id, shares }
+                let tells = open.missing.contains(shard);
+                Order::Execute { epoch, round: open.id, shares, tells }
             };
             effects.orders.push((shard, order));
         }
@@ -420,7 +441,8 @@ impl Round {
     fn compares_for(&self, shard: ShardId, shards: u16) -> Vec<CaseCompares> {
         let mut found = Vec::new();
         for (case, entrant) in self.cases.iter().enumerate() {
-            let compares: Vec<_> = txn::compares(&entrant.txn)
+            let Course::Guarded(txn) = &entrant.course else { continue };
+            let compares: Vec<_> = txn::compares(txn)
                 .into_iter()
                 .enumerate()
                 .filter(|(_, compare)| owners(&compare.range, shards).contains(shard))
@@ -433,21 +455,29 @@ impl Round {
         found
     }
 
-    fn shares_for(
-        &self,
-        shard: ShardId,
-        shards: u16,
-        wanted: impl Fn(&Entrant) -> bool,
-    ) -> Vec<CaseShare> {
+    /// The shares of `shard` that it has to check, of the entrants that are `wanted`.
+    fn shares_for(&self, shard: ShardId, wanted: impl Fn(&Entrant) -> bool) -> Vec<CaseShare> {
         let mut found = Vec::new();
-        for (case, entrant) in self.cases.iter().enumerate() {
-            let Some(path) = entrant.path.as_ref().filter(|_| wanted(entrant)) else { continue };
-            let share = share_of(path, shard, shards);
-            if !share.is_empty() {
-                found.push(CaseShare { case: case as u16, share });
+        for (case, entrant) in self.cases.iter().enumerate().filter(|(_, case)| wanted(case)) {
+            let path = entrant.path.as_ref();
+            let Some(path) = path.filter(|path| !path.is_plain()) else { continue };
+            if path.owners().contains(shard) {
+                found.push(CaseShare { case: case as u16, path: Arc::clone(path) });
             }
         }
         found
+    }
+
+    /// The verdict on plain paths: shards that take no puts refuse theirs, at their first.
+    fn judge_plain(&mut self) {
+        for (shard, refusal) in &self.refusing {
+            for entrant in &mut self.cases {
+                let path = entrant.path.as_ref().filter(|path| path.is_plain());
+                if let Some((sub, _)) = path.and_then(|path| path.ops_of(*shard).next()) {
+                    entrant.verdicts.push((*shard, Err((sub, refusal.clone()))));
+                }
+            }
+        }
     }
 
     fn take_compares(&mut self, answers: Vec<(u16, Vec<(u16, CompareShare)>)>) {
@@ -466,13 +496,15 @@ impl Round {
 }
 
 impl Entrant {
-    fn new(case: Case, shards: u16) -> Entrant {
-        let compares = vec![Vec::new(); txn::compares(&case.txn).len()];
-        let path = compares.is_empty().then(|| txn::choose(&case.txn, &[]));
+    fn new(case: Case) -> Entrant {
+        let (compares, path) = match &case.txn.course {
+            Course::Known(path) => (Vec::new(), Some(Arc::clone(path))),
+            Course::Guarded(txn) => (vec![Vec::new(); txn::compares(txn).len()], None),
+        };
         Entrant {
             caller: Caller::Client(case.origin),
-            involved: involved(&case.txn, shards),
-            txn: case.txn,
+            involved: case.txn.involved,
+            course: case.txn.course,
             compares,
             path,
             verdicts: Vec::new(),
@@ -483,12 +515,13 @@ impl Entrant {
     }
 
     fn revoke(lease: LeaseId, shards: u16) -> Entrant {
+        let path = Arc::new(RoutedPath::new(Path::of(PathOp::Revoke(lease)), shards));
         Entrant {
             caller: Caller::Lease(lease),
             involved: ShardSet::all(shards),
-            txn: TxnRequest::default(),
+            course: Course::Known(Arc::clone(&path)),
             compares: Vec::new(),
-            path: Some(Path::of(PathOp::Revoke(lease))),
+            path: Some(path),
             verdicts: Vec::new(),
             revision: Revision::EMPTY,
             missing: ShardSet::EMPTY,
@@ -500,13 +533,19 @@ impl Entrant {
         matches!(self.caller, Caller::Lease(_))
     }
 
-    fn choose(&mut self) {
+    /// Whether what it does depends on compares.
+    fn is_guarded(&self) -> bool {
+        matches!(self.course, Course::Guarded(_))
+    }
+
+    fn choose(&mut self, shards: u16) {
+        let Course::Guarded(txn) = &self.course else { unreachable!("its path was known") };
         let holds: Vec<bool> = self
             .compares
             .iter()
             .map(|shares| CompareShare::combine(shares.iter().copied()))
             .collect();
-        self.path = Some(txn::choose(&self.txn, &holds));
+        self.path = Some(Arc::new(RoutedPath::new(txn::choose(txn, &holds), shards)));
     }
 
     /// Why it is refused, if it is: the first operation, in the request's order, that fails.
@@ -518,7 +557,13 @@ impl Entrant {
     /// The shards that log something, unless it is refused.
     fn participants(&self) -> ShardSet {
         let mut participants = ShardSet::EMPTY;
-        if self.refusal().is_none() {
+        if self.refusal().is_some() {
+            return participants;
+        }
+        let plain = self.path.as_ref().filter(|path| path.is_plain());
+        if let Some(path) = plain {
+            participants = path.owners();
+        } else {
             let changing = self.verdicts.iter().filter(|(_, verdict)| *verdict == Ok(true));
             changing.for_each(|(shard, _)| participants.insert(*shard));
         }
@@ -548,72 +593,10 @@ impl Entrant {
     }
 }
 
-/// The shards that own keys of `range`.
-pub fn owners(range: &KeyRange, shards: u16) -> ShardSet {
-    match range.single_key() {
-        Some(key) => ShardSet::one(shard_of(key, shards)),
-        None => ShardSet::all(shards),
-    }
-}
-
-/// Every shard that a txn may touch, on whichever branch.
-pub fn involved(txn: &TxnRequest, shards: u16) -> ShardSet {
-    use crate::types::Op;
-    let mut all = ShardSet::EMPTY;
-    for compare in &txn.compare {
-        all = all.union(owners(&compare.range, shards));
-    }
-    for op in txn.success.iter().chain(&txn.failure) {
-        all = all.union(match op {
-            Op::Range(range) => owners(&range.range, shards),
-            Op::Put(put) => ShardSet::one(shard_of(&put.key, shards)),
-            Op::DeleteRange(delete) => owners(&delete.range, shards),
-            Op::Txn(nested) => involved(nested, shards),
-        });
-    }
-    all
-}
-
-fn op_owners(op: &PathOp, shards: u16) -> ShardSet {
-    match op {
-        PathOp::Range(range) => owners(&range.range, shards),
-        PathOp::Put(put) => ShardSet::one(shard_of(&put.key, shards)),
-        PathOp::DeleteRange(delete) => owners(&delete.range, shards),
-        PathOp::Revoke(_) => ShardSet::all(shards),
-    }
-}
-
-/// What one of several shards is asked for an operation.
-fn part_of(op: &PathOp) -> PathOp {
-    match op {
-        PathOp::Range(range) => PathOp::Range(range.part()),
-        write => write.clone(),
-    }
-}
-
-fn share_of(path: &Path, shard: ShardId, shards: u16) -> Share {
-    path.ops
-        .iter()
-        .enumerate()
-        .filter(|(_, op)| op_owners(op, shards).contains(shard))
-        .map(|(position, op)| (txn::sub(position), part_of(op)))
-        .collect()
-}
-
-fn shares_of(path: &Path, shards: u16) -> BTreeMap<ShardId, Share> {
-    let mut found: BTreeMap<ShardId, Share> = BTreeMap::new();
-    for (position, op) in path.ops.iter().enumerate() {
-        for shard in op_owners(op, shards).iter() {
-            found.entry(shard).or_default().push((txn::sub(position), part_of(op)));
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{CoreId, Op, PutRequest};
+    use crate::types::{CoreId, Op, PutRequest, Sub, TxnRequest};
     use bytes::Bytes;
 
     struct Line(i64);
@@ -635,6 +618,15 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(5);
 
+    /// A txn that puts so many keys that every one of a few shards has some.
+    fn puts(call: u64, prefix: &str, prev_kv: bool) -> Case {
+        let put = |key: String| PutRequest { prev_kv, ..PutRequest::of(key.into(), Bytes::new()) };
+        let success = (0..9).map(|i| Op::Put(put(format!("{prefix}k{i}")))).collect();
+        let txn = TxnRequest { success, ..TxnRequest::default() };
+        let txn = RoundTxn::new(txn, ShardSet::all(2), 2);
+        Case { origin: Origin { core: CoreId(0), call, part: 0 }, deadline: None, txn }
+    }
+
     /// Freezes and executes the round that `effects` order, on shards of which `with_keys` says
     /// whether a lease has keys there. Returns how many cases each shard was asked about, and what
     /// it executed.
@@ -650,17 +642,29 @@ mod tests {
                 let report = match order {
                     Order::Freeze { epoch, round, check, .. } => {
                         asked.push(check.len());
-                        let verdict = |case: &CaseShare| match case.share[..] {
-                            [(_, PathOp::Revoke(lease))] => with_keys(shard, lease),
+                        let verdict = |case: &CaseShare| match case.path.path().ops[..] {
+                            [PathOp::Revoke(lease)] => with_keys(shard, lease),
                             _ => true,
                         };
                         let verdicts = check.iter().map(|c| (c.case, Ok(verdict(c)))).collect();
                         let newest = Revision(40 + i64::from(shard.0));
                         let compares = Vec::new();
-                        Report::Frozen { shard, epoch, round, newest, compares, verdicts }
+                        let refuses_puts = None;
+                        Report::Frozen {
+                            shard,
+                            epoch,
+                            round,
+                            newest,
+                            compares,
+                            verdicts,
+                            refuses_puts,
+                        }
                     }
-                    Order::Execute { epoch, round, shares } => {
+                    Order::Execute { epoch, round, shares, tells } => {
                         executed.extend(shares.iter().map(|s| (shard, s.change.unwrap().0)));
+                        if !tells {
+                            continue;
+                        }
                         let replies = shares.iter().map(|s| (s.case, Vec::new())).collect();
                         Report::Executed { shard, epoch, round, replies }
                     }
@@ -700,13 +704,9 @@ mod tests {
         coordinator.open(EPOCH);
         let leases = 3 * ROUND_REQUESTS_MAX as i64;
         coordinator.revoke((1..=leases).map(LeaseId));
-        let put = |key: String| Op::Put(PutRequest::of(Bytes::from(key), Bytes::new()));
         for call in 0..2 {
-            let origin = Origin { core: CoreId(0), call, part: 0 };
-            // All on one key, so that each waits for the one before.
-            let success = (0..9).map(|i| put(format!("k{i}"))).collect();
-            let txn = TxnRequest { success, ..TxnRequest::default() };
-            coordinator.submit(Case { origin, deadline: None, txn }, &mut effects);
+            // All on the same keys, so that each waits for the one before.
+            coordinator.submit(puts(call, "", true), &mut effects);
         }
         let mut rounds = Vec::new();
         for _ in 0..5 {
@@ -722,12 +722,77 @@ mod tests {
         // One that is too late takes nobody's turn.
         coordinator.revoke([LeaseId(1)]);
         coordinator.revoked_last = true;
-        let origin = Origin { core: CoreId(0), call: 9, part: 0 };
-        let case = Case { origin, deadline: Some(Nanos(1)), txn: TxnRequest::default() };
+        let case = Case { deadline: Some(Nanos(1)), ..puts(9, "", false) };
         coordinator.submit(case, &mut effects);
         coordinator.turn(Nanos(2), &mut line, &mut effects);
         assert!(coordinator.is_busy());
         coordinator.halt(&mut effects);
         assert_eq!(effects.finished.len(), 3, "nobody waits for the lease");
+    }
+
+    /// A coordinator of two shards that has one plain txn and one that asks for what was there,
+    /// and a report of each shard that it froze; shard 1 says `refuses`.
+    fn frozen(refuses: Option<Refusal>) -> (Coordinator, Line, RoundEffects, Vec<Report>) {
+        let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+        let mut effects = RoundEffects::default();
+        coordinator.open(EPOCH);
+        coordinator.submit(puts(1, "plain", false), &mut effects);
+        coordinator.submit(puts(2, "other", true), &mut effects);
+        coordinator.turn(Nanos(0), &mut line, &mut effects);
+        let reports = effects.orders.drain(..).map(|(shard, order)| {
+            let Order::Freeze { epoch, round, check, .. } = order else { panic!("a freeze") };
+            assert_eq!(check.iter().map(|case| case.case).collect::<Vec<_>>(), [1], "not plain");
+            let verdict = match &refuses {
+                Some(refusal) if shard.0 == 1 => Err((Sub(0), refusal.clone())),
+                _ => Ok(true),
+            };
+            Report::Frozen {
+                shard,
+                epoch,
+                round,
+                newest: Revision(40),
+                compares: Vec::new(),
+                verdicts: vec![(1, verdict)],
+                refuses_puts: refuses.clone().filter(|_| shard.0 == 1),
+            }
+        });
+        let reports = reports.collect();
+        (coordinator, line, effects, reports)
+    }
+
+    #[test]
+    fn a_plain_txn_is_finished_when_it_is_ordered_and_another_when_its_shares_are_told() {
+        let (mut coordinator, mut line, mut effects, reports) = frozen(None);
+        for report in reports {
+            coordinator.report(report, &mut line, &mut effects);
+        }
+        let [finished] = &effects.finished[..] else { panic!("{effects:?}") };
+        assert_eq!((finished.origin.call, finished.revision), (1, Revision(51)));
+        assert!(finished.outcome.as_ref().is_ok_and(|executed| executed.shares.is_empty()));
+        assert!(coordinator.is_busy());
+        for (shard, order) in std::mem::take(&mut effects.orders) {
+            let Order::Execute { epoch, round, shares, tells } = order else { panic!("{order:?}") };
+            let both = ShardSet::all(2);
+            let changes: Vec<_> = shares.iter().map(|share| share.change).collect();
+            assert_eq!(changes, [Some((Revision(51), both)), Some((Revision(52), both))]);
+            assert!(tells);
+            let report = Report::Executed { shard, epoch, round, replies: vec![(1, Vec::new())] };
+            coordinator.report(report, &mut line, &mut effects);
+        }
+        assert_eq!(effects.finished[1].revision, Revision(52));
+        assert!(!coordinator.is_busy());
+    }
+
+    #[test]
+    fn a_shard_that_takes_no_puts_refuses_plain_txns_and_no_revision_is_taken() {
+        let (mut coordinator, mut line, mut effects, reports) = frozen(Some(Refusal::NoSpace));
+        for report in reports {
+            coordinator.report(report, &mut line, &mut effects);
+        }
+        let outcomes = effects.finished.iter().map(|finished| finished.outcome.as_ref().err());
+        assert_eq!(outcomes.collect::<Vec<_>>(), [Some(&Refusal::NoSpace); 2]);
+        assert!(effects.orders.iter().all(|(_, order)| matches!(order, Order::Thaw { .. })));
+        assert_eq!(line.newest(), Revision(50), "R5");
+        assert!(!coordinator.is_busy());
     }
 }

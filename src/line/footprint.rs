@@ -4,55 +4,156 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use rustc_hash::FxHashSet;
 
+use super::routed::{Course, RoutedPath};
+use crate::types::placement::place_of;
+use crate::types::txn::PathOp;
 use crate::types::{KeyRange, Op, RangeEnd, TxnRequest};
 
 /// The keys that the txns of a round may change.
 #[derive(Debug, Default)]
 pub struct Footprint {
-    keys: BTreeSet<Bytes>,
+    /// Hashes of single keys. Two keys with the same one count as the same: that costs the later
+    /// txn a round, and nothing else.
+    keys: FxHashSet<u64>,
+    /// The single keys in order, as soon as some txn of the round is about a range.
+    sorted: Option<BTreeSet<Bytes>>,
     ranges: Vec<KeyRange>,
 }
 
+/// What a txn is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Touches<'a> {
+    Known(&'a RoutedPath),
+    Guarded(&'a TxnRequest),
+}
+
+enum Touch<'a> {
+    Key { key: &'a Bytes, hash: u64 },
+    Range(&'a KeyRange),
+}
+
 impl Footprint {
-    /// Whether `txn` reads, compares or may change a key that an earlier one may change.
-    pub fn is_touched_by(&self, txn: &TxnRequest) -> bool {
+    /// Begins a new round.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.sorted = None;
+        self.ranges.clear();
+    }
+
+    /// Whether `txn` reads, compares or may change a key that an earlier one may change. `earlier`
+    /// are all that were added.
+    pub fn is_touched_by<'a>(
+        &mut self,
+        txn: Touches<'_>,
+        earlier: impl Iterator<Item = Touches<'a>>,
+    ) -> bool {
+        if self.sorted.is_none() && txn.has_ranges() {
+            let mut sorted = BTreeSet::new();
+            for txn in earlier {
+                txn.visit(&mut |touch, writes| {
+                    if let (Touch::Key { key, .. }, true) = (touch, writes) {
+                        sorted.insert(key.clone());
+                    }
+                });
+            }
+            self.sorted = Some(sorted);
+        }
         let mut touched = false;
-        visit(txn, &mut |range, _| touched |= self.covers(range));
+        txn.visit(&mut |touch, _| touched |= self.covers(&touch));
         touched
     }
 
     /// Adds what `txn` may change, on either branch.
-    pub fn add(&mut self, txn: &TxnRequest) {
-        visit(txn, &mut |range, writes| {
-            if !writes {
-                return;
+    pub fn add(&mut self, txn: Touches<'_>) {
+        txn.visit(&mut |touch, writes| match touch {
+            _ if !writes => {}
+            Touch::Key { key, hash } => {
+                self.keys.insert(hash);
+                if let Some(sorted) = &mut self.sorted {
+                    sorted.insert(key.clone());
+                }
             }
-            match range.single_key() {
-                Some(key) => drop(self.keys.insert(key.clone())),
-                None => self.ranges.push(range.clone()),
-            }
+            Touch::Range(range) => self.ranges.push(range.clone()),
         });
     }
 
-    fn covers(&self, range: &KeyRange) -> bool {
-        if range.is_empty() {
-            return false;
-        }
+    fn covers(&self, touch: &Touch<'_>) -> bool {
+        let range = match touch {
+            Touch::Key { key, hash } => {
+                let in_range = || self.ranges.iter().any(|own| own.contains(key));
+                return self.keys.contains(hash) || in_range();
+            }
+            Touch::Range(range) if range.is_empty() => return false,
+            Touch::Range(range) => range,
+        };
+        let sorted = self.sorted.as_ref().expect("made for the first txn with a range");
         let keys = match &range.end {
-            RangeEnd::Single => self.keys.contains(&range.start),
-            RangeEnd::Unbounded => self.keys.range(range.start.clone()..).next().is_some(),
+            RangeEnd::Single => unreachable!("a single key"),
+            RangeEnd::Unbounded => sorted.range(range.start.clone()..).next().is_some(),
             RangeEnd::Before(end) => {
                 let bounds = (Bound::Included(&range.start), Bound::Excluded(end));
-                self.keys.range::<Bytes, _>(bounds).next().is_some()
+                sorted.range::<Bytes, _>(bounds).next().is_some()
             }
         };
         keys || self.ranges.iter().any(|own| own.overlaps(range))
     }
 }
 
-/// Bytes that a txn's puts may add to a log.
-pub fn put_bytes(txn: &TxnRequest) -> usize {
+impl<'a> Touches<'a> {
+    /// Of a request for a round.
+    pub fn of(course: &'a Course) -> Touches<'a> {
+        match course {
+            Course::Known(path) => Touches::Known(path),
+            Course::Guarded(txn) => Touches::Guarded(txn),
+        }
+    }
+
+    /// Bytes that its puts may add to a log.
+    pub fn put_bytes(self) -> usize {
+        match self {
+            Touches::Known(path) => path.put_bytes(),
+            Touches::Guarded(txn) => put_bytes(txn),
+        }
+    }
+
+    fn has_ranges(self) -> bool {
+        let mut found = false;
+        match self {
+            Touches::Known(path) => found = path.has_ranges(),
+            Touches::Guarded(_) => {
+                self.visit(&mut |touch, _| found |= matches!(touch, Touch::Range(_)));
+            }
+        }
+        found
+    }
+
+    /// Calls `each` with every key and range, and whether it may be changed.
+    fn visit(self, each: &mut dyn FnMut(Touch<'a>, bool)) {
+        let path = match self {
+            Touches::Known(path) => path,
+            Touches::Guarded(txn) => return visit(txn, each),
+        };
+        for (op, hash) in path.hashed() {
+            let (range, writes) = match op {
+                PathOp::Put(put) => {
+                    each(Touch::Key { key: &put.key, hash }, true);
+                    continue;
+                }
+                PathOp::Range(range) => (&range.range, false),
+                PathOp::DeleteRange(delete) => (&delete.range, true),
+                PathOp::Revoke(lease) => unreachable!("lease {lease} ends in a round of its own"),
+            };
+            match range.single_key() {
+                Some(key) => each(Touch::Key { key, hash }, writes),
+                None => each(Touch::Range(range), writes),
+            }
+        }
+    }
+}
+
+fn put_bytes(txn: &TxnRequest) -> usize {
     let ops = txn.success.iter().chain(&txn.failure);
     ops.map(|op| match op {
         Op::Put(put) => put.key.len() + put.value.len(),
@@ -62,16 +163,22 @@ pub fn put_bytes(txn: &TxnRequest) -> usize {
     .sum()
 }
 
-/// Calls `each` with every range of the txn, nested ones included, and whether it may change it.
-fn visit(txn: &TxnRequest, each: &mut dyn FnMut(&KeyRange, bool)) {
+/// Every branch, nested ones included.
+fn visit<'a>(txn: &'a TxnRequest, each: &mut dyn FnMut(Touch<'a>, bool)) {
+    fn key_or_range(range: &KeyRange) -> Touch<'_> {
+        match range.single_key() {
+            Some(key) => Touch::Key { key, hash: place_of(key) },
+            None => Touch::Range(range),
+        }
+    }
     for compare in &txn.compare {
-        each(&compare.range, false);
+        each(key_or_range(&compare.range), false);
     }
     for op in txn.success.iter().chain(&txn.failure) {
         match op {
-            Op::Range(range) => each(&range.range, false),
-            Op::Put(put) => each(&KeyRange::single(put.key.clone()), true),
-            Op::DeleteRange(delete) => each(&delete.range, true),
+            Op::Range(range) => each(key_or_range(&range.range), false),
+            Op::Put(put) => each(Touch::Key { key: &put.key, hash: place_of(&put.key) }, true),
+            Op::DeleteRange(delete) => each(key_or_range(&delete.range), true),
             Op::Txn(nested) => visit(nested, each),
         }
     }
@@ -80,45 +187,100 @@ fn visit(txn: &TxnRequest, each: &mut dyn FnMut(&KeyRange, bool)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{DeleteRangeRequest, PutRequest, RangeRequest};
+    use crate::line::routed::RoundTxn;
+    use crate::types::{Compare, CompareOperand, CompareOperator};
+    use crate::types::{DeleteRangeRequest, PutRequest, RangeRequest, ShardSet};
 
     fn key(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
     }
 
-    fn put(text: &'static str) -> TxnRequest {
-        let op = Op::Put(PutRequest::of(key(text), key("value")));
+    fn txn(op: Op) -> TxnRequest {
         TxnRequest { success: vec![op], ..TxnRequest::default() }
     }
 
+    fn put(text: &'static str) -> TxnRequest {
+        txn(Op::Put(PutRequest::of(key(text), key("value"))))
+    }
+
     fn get(start: &'static str, end: &'static str) -> TxnRequest {
+        txn(Op::Range(RangeRequest::of(KeyRange::from_api(key(start), key(end)))))
+    }
+
+    fn delete(start: &'static str, end: &'static str) -> TxnRequest {
         let range = KeyRange::from_api(key(start), key(end));
-        TxnRequest { failure: vec![Op::Range(RangeRequest::of(range))], ..TxnRequest::default() }
+        txn(Op::DeleteRange(DeleteRangeRequest { range, prev_kv: false }))
+    }
+
+    /// The same on the other branch, of a txn that depends on a compare.
+    fn guarded(mut txn: TxnRequest) -> TxnRequest {
+        std::mem::swap(&mut txn.success, &mut txn.failure);
+        let range = KeyRange::single(key("some other key"));
+        let (operator, operand) = (CompareOperator::Equal, CompareOperand::Version(0));
+        txn.compare.push(Compare { range, operator, operand });
+        txn
+    }
+
+    /// Takes each txn that touches nothing which an earlier one may change; which ones.
+    fn taken(txns: Vec<TxnRequest>) -> Vec<usize> {
+        let mut footprint = Footprint::default();
+        let mut cases: Vec<(usize, RoundTxn)> = Vec::new();
+        for (number, txn) in txns.into_iter().enumerate() {
+            let case = RoundTxn::new(txn, ShardSet::all(2), 2);
+            let earlier = cases.iter().map(|(_, case)| Touches::of(&case.course));
+            if !footprint.is_touched_by(Touches::of(&case.course), earlier) {
+                footprint.add(Touches::of(&case.course));
+                cases.push((number, case));
+            }
+        }
+        cases.into_iter().map(|(number, _)| number).collect()
+    }
+
+    /// `second` shares a round with `first`, each with a compare or without.
+    fn shares(first: &TxnRequest, second: &TxnRequest) -> bool {
+        let all = [(false, false), (false, true), (true, false), (true, true)].map(|(one, two)| {
+            let of = |txn: &TxnRequest, guard| match guard {
+                true => guarded(txn.clone()),
+                false => txn.clone(),
+            };
+            taken(vec![of(first, one), of(second, two)]).len() == 2
+        });
+        assert!(all.iter().all(|&shares| shares == all[0]), "a compare makes no difference");
+        all[0]
     }
 
     #[test]
     fn a_read_of_a_written_key_waits_whatever_its_branch() {
-        let mut footprint = Footprint::default();
-        footprint.add(&put("b"));
-        assert!(footprint.is_touched_by(&get("b", "")));
-        assert!(footprint.is_touched_by(&get("a", "c")));
-        assert!(footprint.is_touched_by(&get("a", "\0")));
-        assert!(footprint.is_touched_by(&put("b")));
-        assert!(!footprint.is_touched_by(&get("c", "\0")));
-        assert!(!footprint.is_touched_by(&get("a", "b")), "half-open");
-        assert!(!footprint.is_touched_by(&get("c", "a")), "empty");
+        assert!(!shares(&put("b"), &get("b", "")));
+        assert!(!shares(&put("b"), &get("a", "c")));
+        assert!(!shares(&put("b"), &get("a", "\0")));
+        assert!(!shares(&put("b"), &put("b")));
+        assert!(shares(&put("b"), &get("c", "\0")));
+        assert!(shares(&put("b"), &get("a", "b")), "half-open");
+        assert!(shares(&put("b"), &get("c", "a")), "empty");
     }
 
     #[test]
     fn a_deleted_range_covers_its_keys_and_reads_share_a_round() {
+        assert!(!shares(&delete("m", "p"), &put("n")));
+        assert!(!shares(&delete("m", "p"), &get("o", "z")));
+        assert!(shares(&delete("m", "p"), &put("p")));
+        assert!(!shares(&delete("m", ""), &put("m")));
+        assert!(shares(&get("x", "z"), &put("y")), "a read keeps nobody out");
+    }
+
+    #[test]
+    fn keys_before_and_after_the_first_range_are_all_covered() {
+        let txns = vec![put("a"), get("b", "c"), put("d"), delete("c", "e"), get("a", "aa")];
+        assert_eq!(taken(txns), [0, 1, 2]);
+    }
+
+    #[test]
+    fn another_round_begins_with_nothing() {
+        let case = RoundTxn::new(put("b"), ShardSet::all(2), 2);
         let mut footprint = Footprint::default();
-        let range = KeyRange::from_api(key("m"), key("p"));
-        let delete = Op::DeleteRange(DeleteRangeRequest { range, prev_kv: false });
-        footprint.add(&TxnRequest { success: vec![delete], ..TxnRequest::default() });
-        assert!(footprint.is_touched_by(&put("n")));
-        assert!(footprint.is_touched_by(&get("o", "z")));
-        assert!(!footprint.is_touched_by(&put("p")));
-        footprint.add(&get("x", "z"));
-        assert!(!footprint.is_touched_by(&put("y")), "a read keeps nobody out");
+        footprint.add(Touches::of(&case.course));
+        footprint.clear();
+        assert!(!footprint.is_touched_by(Touches::of(&case.course), std::iter::empty()));
     }
 }

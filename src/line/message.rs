@@ -3,17 +3,16 @@
 //! Within a member these travel through mailboxes, in order and without loss; every message of a
 //! round carries the epoch and the round, so that one of an earlier epoch is noticed and dropped.
 
-use crate::types::txn::PathOp;
+use std::sync::Arc;
+
+use super::routed::RoutedPath;
 use crate::types::{Compare, Epoch, OpReply, Origin, Refusal, Revision, ShardId, ShardSet, Sub};
 
 /// The number of a round within its epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoundId(pub u64);
 
-/// A shard's share of a path: the operations that concern it, with their ordinals.
-pub type Share = Vec<(Sub, PathOp)>;
-
-/// What the operations of a share came to.
+/// What the operations of a share came to; nothing for a plain path.
 pub type ShareReply = Vec<(Sub, OpReply)>;
 
 /// Whether a compare holds on one shard's part of its range.
@@ -49,7 +48,7 @@ pub enum Order {
     /// The epoch is over: evaluate nothing more.
     Halt,
     /// Evaluate no write until this round's `Execute` or `Thaw`; answer compares, and check shares
-    /// that are already known.
+    /// that are already known. Plain paths need no check.
     Freeze {
         epoch: Epoch,
         round: RoundId,
@@ -59,8 +58,9 @@ pub enum Order {
     },
     /// Say of each share whether it is refused and whether it changes anything, keeping nothing.
     Check { epoch: Epoch, round: RoundId, shares: Vec<CaseShare>, current: Revision },
-    /// Log what changes, run what only reads, thaw.
-    Execute { epoch: Epoch, round: RoundId, shares: Vec<CaseExecute> },
+    /// Log what changes, run what only reads, thaw. `tells`: some share comes to something that is
+    /// to be reported.
+    Execute { epoch: Epoch, round: RoundId, shares: Vec<CaseExecute>, tells: bool },
     /// The round came to nothing here: thaw.
     Thaw { epoch: Epoch, round: RoundId },
     /// Log that history below `revision` goes.
@@ -79,7 +79,7 @@ pub struct CaseCompares {
 #[derive(Clone, Debug)]
 pub struct CaseShare {
     pub case: u16,
-    pub share: Share,
+    pub path: Arc<RoutedPath>,
 }
 
 /// A share to run.
@@ -88,7 +88,7 @@ pub struct CaseExecute {
     pub case: u16,
     /// The request's revision and everyone who logs something at it; `None` if it changes nothing.
     pub change: Option<(Revision, ShardSet)>,
-    pub share: Share,
+    pub path: Arc<RoutedPath>,
 }
 
 /// A revision above the stable that a shard knows, and everyone who has a part of it.
@@ -116,10 +116,12 @@ pub enum Report {
         newest: Revision,
         compares: Vec<(u16, Vec<(u16, CompareShare)>)>,
         verdicts: Vec<(u16, Verdict)>,
+        /// Why it takes no puts, if it takes none: the verdict on every plain path.
+        refuses_puts: Option<Refusal>,
     },
     /// The answers to a check.
     Checked { shard: ShardId, epoch: Epoch, round: RoundId, verdicts: Vec<(u16, Verdict)> },
-    /// What the shares came to; they are logged.
+    /// What the shares came to, but for plain ones; all are logged.
     Executed { shard: ShardId, epoch: Epoch, round: RoundId, replies: Vec<(u16, ShareReply)> },
     /// The compaction is applied: reads below it are refused.
     Compacted { shard: ShardId, revision: Revision },
@@ -142,6 +144,6 @@ pub struct Finished {
 /// The path that was taken and what each shard made of its share.
 #[derive(Clone, Debug)]
 pub struct Executed {
-    pub path: crate::types::txn::Path,
+    pub path: Arc<RoutedPath>,
     pub shares: Vec<ShareReply>,
 }

@@ -30,6 +30,7 @@
 //! | `wake` | who sleeps until when, and who must wake him |
 //! | `mailbox` | a bounded queue from one core to another |
 //! | `coordinator`, `footprint` | rounds: one revision for a write over several shards |
+//! | `routed` | a path with where its operations go: what a round passes around |
 //! | `epoch` | how a reign begins: gather, cut, open |
 //! | `message` | what the braid and the shards say to one another |
 //! | `atomics` | std's or loom's |
@@ -41,6 +42,7 @@ mod footprint;
 pub mod lane;
 pub mod mailbox;
 pub mod message;
+pub mod routed;
 pub mod sequencer;
 pub mod wake;
 

@@ -90,6 +90,9 @@ impl CoreLoop {
                 continue;
             }
             figures.loop_turns.add(1);
+            // The turn looks at all that was notified of. Left rung, it would have a core that
+            // polls take turn after turn until a round is over.
+            self.work.take();
             let more = self.turn(&mut scratch, figures);
             self.carry_out(&mut scratch);
             let park = self.core.borrow().park();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::merge;
-use crate::line::coordinator::owners;
 use crate::line::message::CompareShare;
+use crate::line::routed::owners;
 use crate::shard::{Ask, ReadPart, ReadPartReply, Told};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{

@@ -3,10 +3,11 @@
 use std::cmp::Ordering;
 
 use crate::line::message::ShareReply;
-use crate::types::txn::{Path, PathOp};
+use crate::line::routed::RoutedPath;
+use crate::types::txn::PathOp;
 use crate::types::{
-    Blob, DeleteRangeReply, KeyValue, LeaseId, OpReply, RangeReply, RangeRequest, SortOrder,
-    SortTarget,
+    Blob, DeleteRangeReply, KeyValue, LeaseId, OpReply, PutReply, RangeReply, RangeRequest,
+    SortOrder, SortTarget,
 };
 
 /// One answer from those of the shards, each sorted and limited as asked.
@@ -65,13 +66,19 @@ fn order(request: &RangeRequest, a: &KeyValue, b: &KeyValue) -> Ordering {
     by_target.then_with(|| a.key.cmp(&b.key))
 }
 
-/// One reply for each operation of a path, from what each shard made of its share.
-pub fn shares(path: &Path, shares: Vec<ShareReply>) -> Vec<OpReply> {
-    let mut by_op: Vec<Vec<OpReply>> = path.ops.iter().map(|_| Vec::new()).collect();
+/// One reply for each operation of a path, from what each shard made of its share. Nobody has to
+/// say anything of a plain one.
+pub fn shares(path: &RoutedPath, shares: Vec<ShareReply>) -> Vec<OpReply> {
+    let ops = &path.path().ops;
+    if path.is_plain() {
+        assert!(shares.is_empty(), "a shard tells of a plain path");
+        return ops.iter().map(|_| OpReply::Put(PutReply::default())).collect();
+    }
+    let mut by_op: Vec<Vec<OpReply>> = ops.iter().map(|_| Vec::new()).collect();
     for (sub, reply) in shares.into_iter().flatten() {
         by_op[sub.0 as usize].push(reply);
     }
-    path.ops.iter().zip(by_op).map(|(op, parts)| merge_op(op, parts)).collect()
+    ops.iter().zip(by_op).map(|(op, parts)| merge_op(op, parts)).collect()
 }
 
 fn merge_op(op: &PathOp, mut parts: Vec<OpReply>) -> OpReply {

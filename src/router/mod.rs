@@ -18,30 +18,32 @@
 
 mod calls;
 mod gather;
+mod held;
 pub mod merge;
 pub mod plan;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use calls::Calls;
 use gather::{Gather, GatherRead};
+use held::Held;
 use plan::{Plan, RoundKind};
 
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::line::Sequencer;
 use crate::line::message::{Executed, Finished};
+use crate::line::routed::RoundTxn;
 use crate::shard::{Ask, Told};
 use crate::types::{
     Answer, Blob, CompactReply, CoreId, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, Nanos,
-    OpReply, Origin, Refusal, Reply, Request, Revision, ShardId, ShardSet, Ticket, TxnRequest,
+    OpReply, Origin, Refusal, Reply, Request, Revision, ShardId, ShardSet, Ticket,
 };
 
 /// What the lead is asked by a router.
 #[derive(Clone, Debug)]
 pub enum LeadAsk {
     /// A request that may change several shards.
-    Round(TxnRequest),
+    Round(RoundTxn),
     Compact(crate::types::CompactRequest),
     Alarm(crate::types::AlarmRequest),
     /// A write found no room: raise the alarm, then refuse it.
@@ -85,7 +87,7 @@ pub struct Router {
     sequencer: Arc<Sequencer>,
     calls: Calls<Waits>,
     /// Answers of rounds, until stable reaches them.
-    held: BTreeMap<(Revision, u64), Answer>,
+    held: Held,
 }
 
 /// What a call waits for.
@@ -116,7 +118,7 @@ impl Router {
             request_timeout,
             sequencer,
             calls: Calls::new(),
-            held: BTreeMap::new(),
+            held: Held::default(),
         }
     }
 
@@ -132,7 +134,7 @@ impl Router {
 
     /// The lowest stable that an answer here waits for.
     pub fn waits_for(&self) -> Option<Revision> {
-        self.held.keys().next().map(|(revision, _)| *revision)
+        self.held.lowest()
     }
 
     /// Takes a request whose form has been checked. What needs no keys of this member beyond a
@@ -358,7 +360,7 @@ impl Router {
         let Waits::Round(kind) = call.state else { unreachable!("a round it did not ask for") };
         let answer = outcome.map(|executed| whole(kind, executed, revision));
         call.state = Waits::Stable(revision);
-        self.held.insert((revision, origin.call), answer);
+        self.held.insert(revision, origin.call, answer);
         self.release(effects);
     }
 
@@ -376,11 +378,7 @@ impl Router {
     /// Hands over held answers that stable has reached.
     pub fn release(&mut self, effects: &mut RouterEffects) {
         let stable = self.sequencer.stable();
-        while let Some(entry) = self.held.first_entry() {
-            if entry.key().0 > stable {
-                break;
-            }
-            let ((_, call), answer) = entry.remove_entry();
+        while let Some((call, answer)) = self.held.pop(stable) {
             if let Some(call) = self.close(call) {
                 effects.answers.push((call.ticket, answer));
             }
@@ -389,7 +387,7 @@ impl Router {
 
     /// The epoch is over and the next inherits up to `cut`: what is held above it is unknown.
     pub fn fail_above(&mut self, cut: Revision, effects: &mut RouterEffects) {
-        for ((_, call), _) in self.held.split_off(&(cut.next(), 0)) {
+        for call in self.held.drop_above(cut) {
             if let Some(call) = self.close(call) {
                 effects.answers.push((call.ticket, Err(Refusal::LeaderChanged)));
             }
@@ -428,7 +426,7 @@ impl Router {
         match call.state {
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
             Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
-            Waits::Stable(revision) => drop(self.held.remove(&(revision, number))),
+            Waits::Stable(revision) => self.held.remove(revision, number),
             Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) | Waits::All(_) => {}
         }
         Some(call.ticket)
@@ -439,7 +437,7 @@ impl Router {
 fn whole(kind: RoundKind, executed: Executed, revision: Revision) -> Reply {
     let Executed { path, shares } = executed;
     let replies = merge::shares(&path, shares);
-    let mut txn = path.assemble(replies, revision);
+    let mut txn = path.path().assemble(replies, revision);
     match kind {
         RoundKind::Txn => Reply::Txn(txn),
         RoundKind::DeleteRange => {

@@ -1,6 +1,6 @@
 //! Which way a request goes: decided by its keys alone.
 
-use crate::line::coordinator::{involved, owners};
+use crate::line::routed::{RoundTxn, involved, owners};
 use crate::shard::{Ask, Write};
 use crate::types::placement::shard_of;
 use crate::types::{
@@ -16,7 +16,7 @@ pub enum Plan {
     Range(RangeRequest),
     ReadTxn(TxnRequest),
     /// It may change something on several shards.
-    Round(TxnRequest, RoundKind),
+    Round(RoundTxn, RoundKind),
     /// It concerns no keys, or all shards.
     Other(Request),
 }
@@ -38,7 +38,10 @@ pub fn plan(request: Request, shards: u16) -> Plan {
         },
         Request::DeleteRange(delete) => match sole(owners(&delete.range, shards)) {
             Some(shard) => Plan::One(shard, Ask::Write(Write::DeleteRange(delete))),
-            None => Plan::Round(deleting(delete), RoundKind::DeleteRange),
+            None => {
+                let round = RoundTxn::new(deleting(delete), ShardSet::all(shards), shards);
+                Plan::Round(round, RoundKind::DeleteRange)
+            }
         },
         Request::Txn(txn) => plan_txn(txn, shards),
         other => Plan::Other(other),
@@ -57,7 +60,7 @@ fn plan_txn(txn: TxnRequest, shards: u16) -> Plan {
         (Some(shard), true) => Plan::One(shard, Ask::ReadTxn(txn)),
         (Some(shard), false) => Plan::One(shard, Ask::Write(Write::Txn(txn))),
         (None, true) => Plan::ReadTxn(txn),
-        (None, false) => Plan::Round(txn, RoundKind::Txn),
+        (None, false) => Plan::Round(RoundTxn::new(txn, all, shards), RoundKind::Txn),
     }
 }
 

@@ -91,6 +91,12 @@ impl Notify {
         self.rung.get()
     }
 
+    /// Takes the notification that waits, if there is one: for whoever is about to look at
+    /// everything that is ever notified of.
+    pub fn take(&self) -> bool {
+        self.rung.replace(false)
+    }
+
     /// Until the next notification, which it takes. Dropping the future loses nothing.
     pub async fn wait(&self) {
         poll_fn(|cx| self.poll_wait(cx)).await;

@@ -3,13 +3,15 @@
 //! All writes that wait at one turn become one entry of the log. A run of plain puts takes its
 //! revisions in one step: nothing can refuse them, so none of those is lost to a refusal (R5).
 
+use std::borrow::Borrow;
+
 use super::ask::{Told, Waiting, Write};
 use super::entry::ChangesBuilder;
 use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
-use crate::line::message::{Share, ShareReply};
+use crate::line::message::{CaseExecute, ShareReply};
 use crate::store::Store;
-use crate::types::txn::{self, Path, PathOp};
+use crate::types::txn::{self, PathOp};
 use crate::types::{
     DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
     Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
@@ -46,7 +48,7 @@ impl Shard {
         self.lane.is_some() && !held && self.room_to_propose()
     }
 
-    fn is_refusing_puts(&self) -> Option<Refusal> {
+    pub(super) fn is_refusing_puts(&self) -> Option<Refusal> {
         if self.switches.corrupt {
             Some(Refusal::Corrupt)
         } else if self.switches.no_space || self.replica.is_full() {
@@ -179,7 +181,8 @@ impl Shard {
             .map(|compare| self.held.store.holds(compare, Revision::NEWEST))
             .collect();
         let path = txn::choose(txn, &holds);
-        let share = whole(&path);
+        let ops = path.ops.iter().enumerate();
+        let share: Vec<_> = ops.map(|(position, op)| (txn::sub(position), op)).collect();
         if let Some(refusal) = self.refusal_of(&share) {
             return self.refuse(origin, refusal);
         }
@@ -195,11 +198,11 @@ impl Shard {
     }
 
     /// Why the alarms, or a full disk, refuse the share.
-    pub(super) fn refusal_of(&self, share: &[(Sub, PathOp)]) -> Option<Refusal> {
-        let puts = share.iter().any(|(_, op)| matches!(op, PathOp::Put(_)));
+    pub(super) fn refusal_of<O: Borrow<PathOp>>(&self, share: &[(Sub, O)]) -> Option<Refusal> {
+        let puts = share.iter().any(|(_, op)| matches!(op.borrow(), PathOp::Put(_)));
         // A lease that is going has to go, whatever happens meanwhile.
         let is_asked = |op: &PathOp| op.is_write() && !matches!(op, PathOp::Revoke(_));
-        let writes = share.iter().any(|(_, op)| is_asked(op));
+        let writes = share.iter().any(|(_, op)| is_asked(op.borrow()));
         if writes && self.switches.corrupt {
             return Some(Refusal::Corrupt);
         }
@@ -207,9 +210,9 @@ impl Shard {
     }
 
     /// Whether the share changes anything, or why it is refused.
-    pub(super) fn validate(
+    pub(super) fn validate<O: Borrow<PathOp>>(
         &self,
-        share: &[(Sub, PathOp)],
+        share: &[(Sub, O)],
         current: Revision,
     ) -> Result<bool, Refusal> {
         self.held.store.validate(share, current, &|lease| self.lease_exists(lease))
@@ -222,9 +225,9 @@ impl Shard {
 
     /// Runs a share that nothing can refuse any more. With a revision, its changes are kept and
     /// go into `entry`; without one it changes nothing.
-    pub(super) fn run_share(
+    pub(super) fn run_share<O: Borrow<PathOp>>(
         &mut self,
-        share: &[(Sub, PathOp)],
+        share: &[(Sub, O)],
         change: Option<(Revision, Option<ShardSet>)>,
         entry: &mut ChangesBuilder,
     ) -> ShareReply {
@@ -232,7 +235,7 @@ impl Shard {
         let mut participants = change.and_then(|(_, participants)| participants);
         let logged = entry.len();
         for (sub, op) in share {
-            let reply = match (op, change) {
+            let reply = match (op.borrow(), change) {
                 (PathOp::Range(range), _) => {
                     self.counters.ranges += 1;
                     let at = if range.revision > 0 {
@@ -244,11 +247,12 @@ impl Shard {
                 }
                 (PathOp::Put(put), Some((revision, _))) => {
                     self.counters.puts += 1;
-                    let put = self.resolve(put);
+                    let resolved = self.resolve(put);
+                    let put = resolved.as_ref().unwrap_or(put);
                     self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
                     let at = (revision, *sub);
                     entry.put(at, participants.take(), &put.key, &put.value, put.lease);
-                    OpReply::Put(self.held.store.put(revision, *sub, &put))
+                    OpReply::Put(self.held.store.put(revision, *sub, put))
                 }
                 (PathOp::DeleteRange(delete), Some((revision, _))) => {
                     let reply =
@@ -284,21 +288,54 @@ impl Shard {
         replies
     }
 
-    /// A put as it will be logged: what it ignores is what the key has now.
-    fn resolve(&self, put: &PutRequest) -> PutRequest {
-        let mut put = put.clone();
-        if put.ignore_value || put.ignore_lease {
-            let current =
-                self.held.store.get(&put.key, Revision::NEWEST).expect("validated: it exists");
-            if put.ignore_value {
-                put.value = bytes::Bytes::copy_from_slice(&current.value);
+    /// Runs the plain paths of a round, which come to nothing that has to be told.
+    pub(super) fn run_plain(&mut self, shares: &[CaseExecute], entry: &mut ChangesBuilder) {
+        let index = self.next_index();
+        let puts = shares.iter().enumerate().flat_map(|(case, share)| {
+            share.path.puts_of(self.id).map(move |(sub, put)| (case, sub, put))
+        });
+        let puts: Vec<_> = puts.collect();
+        let bytes = puts.iter().map(|(_, _, put)| put.key.len() + put.value.len()).sum::<usize>();
+        entry.reserve(bytes + puts.len() * PUT_OVERHEAD_BYTES);
+        self.counters.put_bytes += bytes as u64;
+        let mut logged = None;
+        for (number, &(case, sub, put)) in puts.iter().enumerate() {
+            if number % Store::PREFETCHED == 0 {
+                self.held.store.prefetch(puts[number..].iter().map(|(_, _, put)| &put.key[..]));
             }
-            if put.ignore_lease {
-                put.lease = current.lease;
+            let (revision, participants) = shares[case].change.expect("a plain path changes");
+            let is_first = logged.replace(case) != Some(case);
+            entry.put(
+                (revision, sub),
+                is_first.then_some(participants),
+                &put.key,
+                &put.value,
+                LeaseId::NONE,
+            );
+            self.held.store.put(revision, sub, put);
+            if is_first {
+                self.held.tail.push_back(Tailed { revision, index, participants });
             }
-            (put.ignore_value, put.ignore_lease) = (false, false);
         }
-        put
+        self.counters.puts += puts.len() as u64;
+    }
+
+    /// A put as it will be logged, if it ignores something: that is what the key has now.
+    fn resolve(&self, put: &PutRequest) -> Option<PutRequest> {
+        if !put.ignore_value && !put.ignore_lease {
+            return None;
+        }
+        let mut put = put.clone();
+        let current = self.held.store.get(&put.key, Revision::NEWEST);
+        let current = current.expect("validated: it exists");
+        if put.ignore_value {
+            put.value = bytes::Bytes::copy_from_slice(&current.value);
+        }
+        if put.ignore_lease {
+            put.lease = current.lease;
+        }
+        (put.ignore_value, put.ignore_lease) = (false, false);
+        Some(put)
     }
 
     /// Logs the changes of one turn.
@@ -335,9 +372,4 @@ impl Shard {
         self.counters.refused += 1;
         self.push_release(self.seen(), origin, Told::Answer(Err(refusal)));
     }
-}
-
-/// The whole of a path, as one shard's share.
-pub(super) fn whole(path: &Path) -> Share {
-    path.ops.iter().cloned().enumerate().map(|(i, op)| (txn::sub(i), op)).collect()
 }

@@ -273,9 +273,9 @@ impl Shard {
                     effects.reports.push(Report::Checked { shard, epoch, round, verdicts });
                 }
             }
-            Order::Execute { epoch, round, shares } => {
+            Order::Execute { epoch, round, shares, tells } => {
                 if self.is_in_round(epoch, round) {
-                    self.execute(epoch, round, shares, effects);
+                    self.execute(epoch, round, &shares, tells, effects);
                 }
             }
             Order::Thaw { epoch, round } => {

@@ -3,6 +3,7 @@
 use super::entry::ChangesBuilder;
 use super::{Shard, ShardEffects};
 use crate::line::message::{CaseCompares, CaseExecute, CaseShare, Report, RoundId, Verdict};
+use crate::line::routed::Share;
 use crate::types::{Epoch, Revision, Sub};
 
 impl Shard {
@@ -31,7 +32,16 @@ impl Shard {
             .collect();
         let verdicts = self.verdicts(&check, current);
         let (shard, newest) = (self.id, self.held.store.newest());
-        effects.reports.push(Report::Frozen { shard, epoch, round, newest, compares, verdicts });
+        let refuses_puts = self.is_refusing_puts();
+        effects.reports.push(Report::Frozen {
+            shard,
+            epoch,
+            round,
+            newest,
+            compares,
+            verdicts,
+            refuses_puts,
+        });
     }
 
     /// What each share would come to; nothing is kept.
@@ -39,22 +49,23 @@ impl Shard {
         shares
             .iter()
             .map(|case| {
-                let verdict = match self.refusal_of(&case.share) {
+                let share = case.path.share_of(self.id);
+                let verdict = match self.refusal_of(&share) {
                     Some(refusal) => Err(refusal),
-                    None => self.validate(&case.share, current),
+                    None => self.validate(&share, current),
                 };
                 let verdict =
-                    verdict.map_err(|refusal| (self.first_refused(case, current), refusal));
+                    verdict.map_err(|refusal| (self.first_refused(&share, current), refusal));
                 (case.case, verdict)
             })
             .collect()
     }
 
     /// The operation at which a refused share fails: the shortest beginning of it that does.
-    fn first_refused(&self, case: &CaseShare, current: Revision) -> Sub {
-        let fails = |count: &usize| self.validate(&case.share[..*count], current).is_err();
-        let count = (1..=case.share.len()).find(fails).unwrap_or(1);
-        case.share[count - 1].0
+    fn first_refused(&self, share: &Share<'_>, current: Revision) -> Sub {
+        let fails = |count: &usize| self.validate(&share[..*count], current).is_err();
+        let count = (1..=share.len()).find(fails).unwrap_or(1);
+        share[count - 1].0
     }
 
     /// Logs every share that changes something, all in one entry, and thaws.
@@ -62,24 +73,36 @@ impl Shard {
         &mut self,
         epoch: Epoch,
         round: RoundId,
-        shares: Vec<CaseExecute>,
+        shares: &[CaseExecute],
+        tells: bool,
         effects: &mut ShardEffects,
     ) {
         let mut entry = ChangesBuilder::new(self.stamp(epoch));
-        let mut replies = Vec::with_capacity(shares.len());
-        for CaseExecute { case, change, share } in shares {
-            let change = change.map(|(revision, participants)| (revision, Some(participants)));
-            replies.push((case, self.run_share(&share, change, &mut entry)));
-            if let Some((revision, _)) = change {
-                self.counters.txns += 1;
-                self.lane.as_mut().expect("it serves").pending_round(revision);
+        let mut replies = Vec::new();
+        // Plain ones that follow one another are run together.
+        for run in shares.chunk_by(|one, next| one.path.is_plain() && next.path.is_plain()) {
+            if run[0].path.is_plain() {
+                self.run_plain(run, &mut entry);
+            } else {
+                let CaseExecute { case, change, path } = &run[0];
+                let change = change.map(|(revision, participants)| (revision, Some(participants)));
+                let share = path.share_of(self.id);
+                replies.push((*case, self.run_share(&share, change, &mut entry)));
             }
+        }
+        let lane = self.lane.as_mut().expect("it serves");
+        for (revision, _) in shares.iter().filter_map(|share| share.change) {
+            self.counters.txns += 1;
+            lane.pending_round(revision);
         }
         if !entry.is_empty() {
             self.propose_changes(entry);
         }
         self.thaw(effects);
-        effects.reports.push(Report::Executed { shard: self.id, epoch, round, replies });
+        assert_eq!(tells, !replies.is_empty(), "what is told is what the coordinator waits for");
+        if tells {
+            effects.reports.push(Report::Executed { shard: self.id, epoch, round, replies });
+        }
     }
 
     pub(super) fn thaw(&mut self, effects: &mut ShardEffects) {

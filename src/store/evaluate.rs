@@ -6,6 +6,7 @@
 //!  compare's range touches
 //! ```
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
@@ -85,15 +86,15 @@ impl Store {
     /// whether they change anything here. Nothing is changed by asking.
     ///
     /// `current` is the revision that the txn starts from: a range cannot ask for a later one.
-    pub fn validate(
+    pub fn validate<O: Borrow<PathOp>>(
         &self,
-        ops: &[(Sub, PathOp)],
+        ops: &[(Sub, O)],
         current: Revision,
         lease_exists: &dyn Fn(LeaseId) -> bool,
     ) -> Result<bool, Refusal> {
         let mut changes = false;
         for (position, (_, op)) in ops.iter().enumerate() {
-            match op {
+            match op.borrow() {
                 PathOp::Range(range) => {
                     self.check_revision_in_txn(range.revision, current)?;
                 }
@@ -112,10 +113,10 @@ impl Store {
         Ok(changes)
     }
 
-    fn validate_put(
+    fn validate_put<O: Borrow<PathOp>>(
         &self,
         put: &PutRequest,
-        earlier: &[(Sub, PathOp)],
+        earlier: &[(Sub, O)],
         lease_exists: &dyn Fn(LeaseId) -> bool,
     ) -> Result<(), Refusal> {
         if put.lease != LeaseId::NONE && !put.ignore_lease && !lease_exists(put.lease) {
@@ -128,8 +129,8 @@ impl Store {
     }
 
     /// Whether `key` exists once `earlier` is carried out.
-    fn exists_after(&self, key: &[u8], earlier: &[(Sub, PathOp)]) -> bool {
-        let decided = earlier.iter().rev().find_map(|(_, op)| match op {
+    fn exists_after<O: Borrow<PathOp>>(&self, key: &[u8], earlier: &[(Sub, O)]) -> bool {
+        let decided = earlier.iter().rev().find_map(|(_, op)| match op.borrow() {
             PathOp::Put(put) => (put.key == key).then_some(true),
             PathOp::DeleteRange(delete) => delete.range.contains(key).then_some(false),
             // A lease ends alone: no operation comes after that.

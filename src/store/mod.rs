@@ -25,6 +25,7 @@
 //! | `timeline` | the index from revisions to keys |
 //! | `read` | get, range, count, changes |
 //! | `events` | changes as watchers are told of them |
+//! | `prefetch` | a hint which keys will be written |
 //! | `write` | put, delete, their replicated forms, roll-back |
 //! | `evaluate` | compares, and the operations of a txn |
 //! | `compact`, `defragment` | dropping history and giving memory back, in slices |

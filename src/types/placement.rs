@@ -13,9 +13,23 @@ pub const PLACEMENT_SEED: u64 = 0x4252_4149_444B_4559;
 ///
 /// If `shards` is 0.
 pub fn shard_of(key: &[u8], shards: u16) -> ShardId {
+    shard_at(place_of(key), shards)
+}
+
+/// The hash by which `key` is placed.
+pub fn place_of(key: &[u8]) -> u64 {
+    xxh3_64_with_seed(key, PLACEMENT_SEED)
+}
+
+/// The shard of a key that hashes to `place`.
+///
+/// # Panics
+///
+/// If `shards` is 0.
+pub fn shard_at(place: u64, shards: u16) -> ShardId {
     assert!(shards > 0, "a cluster has at least one shard");
-    let place = xxh3_64_with_seed(key, PLACEMENT_SEED) % u64::from(shards);
-    ShardId(u16::try_from(place).expect("a remainder is below its divisor"))
+    let shard = place % u64::from(shards);
+    ShardId(u16::try_from(shard).expect("a remainder is below its divisor"))
 }
 
 #[cfg(test)]

@@ -43,8 +43,15 @@ pub struct Path {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Shape {
     succeeded: bool,
+    items: Items,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Items {
+    /// All operations of the path, in order.
+    Flat,
     /// `None` is the next operation of the path, in order; `Some` a nested txn.
-    items: Vec<Option<Shape>>,
+    Tree(Vec<Option<Shape>>),
 }
 
 /// Every compare of the txn and of those nested in it, chosen or not: its own first, then those of
@@ -73,6 +80,44 @@ pub fn choose(txn: &TxnRequest, holds: &[bool]) -> Path {
     let (shape, rest) = walk(txn, holds, Some(&mut ops));
     assert!(rest.is_empty(), "more compare results than compares");
     Path { ops, shape }
+}
+
+/// The path of a txn whose branches depend on nothing: it has no compares where it goes. Else the
+/// txn back.
+pub fn known(txn: TxnRequest) -> Result<Path, TxnRequest> {
+    fn is_known(txn: &TxnRequest) -> bool {
+        let is_nested_known = |op: &Op| !matches!(op, Op::Txn(nested) if !is_known(nested));
+        txn.compare.is_empty() && txn.success.iter().all(is_nested_known)
+    }
+    fn collect(txn: TxnRequest, ops: &mut Vec<PathOp>) -> Shape {
+        let mut items = Vec::new();
+        for op in txn.success {
+            let mut item = None;
+            match op {
+                Op::Range(range) => ops.push(PathOp::Range(range)),
+                Op::Put(put) => ops.push(PathOp::Put(put)),
+                Op::DeleteRange(delete) => ops.push(PathOp::DeleteRange(delete)),
+                Op::Txn(nested) => item = Some(collect(nested, ops)),
+            }
+            items.push(item);
+        }
+        Shape { succeeded: true, items: Items::Tree(items) }
+    }
+    if !is_known(&txn) {
+        return Err(txn);
+    }
+    let mut ops = Vec::with_capacity(txn.success.len());
+    if txn.success.iter().any(|op| matches!(op, Op::Txn(_))) {
+        let shape = collect(txn, &mut ops);
+        return Ok(Path { ops, shape });
+    }
+    ops.extend(txn.success.into_iter().map(|op| match op {
+        Op::Range(range) => PathOp::Range(range),
+        Op::Put(put) => PathOp::Put(put),
+        Op::DeleteRange(delete) => PathOp::DeleteRange(delete),
+        Op::Txn(_) => unreachable!("none is nested"),
+    }));
+    Ok(Path::flat(ops))
 }
 
 /// Goes through the whole tree, because results are numbered over both branches; with `ops` it is
@@ -114,13 +159,18 @@ fn walk<'a>(
             }
         }
     }
-    (Shape { succeeded, items }, rest)
+    (Shape { succeeded, items: Items::Tree(items) }, rest)
 }
 
 impl Path {
     /// The path of a request that is no txn.
     pub fn of(op: PathOp) -> Path {
-        Path { ops: vec![op], shape: Shape { succeeded: true, items: vec![None] } }
+        Path::flat(vec![op])
+    }
+
+    /// The path of a txn without compares that has these operations and no nested txn.
+    pub fn flat(ops: Vec<PathOp>) -> Path {
+        Path { ops, shape: Shape { succeeded: true, items: Items::Flat } }
     }
 
     /// Whether some operation may change something.
@@ -134,28 +184,29 @@ impl Path {
     /// began with is one below), else that of the state it saw. Headers of the operations follow
     /// etcd (semantics.md 1): a put shows the txn's revision, a delete too if it or an earlier
     /// operation changed something, a range the state it began with, plus one after a change.
-    pub fn assemble(self, replies: Vec<OpReply>, revision: Revision) -> TxnReply {
+    pub fn assemble(&self, mut replies: Vec<OpReply>, revision: Revision) -> TxnReply {
         assert_eq!(self.ops.len(), replies.len(), "one reply for each operation");
         let changed = replies.iter().any(changes);
         let begin = if changed { Revision(revision.0 - 1) } else { revision };
         let mut dirty = false;
-        let stamped: Vec<OpReply> = replies
-            .into_iter()
-            .map(|mut reply| {
-                let before = if dirty { begin.next() } else { begin };
-                dirty |= changes(&reply);
-                let after = if dirty { begin.next() } else { begin };
-                match &mut reply {
-                    OpReply::Range(range) => range.revision = before,
-                    OpReply::Put(put) => put.revision = after,
-                    OpReply::DeleteRange(delete) => delete.revision = after,
-                    OpReply::Txn(_) => unreachable!("a path holds no nested txn"),
-                }
-                reply
-            })
-            .collect();
-        let mut stamped = stamped.into_iter();
-        let mut reply = fill(self.shape, &mut stamped);
+        for reply in &mut replies {
+            let before = if dirty { begin.next() } else { begin };
+            dirty |= changes(reply);
+            let after = if dirty { begin.next() } else { begin };
+            match reply {
+                OpReply::Range(range) => range.revision = before,
+                OpReply::Put(put) => put.revision = after,
+                OpReply::DeleteRange(delete) => delete.revision = after,
+                OpReply::Txn(_) => unreachable!("a path holds no nested txn"),
+            }
+        }
+        let mut reply = match &self.shape.items {
+            Items::Flat => {
+                let succeeded = self.shape.succeeded;
+                TxnReply { revision, succeeded, responses: replies }
+            }
+            Items::Tree(_) => fill(&self.shape, &mut replies.into_iter()),
+        };
         reply.revision = revision;
         reply
     }
@@ -169,10 +220,10 @@ fn changes(reply: &OpReply) -> bool {
     }
 }
 
-fn fill(shape: Shape, replies: &mut impl Iterator<Item = OpReply>) -> TxnReply {
-    let responses = shape
-        .items
-        .into_iter()
+fn fill(shape: &Shape, replies: &mut impl Iterator<Item = OpReply>) -> TxnReply {
+    let Items::Tree(items) = &shape.items else { unreachable!("only a whole path is flat") };
+    let responses = items
+        .iter()
         .map(|item| match item {
             Some(nested) => OpReply::Txn(fill(nested, replies)),
             None => replies.next().expect("one reply for each operation"),
@@ -184,4 +235,55 @@ fn fill(shape: Shape, replies: &mut impl Iterator<Item = OpReply>) -> TxnReply {
 /// The ordinal of the operation at `position` of a path.
 pub fn sub(position: usize) -> Sub {
     Sub(u32::try_from(position).expect("max-txn-ops bounds a path"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{CompareOperand, CompareOperator, KeyRange, PutReply};
+    use bytes::Bytes;
+
+    fn put(key: &'static str) -> Op {
+        Op::Put(PutRequest::of(Bytes::from_static(key.as_bytes()), Bytes::new()))
+    }
+
+    fn guarded(success: Vec<Op>, failure: Vec<Op>) -> TxnRequest {
+        let range = KeyRange::single(Bytes::from_static(b"guard"));
+        let (operator, operand) = (CompareOperator::Equal, CompareOperand::Version(0));
+        let compare = vec![Compare { range, operator, operand }];
+        TxnRequest { compare, success, failure }
+    }
+
+    fn txn(success: Vec<Op>) -> TxnRequest {
+        // What is never reached depends on nothing, whatever it is.
+        TxnRequest {
+            failure: vec![Op::Txn(guarded(vec![put("never")], vec![]))],
+            success,
+            ..TxnRequest::default()
+        }
+    }
+
+    #[test]
+    fn a_known_path_is_the_one_that_would_be_chosen() {
+        let nested = || Op::Txn(txn(vec![put("b"), Op::Txn(txn(vec![])), put("c")]));
+        for whole in
+            [txn(vec![]), txn(vec![put("a"), put("b")]), txn(vec![put("a"), nested(), put("d")])]
+        {
+            let holds = vec![true; compares(&whole).len()];
+            let chosen = choose(&whole, &holds);
+            let known = known(whole).expect("it depends on nothing");
+            assert_eq!(known.ops, chosen.ops);
+            let replies = || vec![OpReply::Put(PutReply::default()); chosen.ops.len()];
+            let answers = [&known, &chosen].map(|path| path.assemble(replies(), Revision(7)));
+            assert_eq!(answers[0], answers[1]);
+        }
+    }
+
+    #[test]
+    fn what_depends_on_a_compare_is_not_known() {
+        let deep = Op::Txn(txn(vec![Op::Txn(guarded(vec![put("a")], vec![]))]));
+        for whole in [guarded(vec![put("a")], vec![]), txn(vec![put("b"), deep])] {
+            assert_eq!(known(whole.clone()), Err(whole));
+        }
+    }
 }

@@ -39,7 +39,8 @@ impl Outline {
         };
         let mut counts = [0usize; 3];
         for field in Fields(message) {
-            if let Field { number: number @ TXN_COMPARE..=TXN_FAILURE, bytes: Some(_) } = field? {
+            if let Field { number: number @ TXN_COMPARE..=TXN_FAILURE, bytes: Some(_), .. } = field?
+            {
                 let count = &mut counts[number as usize - 1];
                 *count += 1;
                 if *count > budget || self.total_left == 0 {
@@ -50,7 +51,7 @@ impl Outline {
         }
         let left = budget - counts.iter().max().expect("three counts");
         for field in Fields(message) {
-            if let Field { number: TXN_SUCCESS | TXN_FAILURE, bytes: Some(op) } = field?
+            if let Field { number: TXN_SUCCESS | TXN_FAILURE, bytes: Some(op), .. } = field?
                 && let Some(nested) = nested_txn(op)?
             {
                 self.txn(nested, left, depth)?;
@@ -65,7 +66,7 @@ impl Outline {
 fn nested_txn(op: &[u8]) -> Result<Option<&[u8]>, Excess> {
     let mut found = None;
     for field in Fields(op) {
-        if let Field { number: OP_TXN, bytes: Some(nested) } = field?
+        if let Field { number: OP_TXN, bytes: Some(nested), .. } = field?
             && found.replace(nested).is_some()
         {
             return Err(Excess::Malformed);
@@ -75,12 +76,14 @@ fn nested_txn(op: &[u8]) -> Result<Option<&[u8]>, Excess> {
 }
 
 /// The fields of a message, one after the other; the first fault is the last item.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
-struct Field<'a> {
-    number: u64,
+pub(super) struct Field<'a> {
+    pub(super) number: u64,
     /// What a length-delimited field holds.
-    bytes: Option<&'a [u8]>,
+    pub(super) bytes: Option<&'a [u8]>,
+    /// What a varint field holds.
+    pub(super) varint: Option<u64>,
 }
 
 impl<'a> Iterator for Fields<'a> {
@@ -102,26 +105,30 @@ impl<'a> Fields<'a> {
     fn field(&mut self) -> Option<Field<'a>> {
         let key = self.varint()?;
         let number = key >> 3;
-        let bytes = match key & 7 {
-            0 => self.varint().map(|_| None)?,
-            1 => self.take(8).map(|_| None)?,
+        let (mut bytes, mut varint) = (None, None);
+        match key & 7 {
+            0 => varint = Some(self.varint()?),
+            1 => drop(self.take(8)?),
             2 => {
                 let length = self.varint()?;
-                Some(self.take(usize::try_from(length).ok()?)?)
+                bytes = Some(self.take(usize::try_from(length).ok()?)?);
             }
-            5 => self.take(4).map(|_| None)?,
+            5 => drop(self.take(4)?),
             // Groups: proto3 has none, and no version of this API had.
             _ => return None,
-        };
-        Some(Field { number, bytes })
+        }
+        Some(Field { number, bytes, varint })
     }
 
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
-        for i in 0..10 {
-            let byte = self.take(1)?[0];
+        for (i, &byte) in self.0.iter().take(10).enumerate() {
+            if i == 9 && byte > 1 {
+                return None; // More than 64 bits.
+            }
             value |= u64::from(byte & 0x7F) << (7 * i);
             if byte < 0x80 {
+                self.0 = &self.0[i + 1..];
                 return Some(value);
             }
         }

@@ -125,6 +125,11 @@ pub fn undecodable(method: Method) -> Refusal {
 }
 
 fn whole_txn(payload: Bytes, limits: &RequestLimits) -> Result<TxnRequest, Refusal> {
+    if let Some(plain) = txn::only_puts(&payload, limits.max_txn_ops) {
+        let txn = plain?;
+        duplicate::check(&txn)?;
+        return Ok(txn);
+    }
     bounds::check(&payload, limits.max_txn_ops).map_err(|excess| match excess {
         bounds::Excess::Malformed => undecodable(Method::Txn),
         bounds::Excess::TooManyOps => Refusal::TooManyOps,

@@ -24,9 +24,35 @@ pub(super) fn check(txn: &TxnRequest) -> Result<(), Refusal> {
         if let [] | [Op::Range(_) | Op::Put(_) | Op::DeleteRange(_)] = branch[..] {
             continue;
         }
-        Touched::by(branch)?;
+        match has_twice(branch) {
+            Some(true) => return Err(Refusal::DuplicateKey),
+            Some(false) => {}
+            None => drop(Touched::by(branch)?),
+        }
     }
     Ok(())
+}
+
+/// Operations that are compared one with another rather than put into sets.
+const FEW_OPS: usize = 8;
+
+/// Whether a branch of a few puts and ranges puts a key twice; `None` if it is not such a one.
+fn has_twice(branch: &[Op]) -> Option<bool> {
+    if branch.len() > FEW_OPS {
+        return None;
+    }
+    let mut twice = false;
+    for (at, op) in branch.iter().enumerate() {
+        match op {
+            Op::Put(put) => {
+                let is_same = |other: &Op| matches!(other, Op::Put(other) if other.key == put.key);
+                twice |= branch[..at].iter().any(is_same);
+            }
+            Op::Range(_) => {}
+            Op::DeleteRange(_) | Op::Txn(_) => return None,
+        }
+    }
+    Some(twice)
 }
 
 /// Keys that a branch may change.

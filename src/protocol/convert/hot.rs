@@ -62,10 +62,41 @@ pub(super) fn delete_range(stamp: Stamp, reply: &DeleteRangeReply, out: &mut Byt
 
 /// Appends a `TxnResponse`.
 pub(super) fn txn(stamp: Stamp, reply: &TxnReply, out: &mut BytesMut) {
+    if let Some(one) = same_puts(&reply.responses) {
+        return txn_of_same(stamp, reply, one, out);
+    }
     out.reserve(txn_len(stamp, reply));
     let mut fields = Gather::new(out);
     put_txn(stamp, reply, &mut fields);
     fields.finish();
+}
+
+/// The same where every response is `one`, whose bytes are made once.
+fn txn_of_same(stamp: Stamp, reply: &TxnReply, one: &OpReply, out: &mut BytesMut) {
+    const ONE_BYTES_MAX: usize = 32;
+    let mut fields = Gather::new(out);
+    put_header(stamp, reply.revision, &mut fields);
+    fields.bool(2, reply.succeeded);
+    fields.finish();
+    let start = out.len();
+    let mut fields = Gather::new(out);
+    put_op(one, &mut fields);
+    fields.finish();
+    let mut copy = [0; ONE_BYTES_MAX];
+    let copy = &mut copy[..out.len() - start];
+    copy.copy_from_slice(&out[start..]);
+    out.reserve(copy.len() * reply.responses.len());
+    for _ in 1..reply.responses.len() {
+        out.extend_from_slice(copy);
+    }
+}
+
+/// The answer to each of several puts, if it is the same and says nothing but a revision.
+fn same_puts(responses: &[OpReply]) -> Option<&OpReply> {
+    let one = responses.first()?;
+    let OpReply::Put(PutReply { prev_kv: None, revision }) = one else { return None };
+    let is_same = |other: &OpReply| matches!(other, OpReply::Put(PutReply { prev_kv: None, revision: r }) if r == revision);
+    responses.iter().all(is_same).then_some(one)
 }
 
 /// Appends a `RangeStreamResponse`: with a stamp the last part, which has everything but the keys
@@ -234,21 +265,24 @@ fn put_delete_range(stamp: Stamp, reply: &DeleteRangeReply, fields: &mut Gather<
 fn put_txn(stamp: Stamp, reply: &TxnReply, fields: &mut Gather<'_>) {
     put_header(stamp, reply.revision, fields);
     fields.bool(2, reply.succeeded);
-    for op in &reply.responses {
-        let length = op_message_len(op);
-        fields.length(3, nested_len(length));
-        let number = match op {
-            OpReply::Range(_) => 1,
-            OpReply::Put(_) => 2,
-            OpReply::DeleteRange(_) => 3,
-            OpReply::Txn(_) => 4,
-        };
-        fields.length(number, length);
-        match op {
-            OpReply::Range(reply) => put_range(Stamp::RevisionOnly, reply, fields),
-            OpReply::Put(reply) => put_put(Stamp::RevisionOnly, reply, fields),
-            OpReply::DeleteRange(reply) => put_delete_range(Stamp::RevisionOnly, reply, fields),
-            OpReply::Txn(reply) => put_txn(Stamp::RevisionOnly, reply, fields),
-        }
+    reply.responses.iter().for_each(|op| put_op(op, fields));
+}
+
+/// A `ResponseOp`, as a field of a `TxnResponse`.
+fn put_op(op: &OpReply, fields: &mut Gather<'_>) {
+    let length = op_message_len(op);
+    fields.length(3, nested_len(length));
+    let number = match op {
+        OpReply::Range(_) => 1,
+        OpReply::Put(_) => 2,
+        OpReply::DeleteRange(_) => 3,
+        OpReply::Txn(_) => 4,
+    };
+    fields.length(number, length);
+    match op {
+        OpReply::Range(reply) => put_range(Stamp::RevisionOnly, reply, fields),
+        OpReply::Put(reply) => put_put(Stamp::RevisionOnly, reply, fields),
+        OpReply::DeleteRange(reply) => put_delete_range(Stamp::RevisionOnly, reply, fields),
+        OpReply::Txn(reply) => put_txn(Stamp::RevisionOnly, reply, fields),
     }
 }

@@ -1,7 +1,8 @@
-//! The checks and the moving of a txn.
+//! The checks and the moving of a txn; and one that only puts, without prost in between.
 
 use bytes::Bytes;
 
+use super::bounds::{Field, Fields};
 use super::decode::{delete_range, put, range};
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::types::{Compare, CompareOperand, CompareOperator, KeyRange, Op, Refusal, TxnRequest};
@@ -14,6 +15,55 @@ pub(super) fn txn(request: pb::TxnRequest) -> Result<TxnRequest, Refusal> {
         success: request.success.into_iter().map(op).collect::<Result<_, _>>()?,
         failure: request.failure.into_iter().map(op).collect::<Result<_, _>>()?,
     })
+}
+
+const TXN_SUCCESS: u64 = 2;
+const OP_PUT: u64 = 2;
+
+/// A txn that is nothing but at most `max_ops` puts on success, in the fields that puts have and
+/// no others; `None` if it is not, or if its bytes are not sound: whoever judges it then finds the
+/// same to be wrong with it, if anything is.
+pub(super) fn only_puts(payload: &Bytes, max_ops: usize) -> Option<Result<TxnRequest, Refusal>> {
+    let mut puts = 0;
+    for field in Fields(payload) {
+        let Ok(Field { number: TXN_SUCCESS, bytes: Some(_), .. }) = field else { return None };
+        puts += 1;
+    }
+    if puts > max_ops {
+        return None;
+    }
+    let mut messages = Vec::with_capacity(puts);
+    for field in Fields(payload) {
+        let op = field.ok()?.bytes?;
+        let mut fields = Fields(op);
+        let Some(Ok(Field { number: OP_PUT, bytes: Some(message), .. })) = fields.next() else {
+            return None;
+        };
+        if fields.next().is_some() {
+            return None;
+        }
+        messages.push(put_message(payload, message)?);
+    }
+    let puts = messages.into_iter().map(|message| put(message).map(Op::Put));
+    let success = puts.collect::<Result<_, _>>();
+    Some(success.map(|success| TxnRequest { success, ..TxnRequest::default() }))
+}
+
+/// A put whose bytes are part of `payload`.
+fn put_message(payload: &Bytes, message: &[u8]) -> Option<pb::PutRequest> {
+    let mut put = pb::PutRequest::default();
+    for field in Fields(message) {
+        match field.ok()? {
+            Field { number: 1, bytes: Some(key), .. } => put.key = payload.slice_ref(key),
+            Field { number: 2, bytes: Some(value), .. } => put.value = payload.slice_ref(value),
+            Field { number: 3, varint: Some(lease), .. } => put.lease = lease as i64,
+            Field { number: 4, varint: Some(set), .. } => put.prev_kv = set != 0,
+            Field { number: 5, varint: Some(set), .. } => put.ignore_value = set != 0,
+            Field { number: 6, varint: Some(set), .. } => put.ignore_lease = set != 0,
+            _ => return None,
+        }
+    }
+    Some(put)
 }
 
 fn op(op: pb::RequestOp) -> Result<Op, Refusal> {

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::{RequestLimits, decode};
+use super::super::txn::only_puts;
+use super::super::{RequestLimits, decode, txn as slow};
 use super::{delete_op, get_op, put_op, txn, txn_op};
 use crate::protocol::method::Method;
 use crate::protocol::pb::etcdserverpb as pb;
@@ -84,6 +85,60 @@ fn truncated_and_bit_flipped_txns_are_read_or_refused() {
         damaged[bit / 8] ^= 1 << (bit % 8);
         try_all(&Bytes::from(damaged));
     }
+}
+
+/// Whatever the short way reads is what prost reads, or refused for the same.
+fn reads_as_prost(payload: &Bytes) -> bool {
+    let Some(quick) = only_puts(payload, 128) else { return false };
+    let message = pb::TxnRequest::decode(payload.clone()).expect("sound bytes");
+    assert_eq!(quick, slow::txn(message), "{payload:?}");
+    true
+}
+
+#[test]
+fn puts_read_the_short_way_are_prosts() {
+    let put = |key: &str, change: fn(&mut pb::PutRequest)| {
+        let mut op = put_op(key);
+        let Some(pb::request_op::Request::RequestPut(put)) = &mut op.request else {
+            unreachable!("a put")
+        };
+        change(put);
+        op
+    };
+    let puts = vec![
+        put("a", |_| ()),
+        put("b", |put| put.lease = -7),
+        put("c", |put| put.prev_kv = true),
+        put("", |_| ()),
+        put("d", |put| (put.ignore_value, put.value) = (true, Bytes::new())),
+        put("e", |put| put.ignore_value = true),
+        put("f", |put| (put.ignore_lease, put.lease) = (true, 5)),
+    ];
+    for op in &puts {
+        assert!(reads_as_prost(&txn(vec![op.clone()], Vec::new()).encode_to_vec().into()));
+    }
+    let whole = txn(puts, Vec::new()).encode_to_vec();
+    assert!(reads_as_prost(&whole.clone().into()));
+    for length in 0..whole.len() {
+        reads_as_prost(&Bytes::copy_from_slice(&whole[..length]));
+    }
+    let mut read = 0;
+    for bit in 0..whole.len() * 8 {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        read += usize::from(reads_as_prost(&Bytes::from(damaged)));
+    }
+    assert!(read > whole.len(), "only {read} of {} are still puts", whole.len() * 8);
+}
+
+#[test]
+fn what_is_more_than_puts_goes_the_long_way() {
+    let payload = |txn: pb::TxnRequest| Bytes::from(txn.encode_to_vec());
+    assert_eq!(only_puts(&payload(txn(vec![put_op("a"), get_op("b")], Vec::new())), 128), None);
+    assert_eq!(only_puts(&payload(txn(vec![put_op("a")], vec![put_op("b")])), 128), None);
+    let three = payload(txn(vec![put_op("a"), put_op("b"), put_op("c")], Vec::new()));
+    assert!(only_puts(&three, 3).is_some());
+    assert_eq!(only_puts(&three, 2), None, "too many is said by `bounds`");
 }
 
 proptest! {

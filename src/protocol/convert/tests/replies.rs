@@ -131,6 +131,14 @@ fn txn_reply() -> impl Strategy<Value = TxnReply> {
     txn_of(prop::collection::vec(node, 0..4))
 }
 
+/// As the answer to nothing but puts, whose headers agree or do not.
+fn puts_reply() -> impl Strategy<Value = TxnReply> {
+    let put = (1i64..3).prop_map(|revision| {
+        OpReply::Put(PutReply { revision: Revision(revision), prev_kv: None })
+    });
+    txn_of(prop::collection::vec(put, 0..4))
+}
+
 fn txn_of(responses: impl Strategy<Value = Vec<OpReply>>) -> impl Strategy<Value = TxnReply> {
     (number(), any::<bool>(), responses).prop_map(|(revision, succeeded, responses)| TxnReply {
         revision: Revision(revision),
@@ -167,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn txns_are_prosts(header in header_fields(), reply in txn_reply()) {
+    fn txns_are_prosts(header in header_fields(), reply in prop_oneof![txn_reply(), puts_reply()]) {
         let expected = txn(full(&header, reply.revision.0), &reply).encode_to_vec();
         prop_assert_eq!(encoded(&header, &Reply::Txn(reply)), expected);
     }

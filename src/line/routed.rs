@@ -1,0 +1,253 @@
+//! A path with where each of its operations goes: made once, where the request came in, and shared
+//! by everyone who has a part in it.
+//!
+//! ```text
+//!  TxnRequest ──no compares──▶ Known(Arc<RoutedPath>) ──────────▶ footprint, shards, answer
+//!             └─ compares ───▶ Guarded ──Frozen: branches──▶ RoutedPath ┘
+//! ```
+//!
+//! A path is *plain* if it is nothing but puts without a lease that ask for nothing back. Of such a
+//! path everything but its revision is known beforehand: only a shard that takes no puts at all can
+//! refuse it, every owner of a key changes something, and no shard has anything to tell.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::types::placement::{place_of, shard_at, shard_of};
+use crate::types::txn::{self, Path, PathOp};
+use crate::types::{KeyRange, LeaseId, Op, PutRequest, ShardId, ShardSet, Sub, TxnRequest};
+
+/// A path and the owners of its operations.
+#[derive(Debug)]
+pub struct RoutedPath {
+    path: Path,
+    places: Vec<Place>,
+    owners: ShardSet,
+    put_bytes: usize,
+    is_plain: bool,
+    has_ranges: bool,
+}
+
+/// Where an operation goes.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    owners: ShardSet,
+    /// Of the key, if the operation is about one.
+    hash: u64,
+}
+
+impl RoutedPath {
+    /// Hashes every key.
+    pub fn new(path: Path, shards: u16) -> RoutedPath {
+        let mut routed = RoutedPath {
+            places: Vec::with_capacity(path.ops.len()),
+            owners: ShardSet::EMPTY,
+            put_bytes: 0,
+            is_plain: true,
+            has_ranges: false,
+            path,
+        };
+        for op in &routed.path.ops {
+            let place = match key_of(op) {
+                Some(key) => {
+                    let hash = place_of(key);
+                    Place { owners: ShardSet::one(shard_at(hash, shards)), hash }
+                }
+                None => {
+                    routed.has_ranges = true;
+                    Place { owners: ShardSet::all(shards), hash: 0 }
+                }
+            };
+            routed.owners = routed.owners.union(place.owners);
+            routed.places.push(place);
+            match op {
+                PathOp::Put(put) => {
+                    routed.put_bytes += put.key.len() + put.value.len();
+                    routed.is_plain &= is_plain(put);
+                }
+                _ => routed.is_plain = false,
+            }
+        }
+        routed
+    }
+
+    /// The operations and the form of their answer.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every shard that has an operation of it.
+    pub fn owners(&self) -> ShardSet {
+        self.owners
+    }
+
+    /// Whether it is nothing but puts of which everything is known beforehand.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Bytes of keys and values that its puts add to the logs.
+    pub fn put_bytes(&self) -> usize {
+        self.put_bytes
+    }
+
+    /// Whether some operation is about more than one key.
+    pub fn has_ranges(&self) -> bool {
+        self.has_ranges
+    }
+
+    /// Each operation with the hash of its key, which says nothing if it is about several.
+    pub fn hashed(&self) -> impl Iterator<Item = (&PathOp, u64)> {
+        self.path.ops.iter().zip(&self.places).map(|(op, place)| (op, place.hash))
+    }
+
+    /// The operations that concern `shard`, with their ordinals.
+    pub fn ops_of(&self, shard: ShardId) -> impl Iterator<Item = (Sub, &PathOp)> {
+        let places = self.path.ops.iter().zip(&self.places).enumerate();
+        let owned = places.filter(move |(_, (_, place))| place.owners.contains(shard));
+        owned.map(|(position, (op, _))| (txn::sub(position), op))
+    }
+
+    /// What `shard` is asked for them: of ranges, its part.
+    pub fn share_of(&self, shard: ShardId) -> Share<'_> {
+        let parts = self.ops_of(shard).map(|(sub, op)| match op {
+            PathOp::Range(range) => (sub, Cow::Owned(PathOp::Range(range.part()))),
+            write => (sub, Cow::Borrowed(write)),
+        });
+        parts.collect()
+    }
+
+    /// The puts of a plain path that concern `shard`.
+    pub fn puts_of(&self, shard: ShardId) -> impl Iterator<Item = (Sub, &PutRequest)> {
+        assert!(self.is_plain, "a plain path");
+        self.ops_of(shard).map(|(sub, op)| match op {
+            PathOp::Put(put) => (sub, put),
+            other => unreachable!("{other:?} is not plain"),
+        })
+    }
+}
+
+/// A shard's share of a path: the operations that concern it, with their ordinals.
+pub type Share<'a> = Vec<(Sub, Cow<'a, PathOp>)>;
+
+fn is_plain(put: &PutRequest) -> bool {
+    put.lease == LeaseId::NONE && !put.prev_kv && !put.ignore_value && !put.ignore_lease
+}
+
+fn key_of(op: &PathOp) -> Option<&[u8]> {
+    match op {
+        PathOp::Put(put) => Some(&put.key),
+        PathOp::Range(range) => range.range.single_key().map(|key| &key[..]),
+        PathOp::DeleteRange(delete) => delete.range.single_key().map(|key| &key[..]),
+        PathOp::Revoke(_) => None,
+    }
+}
+
+/// A request for a round.
+#[derive(Clone, Debug)]
+pub struct RoundTxn {
+    /// Every shard that it may touch, on whichever branch.
+    pub involved: ShardSet,
+    pub course: Course,
+}
+
+/// What a request for a round will do.
+#[derive(Clone, Debug)]
+pub enum Course {
+    /// It has no compares: this.
+    Known(Arc<RoutedPath>),
+    /// It depends on compares.
+    Guarded(TxnRequest),
+}
+
+impl RoundTxn {
+    /// Of a txn that may touch the shards `involved`.
+    pub fn new(txn: TxnRequest, involved: ShardSet, shards: u16) -> RoundTxn {
+        let course = match txn::known(txn) {
+            Ok(path) => Course::Known(Arc::new(RoutedPath::new(path, shards))),
+            Err(txn) => Course::Guarded(txn),
+        };
+        RoundTxn { involved, course }
+    }
+}
+
+/// The shards that own keys of `range`.
+pub fn owners(range: &KeyRange, shards: u16) -> ShardSet {
+    match range.single_key() {
+        Some(key) => ShardSet::one(shard_of(key, shards)),
+        None => ShardSet::all(shards),
+    }
+}
+
+/// Every shard that a txn may touch, on whichever branch.
+pub fn involved(txn: &TxnRequest, shards: u16) -> ShardSet {
+    let mut all = ShardSet::EMPTY;
+    for compare in &txn.compare {
+        all = all.union(owners(&compare.range, shards));
+    }
+    for op in txn.success.iter().chain(&txn.failure) {
+        all = all.union(match op {
+            Op::Range(range) => owners(&range.range, shards),
+            Op::Put(put) => ShardSet::one(shard_of(&put.key, shards)),
+            Op::DeleteRange(delete) => owners(&delete.range, shards),
+            Op::Txn(nested) => involved(nested, shards),
+        });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{DeleteRangeRequest, RangeRequest};
+    use bytes::Bytes;
+
+    const SHARDS: u16 = 3;
+
+    fn put(key: &str) -> PathOp {
+        PathOp::Put(PutRequest::of(Bytes::from(key.to_owned()), Bytes::from_static(b"value")))
+    }
+
+    fn routed(ops: Vec<PathOp>) -> RoutedPath {
+        RoutedPath::new(Path::flat(ops), SHARDS)
+    }
+
+    #[test]
+    fn every_operation_goes_to_its_owners_with_its_ordinal() {
+        let range = PathOp::Range(RangeRequest::of(KeyRange::all()));
+        let routed = routed(vec![put("a"), range, put("b"), put("c"), put("d")]);
+        assert_eq!(routed.owners(), ShardSet::all(SHARDS));
+        assert!(routed.has_ranges() && !routed.is_plain());
+        assert_eq!(routed.put_bytes(), 4 * 6);
+        let mut puts = 0;
+        for shard in (0..SHARDS).map(ShardId) {
+            let share = routed.share_of(shard);
+            assert!(share.iter().any(|(sub, _)| *sub == Sub(1)), "all have a part of a range");
+            for (sub, op) in &share {
+                assert_eq!(**op, routed.path().ops[sub.0 as usize]);
+                if let PathOp::Put(put) = &**op {
+                    assert_eq!(shard_of(&put.key, SHARDS), shard);
+                    puts += 1;
+                }
+            }
+        }
+        assert_eq!(puts, 4, "a key has one owner");
+    }
+
+    #[test]
+    fn a_path_is_plain_if_nothing_about_it_has_to_be_found_out() {
+        let with = |change: fn(&mut PutRequest)| {
+            let mut put = PutRequest::of(Bytes::from_static(b"k"), Bytes::new());
+            change(&mut put);
+            routed(vec![PathOp::Put(put)]).is_plain()
+        };
+        assert!(with(|_| ()));
+        assert!(!with(|put| put.lease = LeaseId(1)));
+        assert!(!with(|put| put.prev_kv = true));
+        assert!(!with(|put| put.ignore_value = true));
+        assert!(!with(|put| put.ignore_lease = true));
+        let range = KeyRange::single(Bytes::from_static(b"k"));
+        let delete = PathOp::DeleteRange(DeleteRangeRequest { range, prev_kv: false });
+        assert!(!routed(vec![put("j"), delete]).is_plain());
+    }
+}
