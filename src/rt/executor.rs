@@ -162,13 +162,29 @@ pub(super) fn local() -> Rc<Local> {
 /// Starts a task, whose turns are counted.
 pub(super) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> glommio::Task<T> {
     let mut future = Box::pin(future);
-    let local = local();
+    let turns = Turns(local());
     // It is ready from now on: also where nobody's turn has brought it about.
-    local.turns.set(local.turns.get().wrapping_add(1));
+    turns.count();
     glommio::spawn_local(poll_fn(move |cx| {
-        local.turns.set(local.turns.get().wrapping_add(1));
+        turns.count();
         future.as_mut().poll(cx)
     }))
+}
+
+/// Counts the turns of a task. The last is the one in which it goes: a cancelled task is not polled
+/// again, and yet whoever waits for its end becomes ready.
+struct Turns(Rc<Local>);
+
+impl Turns {
+    fn count(&self) {
+        self.0.turns.set(self.0.turns.get().wrapping_add(1));
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.count();
+    }
 }
 
 async fn run<B, F>(body: B, spin: Duration, started: mpsc::Sender<()>)
