@@ -8,8 +8,9 @@
 //!
 //! An executor is glommio's: its threads, tasks, wakers, scheduling. What its tasks wait for is
 //! ours (`reactor`), and one task, the *poller*, drives it. It yields to itself, so glommio's queue
-//! is never empty and glommio looks at its own rings only when its preemption timer has run out:
-//! with that left to glommio, every round of the loop entered the kernel four to six times.
+//! is never empty, and its preemption timer does not run out in the life of a process: glommio
+//! never comes to its own rings. With that left to glommio, every round of the loop entered the
+//! kernel four to six times.
 //!
 //! Invariants: every task is spawned by this room and counts its turns; the queue is first come,
 //! first served. So when the poller has its turn and no other task had one since its last, none is
@@ -37,8 +38,12 @@ const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of glommio's rings, which carry nothing but its timers.
 const RING_DEPTH: usize = 16;
 
-/// So often glommio looks at its own rings while there is traffic; nothing waits for them.
-const PREEMPT_TIMER: Duration = Duration::from_millis(10);
+/// So often glommio leaves its tasks to look at its own rings: never, nothing waits for them.
+///
+/// It arms a timer of this length and then looks whether it has run out. If it has, no task was
+/// run, and glommio takes that for "none is ready" and sleeps, for ever where nothing is under way
+/// in its rings. A thread that lost its CPU right after arming one of 10 ms did just that.
+const PREEMPT_TIMER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// So long tasks run before the sockets are looked at again.
 const SLICE: Duration = Duration::from_micros(200);
@@ -157,13 +162,29 @@ pub(super) fn local() -> Rc<Local> {
 /// Starts a task, whose turns are counted.
 pub(super) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> glommio::Task<T> {
     let mut future = Box::pin(future);
-    let local = local();
+    let turns = Turns(local());
     // It is ready from now on: also where nobody's turn has brought it about.
-    local.turns.set(local.turns.get().wrapping_add(1));
+    turns.count();
     glommio::spawn_local(poll_fn(move |cx| {
-        local.turns.set(local.turns.get().wrapping_add(1));
+        turns.count();
         future.as_mut().poll(cx)
     }))
+}
+
+/// Counts the turns of a task. The last is the one in which it goes: a cancelled task is not polled
+/// again, and yet whoever waits for its end becomes ready.
+struct Turns(Rc<Local>);
+
+impl Turns {
+    fn count(&self) {
+        self.0.turns.set(self.0.turns.get().wrapping_add(1));
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.count();
+    }
 }
 
 async fn run<B, F>(body: B, spin: Duration, started: mpsc::Sender<()>)
