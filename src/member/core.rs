@@ -703,7 +703,7 @@ impl Service for Core {
         Some(self.shards[slot].range(range))
     }
 
-    fn look(&mut self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+    fn look_up(&mut self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
         if !self.open {
             return 0;
         }

@@ -46,10 +46,10 @@ pub struct Wanted<'a> {
     pub key: &'a [u8],
 }
 
-/// Who is told what [`Service::look`] finds.
+/// Who is told what [`Service::look_up`] finds.
 pub type Tell<'a> = dyn FnMut(Revision, Option<KeyView<'_>>) -> ControlFlow<()> + 'a;
 
-/// Keys of one [`Service::look`] at most: so many cache misses can be waited for at once.
+/// Keys of one [`Service::look_up`] at most: so many cache misses can be waited for at once.
 pub const LOOKS_MAX: usize = 16;
 
 /// What connections need of the core under them.
@@ -78,7 +78,7 @@ pub trait Service {
     /// `tell` is told of one after the other the header's revision, and the key if it is there;
     /// it says whether it wants more. At most [`LOOKS_MAX`] at a time; returns of how many it was
     /// told. The rest is to be submitted.
-    fn look(&mut self, _wanted: &[Wanted<'_>], _tell: &mut Tell<'_>) -> usize {
+    fn look_up(&mut self, _wanted: &[Wanted<'_>], _tell: &mut Tell<'_>) -> usize {
         0
     }
 

@@ -3,12 +3,14 @@
 mod leases;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::sim::Disk;
+use crate::types::placement::shard_of;
 use crate::types::{
     AlarmAction, AlarmKind, AlarmRequest, ClusterId, CompactRequest, Compare, CompareOperand,
     CompareOperator, CoreId, DeleteRangeRequest, HashKvRequest, KeyRange, Member, MemberId, Op,
@@ -149,6 +151,54 @@ fn puts_take_dense_revisions_over_all_shards() {
         assert_eq!(listed.len(), 40);
         assert!(listed.is_sorted());
         assert_eq!(host.list(0, 11).len(), 10, "a read at an old revision");
+    }
+}
+
+fn looked_up(core: &mut Core, shards: u16, keys: &[String]) -> Vec<(i64, Option<i64>)> {
+    let wanted: Vec<_> = keys
+        .iter()
+        .map(|key| Wanted { shard: shard_of(key.as_bytes(), shards), key: key.as_bytes() })
+        .collect();
+    let mut told = Vec::new();
+    let count = core.look_up(&wanted, &mut |revision, kv| {
+        told.push((revision.0, kv.map(|kv| kv.modified)));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(count, told.len());
+    told
+}
+
+#[test]
+fn keys_of_this_core_are_looked_up_at_stable() {
+    for (cores, shards) in SHAPES {
+        let mut host = Host::start(Disk::default(), cores, shards);
+        let (own, foreign): (Vec<String>, Vec<String>) = (0..40)
+            .map(|i| format!("key-{i:02}"))
+            .partition(|key| host.shared.core_of(shard_of(key.as_bytes(), shards)) == CoreId(0));
+        let own: Vec<String> = own.into_iter().take(LOOKS_MAX).collect();
+        for (put, key) in own.iter().enumerate().take(own.len() / 2) {
+            assert_eq!(host.put(0, key, "v"), put as i64 + 2);
+        }
+        let stable = 1 + (own.len() / 2) as i64;
+        let expected: Vec<_> = (0..own.len() as i64)
+            .map(|i| (stable, Some(i + 2).filter(|&revision| revision <= stable)))
+            .collect();
+        assert_eq!(looked_up(&mut host.cores[0], shards, &own), expected);
+        // What is evaluated and not yet stable is seen by nobody.
+        host.send(0, put(&own[0], "pending"));
+        host.cores[0].turn(Nanos(1));
+        assert_eq!(looked_up(&mut host.cores[0], shards, &own), expected);
+        host.run();
+        let after = looked_up(&mut host.cores[0], shards, &own[..1]);
+        assert_eq!(after, [(stable + 1, Some(stable + 1))]);
+        // From the first key on that is another core's, nothing is told.
+        if let Some(foreign) = foreign.first() {
+            let keys = [own[0].clone(), foreign.clone(), own[1].clone()];
+            assert_eq!(looked_up(&mut host.cores[0], shards, &keys).len(), 1);
+        }
+        let ranges: u64 = host.cores[0].shard_counters().map(|(_, counted)| counted.ranges).sum();
+        let asked = 2 * own.len() + 1 + usize::from(!foreign.is_empty());
+        assert_eq!(ranges as usize, asked);
     }
 }
 

@@ -256,7 +256,7 @@ impl Front {
         Some(answer)
     }
 
-    /// Counts what [`Front::answer_now`] and [`Front::look`] have answered of what was read at `read`, which are ranges.
+    /// Counts what [`Front::answer_now`] and [`Front::look_up`] have answered of what was read at `read`, which are ranges.
     pub(super) fn count_answered(&self, read: Nanos) {
         let answered = self.answered_now.take();
         if answered != Tally::default() {
@@ -264,9 +264,9 @@ impl Front {
         }
     }
 
-    /// See [`Service::look`].
-    pub(super) fn look(&self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
-        let told = self.service.borrow_mut().look(wanted, tell);
+    /// See [`Service::look_up`].
+    pub(super) fn look_up(&self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+        let told = self.service.borrow_mut().look_up(wanted, tell);
         let mut answered = self.answered_now.get();
         answered.done += told as u64;
         self.answered_now.set(answered);

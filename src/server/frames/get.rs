@@ -44,7 +44,7 @@ impl Session {
         let opcode = Method::Range.opcode();
         let mut output = self.output.borrow_mut();
         let (before, mut told) = (output.len(), 0);
-        let answered = self.front.look(&gets.wanted[..gets.count], &mut |revision, kv| {
+        let answered = self.front.look_up(&gets.wanted[..gets.count], &mut |revision, kv| {
             encode_frame(&mut output, gets.headers[told].stream, opcode, Flags::END, |out| {
                 convert::encode_get(&fields, revision, kv, out);
             });
