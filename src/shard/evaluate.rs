@@ -127,7 +127,7 @@ impl Shard {
                 |counters| &mut counters.delete_requests
             }
             Write::Txn(txn) => {
-                self.evaluate_txn(waiting.origin, &txn, entry);
+                self.evaluate_txn(waiting.origin, txn, entry);
                 |counters| &mut counters.txn_requests
             }
         };
@@ -174,13 +174,15 @@ impl Shard {
         self.push_release(revision, origin, Told::Answer(Ok(Reply::DeleteRange(reply))));
     }
 
-    fn evaluate_txn(&mut self, origin: Origin, txn: &TxnRequest, entry: &mut ChangesBuilder) {
+    fn evaluate_txn(&mut self, origin: Origin, txn: TxnRequest, entry: &mut ChangesBuilder) {
         self.counters.txns += 1;
-        let holds: Vec<bool> = txn::compares(txn)
-            .into_iter()
-            .map(|compare| self.held.store.holds(compare, Revision::NEWEST))
-            .collect();
-        let path = txn::choose(txn, &holds);
+        let path = txn::known(txn).unwrap_or_else(|txn| {
+            let holds: Vec<bool> = txn::compares(&txn)
+                .into_iter()
+                .map(|compare| self.held.store.holds(compare, Revision::NEWEST))
+                .collect();
+            txn::choose(&txn, &holds)
+        });
         let ops = path.ops.iter().enumerate();
         let share: Vec<_> = ops.map(|(position, op)| (txn::sub(position), op)).collect();
         if let Some(refusal) = self.refusal_of(&share) {
@@ -291,10 +293,10 @@ impl Shard {
     /// Runs the plain paths of a round, which come to nothing that has to be told.
     pub(super) fn run_plain(&mut self, shares: &[CaseExecute], entry: &mut ChangesBuilder) {
         let index = self.next_index();
-        let puts = shares.iter().enumerate().flat_map(|(case, share)| {
-            share.path.puts_of(self.id).map(move |(sub, put)| (case, sub, put))
-        });
-        let puts: Vec<_> = puts.collect();
+        let mut puts = Vec::with_capacity(shares.iter().map(|share| share.path.len()).sum());
+        for (case, share) in shares.iter().enumerate() {
+            puts.extend(share.path.puts_of(self.id).map(|(sub, put)| (case, sub, put)));
+        }
         let bytes = puts.iter().map(|(_, _, put)| put.key.len() + put.value.len()).sum::<usize>();
         entry.reserve(bytes + puts.len() * PUT_OVERHEAD_BYTES);
         self.counters.put_bytes += bytes as u64;

@@ -102,7 +102,14 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<Field<'a>> {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next field of a message that is not empty.
+    #[inline]
+    pub(super) fn field(&mut self) -> Option<Field<'a>> {
         let key = self.varint()?;
         let number = key >> 3;
         let (mut bytes, mut varint) = (None, None);
@@ -120,7 +127,18 @@ impl<'a> Fields<'a> {
         Some(Field { number, bytes, varint })
     }
 
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
+        match self.0 {
+            &[byte, ref rest @ ..] if byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for (i, &byte) in self.0.iter().take(10).enumerate() {
             if i == 9 && byte > 1 {
@@ -135,6 +153,7 @@ impl<'a> Fields<'a> {
         None
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

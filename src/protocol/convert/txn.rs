@@ -20,50 +20,58 @@ pub(super) fn txn(request: pb::TxnRequest) -> Result<TxnRequest, Refusal> {
 const TXN_SUCCESS: u64 = 2;
 const OP_PUT: u64 = 2;
 
+/// Room that is made for the operations of a txn before they are counted.
+const OPS_EXPECTED: usize = 4;
+
 /// A txn that is nothing but at most `max_ops` puts on success, in the fields that puts have and
 /// no others; `None` if it is not, or if its bytes are not sound: whoever judges it then finds the
 /// same to be wrong with it, if anything is.
 pub(super) fn only_puts(payload: &Bytes, max_ops: usize) -> Option<Result<TxnRequest, Refusal>> {
+    let mut success = Vec::with_capacity(OPS_EXPECTED);
+    let mut refused = None;
+    let mut fields = Fields(payload);
     let mut puts = 0;
-    for field in Fields(payload) {
-        let Ok(Field { number: TXN_SUCCESS, bytes: Some(_), .. }) = field else { return None };
-        puts += 1;
-    }
-    if puts > max_ops {
-        return None;
-    }
-    let mut messages = Vec::with_capacity(puts);
-    for field in Fields(payload) {
-        let op = field.ok()?.bytes?;
-        let mut fields = Fields(op);
-        let Some(Ok(Field { number: OP_PUT, bytes: Some(message), .. })) = fields.next() else {
+    while !fields.is_empty() {
+        let Field { number: TXN_SUCCESS, bytes: Some(op), .. } = fields.field()? else {
             return None;
         };
-        if fields.next().is_some() {
+        let mut op = Fields(op);
+        let Field { number: OP_PUT, bytes: Some(message), .. } = op.field()? else { return None };
+        puts += 1;
+        if puts > max_ops || !op.is_empty() {
             return None;
         }
-        messages.push(put_message(payload, message)?);
+        // A later one may show that the bytes are not sound, which is worse.
+        match put(put_message(payload, message)?) {
+            Ok(put) if refused.is_none() => success.push(Op::Put(put)),
+            Ok(_) => {}
+            Err(refusal) => drop(refused.get_or_insert(refusal)),
+        }
     }
-    let puts = messages.into_iter().map(|message| put(message).map(Op::Put));
-    let success = puts.collect::<Result<_, _>>();
-    Some(success.map(|success| TxnRequest { success, ..TxnRequest::default() }))
+    Some(match refused {
+        None => Ok(TxnRequest { success, ..TxnRequest::default() }),
+        Some(refusal) => Err(refusal),
+    })
 }
 
 /// A put whose bytes are part of `payload`.
 fn put_message(payload: &Bytes, message: &[u8]) -> Option<pb::PutRequest> {
-    let mut put = pb::PutRequest::default();
-    for field in Fields(message) {
-        match field.ok()? {
-            Field { number: 1, bytes: Some(key), .. } => put.key = payload.slice_ref(key),
-            Field { number: 2, bytes: Some(value), .. } => put.value = payload.slice_ref(value),
-            Field { number: 3, varint: Some(lease), .. } => put.lease = lease as i64,
-            Field { number: 4, varint: Some(set), .. } => put.prev_kv = set != 0,
-            Field { number: 5, varint: Some(set), .. } => put.ignore_value = set != 0,
-            Field { number: 6, varint: Some(set), .. } => put.ignore_lease = set != 0,
+    let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
+    let (mut lease, mut prev_kv, mut ignore_value, mut ignore_lease) = (0, false, false, false);
+    let mut fields = Fields(message);
+    while !fields.is_empty() {
+        match fields.field()? {
+            Field { number: 1, bytes: Some(bytes), .. } => key = bytes,
+            Field { number: 2, bytes: Some(bytes), .. } => value = bytes,
+            Field { number: 3, varint: Some(number), .. } => lease = number as i64,
+            Field { number: 4, varint: Some(set), .. } => prev_kv = set != 0,
+            Field { number: 5, varint: Some(set), .. } => ignore_value = set != 0,
+            Field { number: 6, varint: Some(set), .. } => ignore_lease = set != 0,
             _ => return None,
         }
     }
-    Some(put)
+    let (key, value) = (payload.slice_ref(key), payload.slice_ref(value));
+    Some(pb::PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
 }
 
 fn op(op: pb::RequestOp) -> Result<Op, Refusal> {
