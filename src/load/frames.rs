@@ -31,9 +31,16 @@ pub(super) struct FramesWire {
     stream: TcpStream,
     input: BytesMut,
     output: BytesMut,
+    /// What was last asked in each slot: its answer must be of the same kind.
+    opcodes: Vec<u8>,
 }
 
 impl FramesWire {
+    fn new(stream: TcpStream) -> FramesWire {
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        FramesWire { stream, input, output, opcodes: Vec::new() }
+    }
+
     /// Connects and exchanges hellos; `core` is the wish for one.
     pub(super) async fn connect(
         address: SocketAddr,
@@ -49,7 +56,7 @@ impl FramesWire {
     ) -> Result<(FramesWire, HelloReply), Lost> {
         let failed = |error: io::Error| Lost::new(format!("{address}: {error}"));
         let stream = TcpStream::connect(address).await.map_err(failed)?;
-        let mut wire = FramesWire { stream, input: BytesMut::new(), output: BytesMut::new() };
+        let mut wire = FramesWire::new(stream);
         let hello = HelloRequest {
             protocol_version: PROTOCOL_VERSION,
             token: String::new(),
@@ -61,8 +68,8 @@ impl FramesWire {
         let output = wire.output.split();
         wire.stream.write_all(&output).await.map_err(failed)?;
         loop {
-            if let Some((header, length)) = wire.next_frame()? {
-                let payload = Bytes::copy_from_slice(&wire.input[HEADER_BYTES..][..length]);
+            if let Some((header, payload)) = first_frame(&wire.input)? {
+                let (length, payload) = (payload.len(), Bytes::copy_from_slice(payload));
                 wire.input.advance(HEADER_BYTES + length);
                 return match Opcode::from_u8(header.opcode) {
                     Some(Opcode::Hello) => HelloReply::decode(payload)
@@ -78,25 +85,6 @@ impl FramesWire {
         }
     }
 
-    /// The header and the payload's length of the next frame, if it is there and sound.
-    fn next_frame(&self) -> Result<Option<(Header, usize)>, Lost> {
-        let Some(bytes) = self.input.first_chunk::<HEADER_BYTES>() else {
-            return Ok(None);
-        };
-        let header = Header::decode(bytes);
-        if header.length > ANSWER_BYTES_MAX {
-            return Err(Lost::new("the server does not speak frames"));
-        }
-        let length = header.length as usize;
-        let Some(payload) = self.input[HEADER_BYTES..].get(..length) else {
-            return Ok(None);
-        };
-        if header.checksum(payload) != header.crc {
-            return Err(Lost::new("an answer's checksum is wrong"));
-        }
-        Ok(Some((header, length)))
-    }
-
     /// Reads what has come and says every answer in it; pending when nothing has.
     pub(super) fn poll_answers(
         &mut self,
@@ -107,32 +95,26 @@ impl FramesWire {
         if count.map_err(|error| Lost::new(error.to_string()))? == 0 {
             return Poll::Ready(Err(Lost::new("the server closed the connection")));
         }
-        while let Some((header, length)) = self.next_frame()? {
-            let payload = &self.input[HEADER_BYTES..][..length];
+        let mut rest = &self.input[..];
+        while let Some((header, payload)) = first_frame(rest)? {
+            rest = &rest[HEADER_BYTES + payload.len()..];
             if header.stream == CONNECTION_STREAM {
-                let payload = Bytes::copy_from_slice(payload);
-                match Opcode::from_u8(header.opcode) {
-                    Some(Opcode::Ping) if !header.flags.contains(Flags::END) => {
-                        encode_ping(&mut self.output, Flags::END, &payload);
-                    }
-                    Some(Opcode::Close) => {
-                        return Poll::Ready(Err(Lost::new(decode_error(payload).message)));
-                    }
-                    _ => {}
-                }
-            } else {
-                let (slot, ends) = (header.stream - 1, header.flags.contains(Flags::END));
-                match header.flags.contains(Flags::ERROR) {
-                    false => each(Answer { slot, result: Ok(payload), ends }),
-                    true => {
-                        let status = decode_error(Bytes::copy_from_slice(payload));
-                        let result = Err((status.code, &status.message[..]));
-                        each(Answer { slot, result, ends });
-                    }
-                }
+                of_connection(&header, payload, &mut self.output)?;
+                continue;
             }
-            self.input.advance(HEADER_BYTES + length);
+            let (slot, ends) = (header.stream - 1, header.flags.contains(Flags::END));
+            if self.opcodes.get(slot as usize) != Some(&header.opcode) {
+                let result = Err((13, "an answer of another kind than its request"));
+                each(Answer { slot, result, ends });
+            } else if header.flags.contains(Flags::ERROR) {
+                let status = decode_error(Bytes::copy_from_slice(payload));
+                each(Answer { slot, result: Err((status.code, &status.message)), ends });
+            } else {
+                each(Answer { slot, result: Ok(payload), ends });
+            }
         }
+        let taken = self.input.len() - rest.len();
+        self.input.advance(taken);
         Poll::Ready(Ok(()))
     }
 
@@ -141,18 +123,64 @@ impl FramesWire {
     }
 
     pub(super) fn send(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
-        encode_frame(&mut self.output, slot + 1, method.opcode(), Flags::END, write);
+        self.write_frame(slot, method, Flags::END, write);
     }
 
     /// One more message of a stream; frames need no opening.
     pub(super) fn stream(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
-        encode_frame(&mut self.output, slot + 1, method.opcode(), Flags::NONE, write);
+        self.write_frame(slot, method, Flags::NONE, write);
+    }
+
+    fn write_frame(
+        &mut self,
+        slot: u32,
+        method: Method,
+        flags: Flags,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
+        let at = slot as usize;
+        if at >= self.opcodes.len() {
+            self.opcodes.resize(at + 1, 0);
+        }
+        self.opcodes[at] = method.opcode();
+        encode_frame(&mut self.output, slot + 1, method.opcode(), flags, write);
     }
 
     /// Sends what is written, as far as the socket takes it.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         poll_output(&self.stream, &mut self.output, cx)
     }
+}
+
+/// The first frame of `input`, if it is there whole and sound.
+fn first_frame(input: &[u8]) -> Result<Option<(Header, &[u8])>, Lost> {
+    let Some((bytes, rest)) = input.split_first_chunk::<HEADER_BYTES>() else {
+        return Ok(None);
+    };
+    let header = Header::decode(bytes);
+    if header.length > ANSWER_BYTES_MAX {
+        return Err(Lost::new("the server does not speak frames"));
+    }
+    let Some(payload) = rest.get(..header.length as usize) else {
+        return Ok(None);
+    };
+    if header.checksum(payload) != header.crc {
+        return Err(Lost::new("an answer's checksum is wrong"));
+    }
+    Ok(Some((header, payload)))
+}
+
+/// What is said about the connection itself.
+fn of_connection(header: &Header, payload: &[u8], output: &mut BytesMut) -> Result<(), Lost> {
+    let payload = Bytes::copy_from_slice(payload);
+    match Opcode::from_u8(header.opcode) {
+        Some(Opcode::Ping) if !header.flags.contains(Flags::END) => {
+            encode_ping(output, Flags::END, &payload);
+        }
+        Some(Opcode::Close) => return Err(Lost::new(decode_error(payload).message)),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Sends `output` and takes what is sent off it.
@@ -170,4 +198,94 @@ pub(super) fn poll_output(
         }
     }
     Poll::Ready(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+    use crate::protocol::frame::encode_frame;
+
+    /// Takes one connection and its hello, then sends `frames`, and keeps it until the peer ends.
+    fn server(frames: BytesMut) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut start = [0; PREFACE.len() + HEADER_BYTES];
+            stream.read_exact(&mut start).expect("a hello");
+            let header = start.last_chunk::<HEADER_BYTES>().expect("after the preface");
+            let mut hello = vec![0; Header::decode(header).length as usize];
+            stream.read_exact(&mut hello).expect("a hello");
+            let mut out = BytesMut::new();
+            let reply = HelloReply { cores: 1, shard_cores: vec![0], ..Default::default() };
+            encode_message(&mut out, CONNECTION_STREAM, Opcode::Hello, Flags::NONE, &reply);
+            stream.write_all(&out).expect("a reader");
+            stream.write_all(&frames).expect("a reader");
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        address
+    }
+
+    /// What the answers say to a put in slot 0 and a get in slot 1: code, or length of the message.
+    fn answers(frames: BytesMut) -> Result<Vec<(u32, Result<usize, u32>)>, String> {
+        let address = server(frames);
+        let (sender, receiver) = channel();
+        let body = move || async move {
+            let (mut wire, _) = FramesWire::connect(address, None).await.expect("a hello");
+            wire.send(0, Method::Put, |_| {});
+            wire.send(1, Method::Range, |_| {});
+            let mut said = Vec::new();
+            let result = poll_fn(|cx| {
+                while said.len() < 2 {
+                    let mut note = |answer: Answer<'_>| {
+                        let result = answer.result.map(<[u8]>::len).map_err(|(code, _)| code);
+                        said.push((answer.slot, result));
+                    };
+                    if let Err(lost) = ready!(wire.poll_answers(cx, &mut note)) {
+                        return Poll::Ready(Err(lost.0));
+                    }
+                }
+                Poll::Ready(Ok(()))
+            });
+            let result = result.await;
+            sender.send(result.map(|()| said)).expect("the test waits");
+        };
+        let settings = rt::ExecutorSettings { name: "test".to_owned(), spin: Duration::ZERO };
+        rt::start(&settings, vec![body]).expect("executor").join().expect("no panic");
+        receiver.recv().expect("the body has sent")
+    }
+
+    fn frame(out: &mut BytesMut, slot: u32, method: Method, payload: &[u8]) {
+        encode_frame(out, slot + 1, method.opcode(), Flags::END, |out| {
+            out.extend_from_slice(payload);
+        });
+    }
+
+    #[test]
+    fn an_answer_is_of_the_kind_of_its_request() {
+        let mut frames = BytesMut::new();
+        frame(&mut frames, 1, Method::Range, b"abc");
+        frame(&mut frames, 0, Method::Put, b"");
+        assert_eq!(answers(frames), Ok(vec![(1, Ok(3)), (0, Ok(0))]));
+        let mut frames = BytesMut::new();
+        frame(&mut frames, 1, Method::Put, b"abc");
+        frame(&mut frames, 7, Method::Put, b"");
+        assert_eq!(answers(frames), Ok(vec![(1, Err(13)), (7, Err(13))]));
+    }
+
+    #[test]
+    fn an_answer_is_whole() {
+        let mut frames = BytesMut::new();
+        frame(&mut frames, 1, Method::Range, b"abc");
+        let last = frames.len() - 1;
+        frames[last] ^= 1;
+        let error = answers(frames).expect_err("it is not whole");
+        assert!(error.contains("checksum"), "{error}");
+    }
 }

@@ -6,20 +6,23 @@
 //! are taken from one read buffer. Windows are kept as the protocol demands, in both directions.
 //! Of a *stream* (watch, keep-alive) HEADERS go out once and DATA per message; a message is said as
 //! soon as it is there whole.
+//!
+//! Header blocks hardly ever change: one that goes out or comes in as it did before, with the same
+//! table behind it, is not encoded or decoded again.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use rustc_hash::FxHashMap;
 
+use super::calls::{Calls, Heads};
 use super::frames::poll_output;
 use super::hpack;
 use super::http2::{self, FrameHead, HEAD_BYTES, flag, kind, setting};
 use super::wire::{Answer, Lost};
 use crate::protocol::Method;
-use crate::protocol::grpc::{PREFIX_BYTES, encode_message};
+use crate::protocol::grpc::encode_message;
 use crate::rt::TcpStream;
 
 /// What the server may send ahead.
@@ -32,23 +35,13 @@ const FRAME_BYTES_MAX: u32 = 1 << 20;
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Bytes of header blocks that come in several frames.
 const BLOCK_BYTES_MAX: usize = 256 << 10;
-/// Buffers of answers kept for the next ones.
-const SPARE_MAX: usize = 1024;
 
-/// A call under way.
+/// A header block as it was, and with which table: while both are the same, so is what it says.
 #[derive(Debug, Default)]
-struct Call {
-    slot: u32,
-    body: Vec<u8>,
-    status: Option<u32>,
-    message: String,
-    http_status: u32,
-    /// Many messages both ways.
-    streams: bool,
-    /// What we may still send on it.
-    window: i64,
-    /// What was received since the stream's window was last filled up.
-    received: u32,
+struct Known<T> {
+    table: u64,
+    block: Vec<u8>,
+    says: T,
 }
 
 /// A message that the server's windows did not let out whole.
@@ -67,11 +60,11 @@ pub(super) struct GrpcWire {
     output: BytesMut,
     encoder: hpack::Encoder,
     decoder: hpack::Decoder,
-    calls: FxHashMap<u32, Call>,
-    /// The stream of each slot that has one.
-    streams: FxHashMap<u32, u32>,
-    spare: Vec<Vec<u8>>,
-    next_stream: u32,
+    /// The head of the last request of each method.
+    heads_sent: Vec<Known<Method>>,
+    /// Headers as they came last, and trailers.
+    heads_taken: [Known<Heads>; 2],
+    calls: Calls,
     calls_max: u32,
     /// What we may still send.
     window: i64,
@@ -82,7 +75,6 @@ pub(super) struct GrpcWire {
     received: u32,
     /// A header block that goes on in the next frame: stream, whether it ends it, bytes so far.
     block: Option<(u32, bool, BytesMut)>,
-    scratch: BytesMut,
 }
 
 impl GrpcWire {
@@ -108,10 +100,9 @@ impl GrpcWire {
             output,
             encoder: hpack::Encoder::new(),
             decoder: hpack::Decoder::default(),
-            calls: FxHashMap::default(),
-            streams: FxHashMap::default(),
-            spare: Vec::new(),
-            next_stream: 1,
+            heads_sent: Vec::new(),
+            heads_taken: Default::default(),
+            calls: Calls::new(),
             calls_max: u32::MAX,
             window: http2::WINDOW_DEFAULT,
             stream_window: http2::WINDOW_DEFAULT,
@@ -119,13 +110,13 @@ impl GrpcWire {
             blocked: VecDeque::new(),
             received: 0,
             block: None,
-            scratch: BytesMut::new(),
         })
     }
 
     pub(super) fn has_room(&self) -> bool {
         self.blocked.is_empty()
-            && self.calls.len() < self.calls_max as usize
+            && !self.calls.is_used_up()
+            && self.calls.open < self.calls_max
             && self.output.len() < OUTPUT_BYTES_MAX
     }
 
@@ -136,49 +127,51 @@ impl GrpcWire {
 
     /// One more message of the stream of this slot, which the first one opens.
     pub(super) fn stream(&mut self, slot: u32, method: Method, write: impl FnOnce(&mut BytesMut)) {
-        let stream = match self.streams.get(&slot) {
-            Some(&stream) => stream,
-            None => {
-                let stream = self.open(slot, method, true);
-                self.streams.insert(slot, stream);
-                stream
-            }
+        let stream = match self.calls.stream_of(slot) {
+            Some(stream) => stream,
+            None => self.open(slot, method, true),
         };
         self.write_message(stream, false, write);
     }
 
     fn open(&mut self, slot: u32, method: Method, streams: bool) -> u32 {
-        let stream = self.next_stream;
-        self.next_stream += 2;
-        let body = self.spare.pop().unwrap_or_default();
-        let window = self.stream_window;
-        self.calls.insert(stream, Call { slot, body, streams, window, ..Call::default() });
+        let stream = self.calls.open(slot, streams, self.stream_window);
         self.write_head(stream, method);
         stream
     }
 
+    /// Writes a message where it goes, or keeps it if the windows do not let it out.
     fn write_message(&mut self, stream: u32, ends: bool, write: impl FnOnce(&mut BytesMut)) {
-        let Some(call) = self.calls.get_mut(&stream) else { return };
-        self.scratch.clear();
-        let written = encode_message(&mut self.scratch, write);
+        let Some(call) = self.calls.find(stream) else { return };
+        let out = &mut self.output;
+        let start = out.len();
+        out.put_bytes(0, HEAD_BYTES);
+        let written = encode_message(out, write);
         assert!(written.is_ok(), "requests are far below the limit of gRPC");
-        let length = self.scratch.len();
+        let length = out.len() - start - HEAD_BYTES;
         let fits = self.blocked.is_empty() && length as i64 <= self.window.min(call.window);
         if fits && length <= self.frame_bytes_max {
             self.window -= length as i64;
             call.window -= length as i64;
             let flags = if ends { flag::END_STREAM } else { 0 };
-            http2::put_head(&mut self.output, length, kind::DATA, flags, stream);
-            self.output.extend_from_slice(&self.scratch);
+            let head = http2::head(length, kind::DATA, flags, stream);
+            out[start..start + HEAD_BYTES].copy_from_slice(&head);
             return;
         }
-        let rest = Bytes::copy_from_slice(&self.scratch);
+        let rest = Bytes::copy_from_slice(&out[start + HEAD_BYTES..]);
+        out.truncate(start);
         self.blocked.push_back(Partial { stream, rest, ends });
         self.send_blocked();
     }
 
     fn write_head(&mut self, stream: u32, method: Method) {
-        let out = &mut self.output;
+        let (out, table) = (&mut self.output, self.encoder.table());
+        let known = self.heads_sent.iter().find(|known| known.says == method);
+        if let Some(known) = known.filter(|known| known.table == table) {
+            http2::put_head(out, known.block.len(), kind::HEADERS, flag::END_HEADERS, stream);
+            out.extend_from_slice(&known.block);
+            return;
+        }
         let start = out.len();
         out.put_bytes(0, HEAD_BYTES);
         self.encoder.begin(out);
@@ -189,8 +182,12 @@ impl GrpcWire {
         self.encoder.repeated(out, "content-type", "application/grpc");
         self.encoder.repeated(out, "te", "trailers");
         self.encoder.repeated(out, "user-agent", concat!("braid-load/", env!("CARGO_PKG_VERSION")));
-        let length = out.len() - start - HEAD_BYTES;
-        let head = http2::head(length, kind::HEADERS, flag::END_HEADERS, stream);
+        let block = &out[start + HEAD_BYTES..];
+        if self.encoder.table() == table {
+            self.heads_sent.retain(|known| known.says != method);
+            self.heads_sent.push(Known { table, block: block.to_vec(), says: method });
+        }
+        let head = http2::head(block.len(), kind::HEADERS, flag::END_HEADERS, stream);
         out[start..start + HEAD_BYTES].copy_from_slice(&head);
     }
 
@@ -198,7 +195,7 @@ impl GrpcWire {
     fn send_blocked(&mut self) {
         while let Some(first) = self.blocked.front_mut() {
             // What has ended meanwhile needs no rest of its request.
-            while let Some(call) = self.calls.get_mut(&first.stream) {
+            while let Some(call) = self.calls.find(first.stream) {
                 let room = self.window.min(call.window).max(0) as usize;
                 let count = first.rest.len().min(room).min(self.frame_bytes_max);
                 if count == 0 {
@@ -235,7 +232,7 @@ impl GrpcWire {
         if self.received >= WINDOW_STEP {
             http2::put_window_update(&mut self.output, 0, std::mem::take(&mut self.received));
         }
-        if self.next_stream > i32::MAX as u32 - 2 && self.calls.is_empty() {
+        if self.calls.is_used_up() && self.calls.open == 0 {
             return Poll::Ready(Err(Lost::new("all stream numbers of the connection are used")));
         }
         Poll::Ready(result)
@@ -294,10 +291,7 @@ impl GrpcWire {
             }
             kind::RST_STREAM => {
                 let reason = http2::word(payload).ok_or_else(broken)?;
-                if let Some(call) = self.calls.remove(&head.stream) {
-                    if call.streams {
-                        self.streams.remove(&call.slot);
-                    }
+                if let Some(call) = self.calls.end(head.stream) {
                     let (code, text) = http2::reset_code(reason);
                     each(Answer { slot: call.slot, result: Err((code, text)), ends: true });
                 }
@@ -326,7 +320,7 @@ impl GrpcWire {
     ) -> Result<(), Lost> {
         self.received += head.length as u32;
         let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
-        let Some(call) = self.calls.get_mut(&head.stream) else { return Ok(()) };
+        let Some(call) = self.calls.find(head.stream) else { return Ok(()) };
         call.body.extend_from_slice(payload);
         if !call.streams {
             return Ok(());
@@ -344,7 +338,7 @@ impl GrpcWire {
         let more = i64::from(http2::word(payload).ok_or_else(broken)? & 0x7fff_ffff);
         if stream == 0 {
             self.window += more;
-        } else if let Some(call) = self.calls.get_mut(&stream) {
+        } else if let Some(call) = self.calls.find(stream) {
             call.window += more;
         }
         self.send_blocked();
@@ -359,7 +353,7 @@ impl GrpcWire {
                 setting::INITIAL_WINDOW_SIZE => {
                     let change = i64::from(value) - self.stream_window;
                     self.stream_window += change;
-                    self.calls.values_mut().for_each(|call| call.window += change);
+                    self.calls.under_way().for_each(|call| call.window += change);
                 }
                 setting::MAX_FRAME_SIZE if value >= 16_384 => self.frame_bytes_max = value as usize,
                 setting::MAX_FRAME_SIZE => return Err(broken()),
@@ -378,18 +372,22 @@ impl GrpcWire {
         block: &[u8],
         each: &mut impl FnMut(Answer<'_>),
     ) -> Result<(), Lost> {
-        let mut call = self.calls.get_mut(&stream);
-        let decoded = self.decoder.decode(block, |name, value| {
-            let Some(call) = &mut call else { return };
-            let text = || String::from_utf8_lossy(value);
-            match name {
-                b"grpc-status" => call.status = text().parse().ok(),
-                b"grpc-message" => call.message = text().into_owned(),
-                b":status" => call.http_status = text().parse().unwrap_or(0),
-                _ => {}
+        let table = self.decoder.table();
+        let known = &mut self.heads_taken[usize::from(ends)];
+        if known.table != table || known.block != block {
+            known.says = Heads::default();
+            let decoded = self.decoder.decode(block, |name, value| known.says.take(name, value));
+            decoded.map_err(|hpack::BadBlock| broken())?;
+            // What has changed the table does so again when it comes again.
+            known.block.clear();
+            if self.decoder.table() == table {
+                known.table = table;
+                known.block.extend_from_slice(block);
             }
-        });
-        decoded.map_err(|hpack::BadBlock| broken())?;
+        }
+        if let Some(call) = self.calls.find(stream) {
+            call.heads.add(&known.says);
+        }
         if ends {
             self.end(stream, each);
         }
@@ -397,25 +395,8 @@ impl GrpcWire {
     }
 
     fn end(&mut self, stream: u32, each: &mut impl FnMut(Answer<'_>)) {
-        let Some(mut call) = self.calls.remove(&stream) else { return };
-        if call.streams {
-            self.streams.remove(&call.slot);
-        }
-        // What a stream says has been said; a rest is a message cut short.
-        let is_said = call.streams && call.body.is_empty();
-        let answer = if is_said { Some(&[][..]) } else { message(&call.body) };
-        let result = match (call.status, answer) {
-            (Some(0), Some(message)) => Ok(message),
-            (Some(0), None) => Err((13, "the answer is not one message")),
-            (Some(code), _) => Err((code, call.message.as_str())),
-            (None, _) if call.http_status != 200 => Err((2, "an HTTP status other than 200")),
-            (None, _) => Err((2, "the answer has no grpc-status")),
-        };
-        each(Answer { slot: call.slot, result, ends: true });
-        if self.spare.len() < SPARE_MAX {
-            call.body.clear();
-            self.spare.push(call.body);
-        }
+        let Some(call) = self.calls.end(stream) else { return };
+        each(Answer { slot: call.slot, result: call.result(), ends: true });
         self.send_blocked();
     }
 
@@ -425,66 +406,6 @@ impl GrpcWire {
     }
 }
 
-impl Call {
-    /// Says every message of a stream that is there whole.
-    fn take_messages(&mut self, each: &mut impl FnMut(Answer<'_>)) -> Result<(), Lost> {
-        let mut rest = &self.body[..];
-        while let Some((prefix, after)) = rest.split_first_chunk::<PREFIX_BYTES>() {
-            let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-            if prefix[0] != 0 || length > WINDOW_BYTES as usize {
-                return Err(Lost::new(
-                    "the server compresses what was not asked for, or is broken",
-                ));
-            }
-            let Some((message, after)) = after.split_at_checked(length) else { break };
-            each(Answer { slot: self.slot, result: Ok(message), ends: false });
-            rest = after;
-        }
-        let taken = self.body.len() - rest.len();
-        self.body.drain(..taken);
-        Ok(())
-    }
-}
-
 fn broken() -> Lost {
     Lost::new("the server breaks HTTP/2")
-}
-
-/// The one message of a body, uncompressed.
-fn message(body: &[u8]) -> Option<&[u8]> {
-    let (prefix, message) = body.split_first_chunk::<PREFIX_BYTES>()?;
-    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-    (prefix[0] == 0 && message.len() == length).then_some(message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_of_a_stream_are_said_when_they_are_whole() {
-        let mut call = Call { slot: 3, streams: true, ..Call::default() };
-        let mut said: Vec<Vec<u8>> = Vec::new();
-        for byte in [0, 0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0] {
-            call.body.push(byte);
-            let result = call.take_messages(&mut |answer| {
-                assert!(answer.slot == 3 && !answer.ends);
-                said.push(answer.result.expect("a message").to_vec());
-            });
-            assert!(result.is_ok());
-        }
-        assert_eq!(said, [vec![7, 8], vec![], vec![9]]);
-        assert_eq!(call.body, [0]);
-        call.body = vec![1, 0, 0, 0, 0];
-        assert!(call.take_messages(&mut |_| {}).is_err());
-    }
-
-    #[test]
-    fn a_body_is_exactly_one_message() {
-        assert_eq!(message(&[0, 0, 0, 0, 2, 7, 8]), Some(&[7, 8][..]));
-        assert_eq!(message(&[0, 0, 0, 0, 0]), Some(&[][..]));
-        for body in [&[][..], &[0, 0, 0, 0], &[0, 0, 0, 0, 2, 7], &[1, 0, 0, 0, 1, 7]] {
-            assert_eq!(message(body), None, "{body:?}");
-        }
-    }
 }

@@ -23,6 +23,8 @@ pub(super) struct Decoder {
     entries: VecDeque<(Vec<u8>, Vec<u8>)>,
     bytes: usize,
     bytes_max: Option<usize>,
+    /// How often the table has changed.
+    changes: u64,
 }
 
 impl Decoder {
@@ -50,6 +52,7 @@ impl Decoder {
                         return Err(BadBlock);
                     }
                     self.bytes_max = Some(size);
+                    self.changes += 1;
                     self.evict();
                 }
                 _ => {
@@ -59,6 +62,11 @@ impl Decoder {
             }
         }
         Ok(())
+    }
+
+    /// A number that changes with the table: a block means the same as long as it is the same.
+    pub(super) fn table(&self) -> u64 {
+        self.changes
     }
 
     fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), BadBlock> {
@@ -81,6 +89,7 @@ impl Decoder {
     }
 
     fn insert(&mut self, name: Vec<u8>, value: Vec<u8>) {
+        self.changes += 1;
         self.bytes += name.len() + value.len() + ENTRY_BYTES;
         self.entries.push_front((name, value));
         self.evict();
@@ -210,6 +219,12 @@ impl Encoder {
         if (size as usize) < TABLE_BYTES && !self.plain {
             (self.plain, self.shrink) = (true, true);
         }
+    }
+
+    /// A number that changes with what the next block would be.
+    pub(super) fn table(&self) -> u64 {
+        let inserted = self.inserted.len() as u64;
+        inserted << 2 | u64::from(self.plain) << 1 | u64::from(self.shrink)
     }
 
     /// To be called before the first header of each block.

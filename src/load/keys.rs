@@ -133,18 +133,35 @@ impl KeyForm {
         self.prefix.len() + self.digits
     }
 
+    /// Key 0: what [`patch`](KeyForm::patch) makes the others of.
+    pub(super) fn blank(&self) -> Vec<u8> {
+        let mut key = self.prefix.as_bytes().to_vec();
+        key.resize(self.length(), b'0');
+        key
+    }
+
     /// Writes key `number` over what `key` held.
-    pub(super) fn write(&self, mut number: u64, key: &mut Vec<u8>) {
+    pub(super) fn write(&self, number: u64, key: &mut Vec<u8>) {
         key.clear();
         key.extend_from_slice(self.prefix.as_bytes());
         key.resize(self.length(), b'0');
-        let mut at = key.len();
+        self.patch(number, key);
+    }
+
+    /// Makes any key of this form that of `number`.
+    ///
+    /// # Panics
+    ///
+    /// If the number has too many digits.
+    pub(super) fn patch(&self, mut number: u64, key: &mut [u8]) {
+        let mut digits = &mut key[self.prefix.len()..];
         while number > 0 {
-            at -= 1;
-            key[at] = b'0' + (number % 10) as u8;
+            let (last, rest) = digits.split_last_mut().expect("the number fits into the digits");
+            *last = b'0' + (number % 10) as u8;
             number /= 10;
+            digits = rest;
         }
-        assert!(at >= self.prefix.len(), "the number fits into the digits");
+        digits.fill(b'0');
     }
 }
 
@@ -202,6 +219,9 @@ mod tests {
         assert_eq!(key, b"load/00042");
         form.write(99_999, &mut key);
         assert_eq!(key, b"load/99999");
+        form.patch(7, &mut key);
+        assert_eq!(key, b"load/00007");
+        assert_eq!(form.blank(), b"load/00000");
         let error = KeyForm::new("load/", 10, 100_001).expect_err("a digit too many");
         assert!(error.contains("6 digits"), "{error}");
     }

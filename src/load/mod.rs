@@ -21,7 +21,7 @@
 //! | `workload` | the table of workloads |
 //! | `chance`, `keys` | random numbers, distributions, keys and values |
 //! | `source`, `protobuf` | requests planned and written, answers judged |
-//! | `wire`, `frames`, `grpc`, `http2`, `hpack` | connections |
+//! | `wire`, `frames`, `grpc`, `calls`, `http2`, `hpack` | connections |
 //! | `session`, `run`, `affinity` | clients, threads, pace |
 //! | `living` | watchers and leases: workloads that are more than requests and answers |
 //! | `record` | what is counted, and when |
@@ -35,6 +35,7 @@
 mod acks;
 mod affinity;
 mod arguments;
+mod calls;
 mod chance;
 mod check;
 mod command;

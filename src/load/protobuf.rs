@@ -168,7 +168,18 @@ pub(super) enum Field<'a> {
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
+        match self.0.split_first()? {
+            (&byte, rest) if byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.0.split_first()?;
@@ -304,6 +315,11 @@ fn event(bytes: &[u8]) -> Event<'_> {
         }
     }
     event
+}
+
+/// Whether a `RangeResponse` has a key-value.
+pub(super) fn has_key_value(range: &[u8]) -> bool {
+    nested(range, 2).is_some()
 }
 
 /// The first key-value of a `RangeResponse`: mod revision and value.
@@ -449,6 +465,9 @@ mod tests {
         let bytes = range.encode_to_vec();
         assert_eq!(revision(&bytes), 777);
         assert_eq!(first_key_value(&bytes), Some((55, &b"v"[..])));
+        assert!(has_key_value(&bytes));
+        let empty = pb::RangeResponse { header, ..Default::default() };
+        assert!(!has_key_value(&empty.encode_to_vec()));
         let response = Some(pb::response_op::Response::ResponseRange(range));
         let txn = pb::TxnResponse {
             header,

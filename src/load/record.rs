@@ -103,9 +103,20 @@ pub(super) struct Clock {
     pub(super) drained: Nanos,
 }
 
+/// Answers of a row that came at once to requests that were made at once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Alike {
+    /// Intended, sent, and now.
+    times: [Nanos; 3],
+    count: u64,
+    missed: u64,
+}
+
 pub(super) struct Recorder {
     clock: Clock,
     rows: Vec<Row>,
+    /// Per row, what is not in it yet: answers come in batches, and a batch is entered once.
+    alike: Vec<Alike>,
     service: Vec<Histogram<u64>>,
     open_loop: bool,
     unsent: u64,
@@ -118,6 +129,7 @@ impl Recorder {
         Recorder {
             clock,
             rows: vec![Row::new(); rows],
+            alike: vec![Alike::default(); rows],
             service: vec![histogram(); if open_loop { rows } else { 0 }],
             open_loop,
             unsent: 0,
@@ -172,20 +184,37 @@ impl Recorder {
         now: Nanos,
         found: Found,
     ) {
-        let counts = self.counts(now);
-        let measures = self.measures(intended);
-        let row = &mut self.rows[usize::from(step)];
-        if counts {
-            row.answered += 1;
-            row.missed += u64::from(found == Found::Miss);
+        let times = [intended, sent, now];
+        if self.alike[usize::from(step)].times != times {
+            self.enter(usize::from(step));
+            self.alike[usize::from(step)].times = times;
         }
-        if measures {
-            row.intended.saturating_record(now.0.saturating_sub(intended.0));
+        let alike = &mut self.alike[usize::from(step)];
+        alike.count += 1;
+        alike.missed += u64::from(found == Found::Miss);
+    }
+
+    /// Enters into a row what is alike.
+    fn enter(&mut self, step: usize) {
+        let alike = std::mem::take(&mut self.alike[step]);
+        let [intended, sent, now] = alike.times;
+        let (counts, measures) = (self.counts(now), self.measures(intended));
+        let row = &mut self.rows[step];
+        if counts {
+            row.answered += alike.count;
+            row.missed += alike.missed;
+        }
+        if measures && alike.count > 0 {
+            row.intended.saturating_record_n(now.0.saturating_sub(intended.0), alike.count);
             if self.open_loop {
-                let service = &mut self.service[usize::from(step)];
-                service.saturating_record(now.0.saturating_sub(sent.0));
+                let service = &mut self.service[step];
+                service.saturating_record_n(now.0.saturating_sub(sent.0), alike.count);
             }
         }
+    }
+
+    fn enter_all(&mut self) {
+        (0..self.rows.len()).for_each(|step| self.enter(step));
     }
 
     /// An error is counted whenever it comes, warm-up included: a run should not look better for
@@ -212,11 +241,13 @@ impl Recorder {
 
     /// Ends an interval: takes what was counted since the last one.
     pub(super) fn cut(&mut self) -> Vec<Row> {
+        self.enter_all();
         let empty = vec![Row::new(); self.rows.len()];
         std::mem::replace(&mut self.rows, empty)
     }
 
-    pub(super) fn finish(self) -> Rest {
+    pub(super) fn finish(mut self) -> Rest {
+        self.enter_all();
         Rest {
             drain: self.rows,
             service: self.service,
@@ -254,6 +285,24 @@ mod tests {
         assert_eq!((row.answered, row.intended.len()), (2, 2));
         assert!(row.intended.max() >= 3_100_000);
         assert_eq!(recorder.cut()[0].answered, 0);
+    }
+
+    #[test]
+    fn answers_that_are_alike_count_one_by_one() {
+        let mut recorder = recorder(false);
+        for (intended, now, found) in [
+            (1_100_000, 1_200_000, Found::Hit),
+            (1_100_000, 1_200_000, Found::Miss),
+            (1_100_000, 1_300_000, Found::Hit),
+            (1_100_000, 1_200_000, Found::Hit),
+        ] {
+            recorder.answered(0, Nanos(intended), Nanos(intended), Nanos(now), found);
+        }
+        let row = &recorder.cut()[0];
+        assert_eq!((row.answered, row.missed, row.intended.len()), (4, 1, 4));
+        assert_eq!(row.intended.count_between(150_000, 250_000), 1);
+        assert_eq!(recorder.answered_in_all, 4);
+        assert_eq!(recorder.finish().drain[0].answered, 0);
     }
 
     #[test]

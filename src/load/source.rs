@@ -1,14 +1,15 @@
 //! One thread's stream of requests: planned, written, and judged by their answers.
 
+use std::ops;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::chance::Chance;
-use super::keys::{Chooser, Values, prefix_end};
+use super::keys::{Chooser, KeyForm, Values, prefix_end};
 use super::protobuf::{self, Guarded, Range};
-use super::workload::{Action, Workload};
+use super::workload::{Action, Step, Workload};
 use crate::protocol::Method;
 
 /// A request as few numbers; everything else about it follows from them.
@@ -39,18 +40,75 @@ pub(super) enum Change<'a> {
     Delete { key: &'a [u8] },
 }
 
+/// What a [`Pattern`] holds, with this key in it.
+fn write_pattern(workload: &Workload, step: &Step, end: &[u8], key: &[u8]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    let range = Range { key, ..Range::default() };
+    let value = vec![0; workload.families[step.family].value_bytes];
+    match step.action {
+        Action::Put => protobuf::put(&mut out, key, &value),
+        Action::Txn => protobuf::put_op(&mut out, key, &value),
+        Action::Get => range.write(&mut out),
+        Action::GetSerializable => Range { serializable: true, ..range }.write(&mut out),
+        Action::Range => Range { end, limit: workload.limit, ..range }.write(&mut out),
+        Action::Delete => protobuf::delete(&mut out, key),
+        Action::Prefix | Action::Cas | Action::LeaseGrant => out.extend_from_slice(key),
+    }
+    if matches!(step.action, Action::Put | Action::Txn) {
+        out.truncate(out.len() - value.len());
+    }
+    out.to_vec()
+}
+
 pub(super) struct Source {
     workload: Arc<Workload>,
     choosers: Vec<Chooser>,
     /// Per family, for guarded writes: the mod revision of each key as last seen.
     revisions: Vec<Vec<u64>>,
-    /// The end of the whole range of each family.
-    ends: Vec<Vec<u8>>,
+    /// Per step, what all its requests have in common.
+    patterns: Vec<Pattern>,
     values: Values,
     chance: Chance,
     weights: u64,
-    key: Vec<u8>,
     end: Vec<u8>,
+}
+
+/// A request up to its value, with some key in it; only the key's digits change.
+///
+/// Of requests that are not alike beyond their keys it is the key alone.
+struct Pattern {
+    bytes: Vec<u8>,
+    key: ops::Range<usize>,
+    /// Which key that is.
+    number: u64,
+    /// From one key of a txn to the next: distinct as long as there are as many as it has.
+    stride: u64,
+}
+
+impl Pattern {
+    fn new(workload: &Workload, step: &Step, ends: &[Vec<u8>]) -> Pattern {
+        let family = &workload.families[step.family];
+        let blank = family.form.blank();
+        let write = |key: &[u8]| write_pattern(workload, step, &ends[step.family], key);
+        let bytes = write(&blank);
+        // Where two that have nothing but their length in common begin to differ.
+        let (low, high) = (write(&vec![0; blank.len()]), write(&vec![0xff; blank.len()]));
+        let start = low.iter().zip(&high).position(|(low, high)| low != high);
+        let start = start.expect("no key is empty");
+        let stride = (family.keys / workload.txn_keys.max(1)).max(1);
+        Pattern { bytes, key: start..start + blank.len(), number: 0, stride }
+    }
+
+    fn set(&mut self, form: &KeyForm, number: u64) {
+        if self.number != number {
+            form.patch(number, &mut self.bytes[self.key.clone()]);
+            self.number = number;
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.bytes[self.key.clone()]
+    }
 }
 
 impl Source {
@@ -74,11 +132,14 @@ impl Source {
             .enumerate()
             .map(|(at, family)| vec![0; if guarded(at) { family.keys as usize } else { 0 }])
             .collect();
-        let ends = families.map(|family| prefix_end(family.form.prefix().as_bytes())).collect();
+        let ends: Vec<_> =
+            families.map(|family| prefix_end(family.form.prefix().as_bytes())).collect();
         let weights = workload.steps.iter().map(|step| u64::from(step.weight)).sum();
         let chance = Chance::new(super::chance::mix(seed) ^ thread as u64);
-        let (key, end) = (Vec::new(), Vec::new());
-        Source { workload, choosers, revisions, ends, values, chance, weights, key, end }
+        let steps = workload.steps.iter();
+        let patterns = steps.map(|step| Pattern::new(&workload, step, &ends)).collect();
+        let end = Vec::new();
+        Source { workload, choosers, revisions, patterns, values, chance, weights, end }
     }
 
     /// The next request.
@@ -112,8 +173,7 @@ impl Source {
 
     /// The key that decides where the request goes.
     pub(super) fn route(&mut self, planned: &Planned) -> &[u8] {
-        self.set_key(planned, 0);
-        &self.key
+        self.set_key(planned, 0).key()
     }
 
     pub(super) fn method(&self, planned: &Planned) -> Method {
@@ -126,13 +186,17 @@ impl Source {
         }
     }
 
-    /// Key `index` of the request; only txns have more than one.
-    fn set_key(&mut self, planned: &Planned, index: u64) {
+    /// The pattern of the request with key `index` in it; only txns have more than one.
+    fn set_key(&mut self, planned: &Planned, index: u64) -> &Pattern {
         let step = &self.workload.steps[usize::from(planned.step)];
         let family = &self.workload.families[step.family];
-        // Distinct as long as there are as many keys as the txn has.
-        let stride = (family.keys / self.workload.txn_keys.max(1)).max(1);
-        family.form.write((planned.key + index * stride) % family.keys, &mut self.key);
+        let pattern = &mut self.patterns[usize::from(planned.step)];
+        let number = match planned.key + index * pattern.stride {
+            number if number < family.keys => number,
+            above => above % family.keys,
+        };
+        pattern.set(&family.form, number);
+        pattern
     }
 
     fn value_bytes(&self, planned: &Planned) -> usize {
@@ -146,15 +210,23 @@ impl Source {
         let length = self.value_bytes(planned);
         let limit = self.workload.limit;
         let step = &self.workload.steps[usize::from(planned.step)];
-        let key = &self.key[..];
+        let pattern = &self.patterns[usize::from(planned.step)];
+        let key = pattern.key();
         match step.action {
-            Action::Put => protobuf::put(out, key, self.values.value(planned.seed, length)),
-            Action::Get => Range { key, ..Range::default() }.write(out),
-            Action::GetSerializable => {
-                Range { key, serializable: true, ..Range::default() }.write(out);
+            Action::Get | Action::GetSerializable | Action::Range | Action::Delete => {
+                out.extend_from_slice(&pattern.bytes);
             }
-            Action::Range => {
-                Range { key, end: &self.ends[step.family], limit, ..Range::default() }.write(out);
+            Action::Put => {
+                out.extend_from_slice(&pattern.bytes);
+                out.extend_from_slice(self.values.value(planned.seed, length));
+            }
+            Action::Txn => {
+                for index in 0..self.workload.txn_keys {
+                    let pattern = self.set_key(planned, index);
+                    out.extend_from_slice(&pattern.bytes);
+                    let seed = planned.seed.wrapping_add(index);
+                    out.extend_from_slice(self.values.value(seed, length));
+                }
             }
             Action::Prefix => {
                 let shared = &key[..key.len() - self.workload.prefix_digits];
@@ -166,7 +238,6 @@ impl Source {
                 }
                 Range { key: shared, end: &self.end, limit, ..Range::default() }.write(out);
             }
-            Action::Delete => protobuf::delete(out, key),
             Action::Cas => {
                 let change = match planned.removes {
                     true => Guarded::Delete,
@@ -174,17 +245,7 @@ impl Source {
                 };
                 protobuf::compare_and_set(out, key, planned.guard, change);
             }
-            Action::Txn => self.write_txn(planned, out),
             Action::LeaseGrant => protobuf::lease_grant(out, self.workload.lease_ttl),
-        }
-    }
-
-    fn write_txn(&mut self, planned: &Planned, out: &mut BytesMut) {
-        let length = self.value_bytes(planned);
-        for index in 0..self.workload.txn_keys {
-            self.set_key(planned, index);
-            let value = self.values.value(planned.seed.wrapping_add(index), length);
-            protobuf::put_op(out, &self.key, value);
         }
     }
 
@@ -194,7 +255,7 @@ impl Source {
         let hit = match step.action {
             Action::Put | Action::Txn | Action::LeaseGrant => true,
             Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => {
-                protobuf::first_key_value(answer).is_some()
+                protobuf::has_key_value(answer)
             }
             Action::Delete => protobuf::deleted(answer) > 0,
             Action::Cas => {
@@ -223,14 +284,14 @@ impl Source {
             Action::LeaseGrant => (0, false),
         };
         for index in 0..count {
-            self.set_key(planned, index);
-            let key = &self.key[..];
+            let key = self.set_key(planned, index).key();
             if removes {
                 each(Change::Delete { key });
                 continue;
             }
             let value = self.values.value(planned.seed.wrapping_add(index), length);
-            each(Change::Put { key, value_hash: xxh3_64(value) });
+            let value_hash = xxh3_64(value);
+            each(Change::Put { key: self.patterns[usize::from(planned.step)].key(), value_hash });
         }
     }
 }
