@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use braid::types::{
     Blob, CoreId, Epoch, Event, KeyRange, KeyValue, LeaseId, Nanos, Revision, Sub, WatchCreate,
-    WatchId, WatchReply, WatchRequest, WatchStream,
+    WatchReply, WatchRequest, WatchStream,
 };
 use braid::watch::{Hub, HubConfig, HubEffects, Interest, WatchAsk, WatchTold};
 use bytes::Bytes;
@@ -98,16 +98,7 @@ impl Side {
     }
 
     fn watch(&mut self, stream: WatchStream, range: KeyRange) {
-        let create = WatchCreate {
-            range,
-            start: 0,
-            id: WatchId(0),
-            progress_notify: false,
-            prev_kv: false,
-            fragment: false,
-            no_put: false,
-            no_delete: false,
-        };
+        let create = WatchCreate::of(range, 0);
         let stable = Revision(self.revision);
         self.hub.ask(stream, WatchRequest::Create(create), stable, &mut self.effects);
         self.turn();

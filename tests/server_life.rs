@@ -6,8 +6,6 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +15,7 @@ use std::time::Duration;
 use braid::client::blocking::Client;
 use braid::client::{Method, Options, Transport, error::code};
 use braid::protocol::pb::etcdserverpb as pb;
-use common::{Server, free_port, program, run_to_end, scratch};
+use common::{Server, free_port, http_get, program, run_to_end, scratch};
 
 fn client(server: &Server) -> Client {
     client_with(server, Duration::from_secs(20))
@@ -50,18 +48,6 @@ fn get(client: &Client, key: &str, revision: i64) -> pb::RangeResponse {
 
 fn status(client: &Client) -> pb::StatusResponse {
     client.unary(Method::STATUS, &pb::StatusRequest {}).expect("the status")
-}
-
-/// Status code and body of a GET over HTTP/1.
-fn http_get(port: u16, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("send the request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let code = head.split(' ').nth(1).expect("a code").parse().expect("a number");
-    (code, body.to_owned())
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::entry::{BadCommand, Command, Cursor, put_alarm, put_member};
-use crate::types::{Alarm, Epoch, LeaseId, LogIndex, Member, Revision};
+use crate::types::{Alarm, AlarmKind, Epoch, LeaseId, LogIndex, Member, Revision};
 
 const HEAD: u8 = 1;
 const LEASES: u8 = 2;
@@ -53,6 +53,11 @@ impl State {
     /// Of a new cluster.
     pub fn new() -> State {
         State { compacted: -1, ..State::default() }
+    }
+
+    /// Whether an alarm of `kind` stands, whoever raised it.
+    pub fn is_raised(&self, kind: AlarmKind) -> bool {
+        self.alarms.iter().any(|alarm| alarm.kind == kind)
     }
 
     /// Applies a decision; whether it changed anything.
@@ -182,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::types::{AlarmKind, MemberId};
+    use crate::types::MemberId;
 
     fn grant(id: i64, ttl: i64) -> Command {
         Command::LeaseGrant { id: LeaseId(id), ttl }

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 
 use bytes::Bytes;
 use clap::Args;
-use futures_lite::FutureExt;
 use futures_lite::future::block_on;
 
 use super::exit::{self, Failure};
@@ -63,11 +62,7 @@ async fn observe(session: &Session, name: &Bytes, signals: &Signals) -> Result<(
     let client = session.client().await?;
     let mut leaders = Leaders::of(&client, name);
     loop {
-        let interrupted = async {
-            signals.next().await;
-            None
-        };
-        match async { Some(leaders.next().await) }.or(interrupted).await {
+        match signals.or_none(leaders.next()).await {
             None => return Ok(()),
             Some(Ok(leader)) => session.show_next(&Answer::Get(leader))?,
             Some(Err(why)) => {
@@ -101,11 +96,7 @@ async fn lead(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let mut election = Election::new(lease, name);
-    let interrupted = async {
-        signals.next().await;
-        None
-    };
-    match async { Some(election.campaign(value).await) }.or(interrupted).await {
+    match signals.or_none(election.campaign(value)).await {
         // The candidacy ends with the lease.
         None => return Err(Failure::new(exit::ERROR, "context canceled")),
         Some(elected) => elected.map_err(failure)?,
@@ -113,15 +104,7 @@ async fn lead(
     let request = pb::RangeRequest { key: election.key().clone(), ..Default::default() };
     let answer = lease.client().range(request).await?;
     session.show(&Answer::Get(answer))?;
-    let lost = async {
-        lease.lost().await;
-        true
-    };
-    let released = async {
-        signals.next().await;
-        false
-    };
-    if lost.or(released).await {
+    if signals.or_none(lease.lost()).await.is_some() {
         return Err(Failure::new(exit::ERROR, "elect: session expired"));
     }
     election.resign().await.map_err(failure)

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Args;
-use futures_lite::FutureExt;
 use futures_lite::future::block_on;
 
 use super::child;
@@ -55,12 +54,7 @@ async fn hold(
     command: &[OsString],
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let interrupted = async {
-        signals.next().await;
-        None
-    };
-    let locked = async { Some(mutex.lock().await) }.or(interrupted).await;
-    let Some(locked) = locked else {
+    let Some(locked) = signals.or_none(mutex.lock()).await else {
         mutex.unlock().await.map_err(failure)?;
         return Err(Failure::new(exit::ERROR, "context canceled"));
     };
@@ -78,15 +72,7 @@ async fn hold(
         return Err(Failure::new(exit::ERROR, "lock lost on init"));
     }
     session.show(&Answer::Get(answer))?;
-    let lost = async {
-        lease.lost().await;
-        true
-    };
-    let released = async {
-        signals.next().await;
-        false
-    };
-    if lost.or(released).await {
+    if signals.or_none(lease.lost()).await.is_some() {
         return Err(Failure::new(exit::ERROR, "session expired"));
     }
     mutex.unlock().await.map_err(failure)

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use async_io::Async;
+use futures_lite::FutureExt;
 
 use super::exit::{self, Failure};
 
@@ -34,8 +35,17 @@ impl Signals {
         open().map(Signals).map_err(|error| Failure::new(exit::IO, format!("signals: {error}")))
     }
 
+    /// What `wanted` comes to; `None` if a signal comes first.
+    pub async fn or_none<T>(&self, wanted: impl Future<Output = T>) -> Option<T> {
+        let interrupted = async {
+            self.next().await;
+            None
+        };
+        async { Some(wanted.await) }.or(interrupted).await
+    }
+
     /// Waits for one of them.
-    pub async fn next(&self) {
+    async fn next(&self) {
         let one = self.0.read_with(|file| {
             let mut signal = MaybeUninit::<libc::signalfd_siginfo>::uninit();
             let size = size_of::<libc::signalfd_siginfo>();

@@ -136,16 +136,7 @@ fn gather(
         return Err(reason);
     }
     gate.store(rt::now().0 + GATE_LEAD.as_nanos() as u64, Ordering::Release);
-    let mut outcome = Outcome {
-        rows: vec![Row::new(); rows],
-        service: Vec::new(),
-        unsent: 0,
-        answered_in_all: 0,
-        texts: Vec::new(),
-        cpus_used: 0.0,
-        seconds: plan.duration.as_secs_f64(),
-        facts: Facts::new(),
-    };
+    let mut outcome = Outcome::empty(plan, rows);
     let (began, cpu) = (rt::now(), processor_time());
     let mut open: BTreeMap<u64, (usize, Vec<Row>)> = BTreeMap::new();
     while let Ok(event) = events.recv() {
@@ -187,6 +178,20 @@ fn add_rows(sum: &mut [Row], rows: &[Row]) {
 }
 
 impl Outcome {
+    /// Of a run in which nothing has happened.
+    pub(super) fn empty(plan: &Plan, rows: usize) -> Outcome {
+        Outcome {
+            rows: vec![Row::new(); rows],
+            service: Vec::new(),
+            unsent: 0,
+            answered_in_all: 0,
+            texts: Vec::new(),
+            cpus_used: 0.0,
+            seconds: plan.duration.as_secs_f64(),
+            facts: Facts::new(),
+        }
+    }
+
     fn add(&mut self, rest: Rest, cpus_used: Option<f64>) {
         add_rows(&mut self.rows, &rest.drain);
         self.unsent += rest.unsent;

@@ -3,17 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::applied::Applied;
 use super::identity::Identity;
 use super::lead::{Lead, LeadEffects};
 use super::leases::{LeaseConfig, LeaseCounters};
 use super::mail::{Mail, Notice};
 use super::shared::Shared;
-use super::{Answer, Fatal, Service};
+use super::{Answer, Fatal, LOOKS_MAX, Service, Tell, Wanted};
 use crate::control::Control;
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::replica::{RecoverError, ReplicaConfig};
 use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
 use crate::shard::{Ask, LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, Switches};
+use crate::store::Place;
 use crate::types::placement::shard_of;
 use crate::types::{
     AlarmKind, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal,
@@ -444,8 +446,19 @@ impl Core {
     }
 
     /// Counters of a shard of this core, for metrics.
-    pub fn shard_counters(&self) -> impl Iterator<Item = (ShardId, ShardCounters)> + '_ {
+    pub fn shard_counters(&self) -> impl Iterator<Item = (ShardId, &ShardCounters)> + '_ {
         self.shards.iter().map(|shard| (shard.id(), shard.counters()))
+    }
+
+    /// What it has evaluated, for metrics.
+    pub fn applied(&self) -> Applied {
+        let mut sum = self.lead.as_ref().map(Lead::applied).unwrap_or_default();
+        for (_, counters) in self.shard_counters() {
+            sum.puts = sum.puts.plus(counters.put_requests);
+            sum.deletes = sum.deletes.plus(counters.delete_requests);
+            sum.txns = sum.txns.plus(counters.txn_requests);
+        }
+        sum
     }
 
     /// Its watchers, for metrics.
@@ -688,6 +701,37 @@ impl Service for Core {
         let shard = shard_of(range.range.single_key()?, self.shared.shards);
         let slot = self.slot(shard).filter(|_| self.open)?;
         Some(self.shards[slot].range(range))
+    }
+
+    fn look_up(&mut self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+        if !self.open {
+            return 0;
+        }
+        // Step by step for all of them, so that the memory of one comes while that of others is
+        // wanted for.
+        let mut places = [const { None }; LOOKS_MAX];
+        let mut found = 0;
+        for (place, wanted) in places.iter_mut().zip(wanted) {
+            let Some(slot) = self.slot(wanted.shard) else { break };
+            *place = Some(self.shards[slot].seek(wanted.key));
+            found += 1;
+        }
+        let places = &mut places[..found];
+        places.iter_mut().flatten().for_each(Place::approach);
+        places.iter().flatten().for_each(Place::prefetch);
+        let stable = self.shared.sequencer.stable();
+        let mut told = 0;
+        for place in places.iter().flatten() {
+            told += 1;
+            if tell(stable, place.look(stable)).is_break() {
+                break;
+            }
+        }
+        for wanted in &wanted[..told] {
+            let slot = self.slot(wanted.shard).expect("it was told of");
+            self.shards[slot].count_range();
+        }
+        told
     }
 
     fn is_out_of_space(&self) -> bool {

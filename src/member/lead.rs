@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::applied::Applied;
 use super::leases::{LeaseConfig, LeaseCounters, Leases};
 use super::mail::Notice;
 use super::shared::Shared;
@@ -20,7 +21,7 @@ use crate::router::{LeadAsk, compacted};
 use crate::types::{
     Alarm, AlarmAction, AlarmKind, AlarmReply, AlarmRequest, Answer, CompactRequest, CoreId,
     GroupId, LeaseId, LogIndex, Member, MemberId, Nanos, Origin, Refusal, Reply, Revision, ShardId,
-    ShardSet,
+    ShardSet, Tally,
 };
 use crate::wal::{DiskOp, OpId};
 
@@ -50,6 +51,8 @@ pub(super) struct Lead {
     notice: u64,
     noticed: Vec<u64>,
     is_ready: bool,
+    /// All but leases, which count for themselves.
+    applied: Applied,
 }
 
 #[derive(Debug)]
@@ -122,6 +125,7 @@ impl Lead {
             notice: 0,
             noticed: vec![0; usize::from(shared.cores)],
             is_ready: false,
+            applied: Applied::default(),
             shared,
         }
     }
@@ -139,6 +143,13 @@ impl Lead {
     /// What leases came to, for metrics.
     pub fn lease_counters(&self) -> LeaseCounters {
         self.leases.counters()
+    }
+
+    /// What it has decided and what rounds have come to, for metrics.
+    pub fn applied(&self) -> Applied {
+        let LeaseCounters { granted, revoked, .. } = self.leases.counters();
+        let lease = |done| Tally { done, refused: 0 };
+        Applied { grants: lease(granted), revokes: lease(revoked), ..self.applied }
     }
 
     /// A keep-alive that comes in on this core; `None` if it has to be asked for.
@@ -183,7 +194,7 @@ impl Lead {
             Refusal::Compacted
         } else if request.revision > self.shared.sequencer.stable().0 {
             Refusal::FutureRevision
-        } else if self.is_corrupt() {
+        } else if self.control.state().is_raised(AlarmKind::Corrupt) {
             Refusal::Corrupt
         } else {
             let revision = Revision(request.revision);
@@ -197,10 +208,6 @@ impl Lead {
             }
         };
         effects.decided.push((origin, Err(refusal)));
-    }
-
-    fn is_corrupt(&self) -> bool {
-        self.control.state().alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt)
     }
 
     fn alarm(&mut self, origin: Origin, request: AlarmRequest, effects: &mut LeadEffects) {
@@ -279,6 +286,9 @@ impl Lead {
                 self.coordinator.report(round, &mut line, &mut rounds);
                 for Revoked { lease, revision } in rounds.revoked.drain(..) {
                     self.leases.deleted(lease, revision);
+                }
+                for finished in &rounds.finished {
+                    self.applied.txns.count(finished.outcome.is_ok());
                 }
                 effects.take(rounds);
             }
@@ -361,6 +371,7 @@ impl Lead {
         match (command, self.asked.remove(&index)) {
             (Command::Compact { revision }, asked) => {
                 if let Some(Asked::Compact { origin, physical }) = asked {
+                    self.applied.compactions.count(changed);
                     if !changed {
                         effects.decided.push((origin, Err(Refusal::Compacted)));
                         return;
@@ -375,6 +386,7 @@ impl Lead {
             (Command::Alarm { raise, alarm }, asked) => {
                 let alarms = self.control.state().alarms.iter().copied().collect();
                 let number = self.notice(Notice::Alarms(alarms), effects);
+                self.applied.alarms.count(true);
                 if let Some(Asked::OutOfSpace { origin }) = asked {
                     let then = Then::Answer(origin, Err(Refusal::NoSpace));
                     self.unnoticed.push_back(Unnoticed { number, then });

@@ -35,7 +35,7 @@ use crate::teeth::{Rule, leaves_out};
 use crate::types::{
     AlarmKind, Answer, Epoch, LeaseGrantReply, LeaseGrantRequest, LeaseId, LeaseKeepAliveReply,
     LeaseLeasesReply, LeaseRevokeReply, LeaseTimeToLiveReply, LogIndex, MemberId, Nanos, Origin,
-    Refusal, Reply, Revision,
+    Refusal, Reply, Revision, Spread,
 };
 
 /// etcd's longest TTL, in seconds.
@@ -83,9 +83,7 @@ pub struct LeaseCounters {
     pub renewed: u64,
     pub expired: u64,
     /// Granted TTLs by their upper bounds: 1 s, 2 s, 4 s, … 2^23 s, and above.
-    pub ttls: [u64; 25],
-    /// Their sum, in seconds.
-    pub ttl_sum: u64,
+    pub ttls: Spread<25>,
 }
 
 /// What every core must learn, and what is answered when each has.
@@ -352,11 +350,10 @@ impl Leases {
         request: LeaseGrantRequest,
         control: &mut Control,
     ) -> Result<(), Refusal> {
-        let raised = |kind| control.state().alarms.iter().any(|alarm| alarm.kind == kind);
-        if raised(AlarmKind::Corrupt) {
+        if control.state().is_raised(AlarmKind::Corrupt) {
             return Err(Refusal::Corrupt);
         }
-        if raised(AlarmKind::NoSpace) {
+        if control.state().is_raised(AlarmKind::NoSpace) {
             return Err(Refusal::NoSpace);
         }
         if request.ttl > TTL_MAX {
@@ -388,8 +385,7 @@ impl Leases {
     }
 
     fn revoke(&mut self, origin: Origin, id: LeaseId, control: &Control) -> Result<(), Refusal> {
-        let corrupt = |alarm: &crate::types::Alarm| alarm.kind == AlarmKind::Corrupt;
-        if control.state().alarms.iter().any(corrupt) {
+        if control.state().is_raised(AlarmKind::Corrupt) {
             return Err(Refusal::Corrupt);
         }
         if self.deadlines.find(id) == Found::Missing {
@@ -424,8 +420,7 @@ impl Leases {
 
     /// At a tick: marks what is overdue, as far as the pace allows it.
     fn expire(&mut self, control: &Control) -> bool {
-        let corrupt = |alarm: &crate::types::Alarm| alarm.kind == AlarmKind::Corrupt;
-        if !self.is_tick || control.state().alarms.iter().any(corrupt) {
+        if !self.is_tick || control.state().is_raised(AlarmKind::Corrupt) {
             return false;
         }
         let now = self.deadlines.now();
@@ -504,11 +499,8 @@ impl Leases {
     }
 
     fn count_granted(&mut self, ttl: i64) {
-        let ttl = ttl as u64;
-        let bucket = if ttl <= 1 { 0 } else { (ttl - 1).ilog2() as usize + 1 };
         self.counters.granted += 1;
-        self.counters.ttls[bucket.min(24)] += 1;
-        self.counters.ttl_sum = self.counters.ttl_sum.wrapping_add(ttl);
+        self.counters.ttls.add(ttl as u64);
     }
 
     /// It is committed that these end: every core is to refuse them.

@@ -13,6 +13,7 @@
 //! runtime carries them out with sockets and io_uring, the simulator with fakes; nothing else
 //! differs between the two.
 
+mod applied;
 mod core;
 mod deadlines;
 mod identity;
@@ -23,6 +24,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub use self::applied::Applied;
 pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};
 pub use crate::types::{Answer, Nanos, Ticket};
@@ -32,7 +34,23 @@ pub use leases::{LeaseConfig, LeaseCounters};
 pub use mail::{Mail, Notice};
 pub use shared::{Shared, Sizes};
 
-use crate::types::{Request, WatchRequest, WatchStream};
+use std::ops::ControlFlow;
+
+use crate::types::{KeyView, Request, Revision, ShardId, WatchRequest, WatchStream};
+
+/// A read of one key whole as it is now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Where the key belongs.
+    pub shard: ShardId,
+    pub key: &'a [u8],
+}
+
+/// Who is told what [`Service::look_up`] finds.
+pub type Tell<'a> = dyn FnMut(Revision, Option<KeyView<'_>>) -> ControlFlow<()> + 'a;
+
+/// Keys of one [`Service::look_up`] at most: so many cache misses can be waited for at once.
+pub const LOOKS_MAX: usize = 16;
 
 /// What connections need of the core under them.
 pub trait Service {
@@ -54,6 +72,14 @@ pub trait Service {
     /// of its own, most of all. `None`: it is to be submitted.
     fn answer_now(&mut self, _request: &Request) -> Option<Answer> {
         None
+    }
+
+    /// The same for reads of single keys, each whole as it is now, which stay where they stand:
+    /// `tell` is told of one after the other the header's revision, and the key if it is there;
+    /// it says whether it wants more. At most [`LOOKS_MAX`] at a time; returns of how many it was
+    /// told. The rest is to be submitted.
+    fn look_up(&mut self, _wanted: &[Wanted<'_>], _tell: &mut Tell<'_>) -> usize {
+        0
     }
 
     /// Whether the smallest put would find no room. etcd looks at its quota before it looks at the

@@ -3,82 +3,24 @@
 mod leases;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::*;
+use crate::sim::Disk;
+use crate::types::placement::shard_of;
 use crate::types::{
     AlarmAction, AlarmKind, AlarmRequest, ClusterId, CompactRequest, Compare, CompareOperand,
     CompareOperator, CoreId, DeleteRangeRequest, HashKvRequest, KeyRange, Member, MemberId, Op,
     PutRequest, RangeRequest, Refusal, Reply, Revision, TxnRequest, WatchCreate, WatchEvents,
     WatchId, WatchReply,
 };
-use crate::wal::{DiskOp, DiskOutcome, ReadDisk};
 use crate::watch::WatchLimits;
 
-#[derive(Clone, Default)]
-struct MemoryDisk {
-    files: BTreeMap<String, Vec<u8>>,
-    /// No new segment finds room.
-    full: bool,
-}
-
-impl MemoryDisk {
-    fn run(&mut self, op: DiskOp) -> DiskOutcome {
-        match op {
-            DiskOp::WriteBatch { path, offset, buffer } => {
-                let file = self.files.get_mut(&*path).expect("a prepared segment");
-                let at = offset as usize;
-                file[at..at + buffer.as_slice().len()].copy_from_slice(buffer.as_slice());
-                return DiskOutcome::Done(Some(buffer));
-            }
-            DiskOp::PrepareSegment { .. } if self.full => return DiskOutcome::Full,
-            DiskOp::PrepareSegment { path, bytes, recycle } => {
-                let old = recycle.and_then(|old| self.files.remove(&*old));
-                let file = old.unwrap_or_else(|| vec![0; bytes as usize]);
-                self.files.insert(path.to_string(), file);
-            }
-            DiskOp::AppendTemporary { path, offset, bytes } => {
-                let file = self.files.entry(path.to_string()).or_default();
-                file.truncate(offset as usize);
-                file.extend_from_slice(&bytes);
-            }
-            DiskOp::PublishTemporary { path, target } => {
-                let file = self.files.remove(&*path).expect("a temporary file");
-                self.files.insert(target.to_string(), file);
-            }
-            DiskOp::Remove { path } => drop(self.files.remove(&*path)),
-        }
-        DiskOutcome::Done(None)
-    }
-}
-
-impl ReadDisk for MemoryDisk {
-    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let inside = |path: &String| {
-            let rest = path.strip_prefix(directory)?.strip_prefix('/')?;
-            (!rest.contains('/')).then(|| rest.to_owned())
-        };
-        Ok(self.files.keys().filter_map(inside).collect())
-    }
-
-    fn len(&self, path: &str) -> io::Result<u64> {
-        self.files.get(path).map(|file| file.len() as u64).ok_or(io::ErrorKind::NotFound.into())
-    }
-
-    fn read_at(&self, path: &str, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let file = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
-        let rest = file.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(bytes.len());
-        bytes[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-}
-
 struct Host {
-    disk: MemoryDisk,
+    disk: Disk,
     cores: Vec<Core>,
     shared: Arc<Shared>,
     now: u64,
@@ -88,11 +30,11 @@ struct Host {
 }
 
 impl Host {
-    fn start(disk: MemoryDisk, cores: u16, shards: u16) -> Host {
+    fn start(disk: Disk, cores: u16, shards: u16) -> Host {
         Host::start_with(disk, cores, shards, LeaseConfig::default())
     }
 
-    fn start_with(disk: MemoryDisk, cores: u16, shards: u16, leases: LeaseConfig) -> Host {
+    fn start_with(disk: Disk, cores: u16, shards: u16, leases: LeaseConfig) -> Host {
         let identity =
             Identity { cluster: ClusterId(1), member: MemberId(7), shards, salt: 0x5a17 };
         let member = Member { id: 7, name: "m".into(), ..Member::default() };
@@ -139,7 +81,7 @@ impl Host {
                     self.cores[usize::from(to.0)].receive(mail);
                 }
                 for (group, id, op) in effects.disk {
-                    let outcome = self.disk.run(op);
+                    let outcome = self.disk.finish(op);
                     self.cores[at].disk_done(group, id, outcome).expect("a good disk");
                 }
             }
@@ -200,7 +142,7 @@ const SHAPES: [(u16, u16); 5] = [(1, 1), (1, 3), (2, 2), (2, 5), (3, 4)];
 #[test]
 fn puts_take_dense_revisions_over_all_shards() {
     for (cores, shards) in SHAPES {
-        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let mut host = Host::start(Disk::default(), cores, shards);
         for i in 0..40 {
             let core = i as usize % usize::from(cores);
             assert_eq!(host.put(core, &format!("key-{i:02}"), "v"), i + 2);
@@ -212,10 +154,58 @@ fn puts_take_dense_revisions_over_all_shards() {
     }
 }
 
+fn looked_up(core: &mut Core, shards: u16, keys: &[String]) -> Vec<(i64, Option<i64>)> {
+    let wanted: Vec<_> = keys
+        .iter()
+        .map(|key| Wanted { shard: shard_of(key.as_bytes(), shards), key: key.as_bytes() })
+        .collect();
+    let mut told = Vec::new();
+    let count = core.look_up(&wanted, &mut |revision, kv| {
+        told.push((revision.0, kv.map(|kv| kv.modified)));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(count, told.len());
+    told
+}
+
+#[test]
+fn keys_of_this_core_are_looked_up_at_stable() {
+    for (cores, shards) in SHAPES {
+        let mut host = Host::start(Disk::default(), cores, shards);
+        let (own, foreign): (Vec<String>, Vec<String>) = (0..40)
+            .map(|i| format!("key-{i:02}"))
+            .partition(|key| host.shared.core_of(shard_of(key.as_bytes(), shards)) == CoreId(0));
+        let own: Vec<String> = own.into_iter().take(LOOKS_MAX).collect();
+        for (put, key) in own.iter().enumerate().take(own.len() / 2) {
+            assert_eq!(host.put(0, key, "v"), put as i64 + 2);
+        }
+        let stable = 1 + (own.len() / 2) as i64;
+        let expected: Vec<_> = (0..own.len() as i64)
+            .map(|i| (stable, Some(i + 2).filter(|&revision| revision <= stable)))
+            .collect();
+        assert_eq!(looked_up(&mut host.cores[0], shards, &own), expected);
+        // What is evaluated and not yet stable is seen by nobody.
+        host.send(0, put(&own[0], "pending"));
+        host.cores[0].turn(Nanos(1));
+        assert_eq!(looked_up(&mut host.cores[0], shards, &own), expected);
+        host.run();
+        let after = looked_up(&mut host.cores[0], shards, &own[..1]);
+        assert_eq!(after, [(stable + 1, Some(stable + 1))]);
+        // From the first key on that is another core's, nothing is told.
+        if let Some(foreign) = foreign.first() {
+            let keys = [own[0].clone(), foreign.clone(), own[1].clone()];
+            assert_eq!(looked_up(&mut host.cores[0], shards, &keys).len(), 1);
+        }
+        let ranges: u64 = host.cores[0].shard_counters().map(|(_, counted)| counted.ranges).sum();
+        let asked = 2 * own.len() + 1 + usize::from(!foreign.is_empty());
+        assert_eq!(ranges as usize, asked);
+    }
+}
+
 #[test]
 fn concurrent_puts_and_rounds_are_one_dense_line() {
     for (cores, shards) in SHAPES {
-        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let mut host = Host::start(Disk::default(), cores, shards);
         let mut tickets = Vec::new();
         for i in 0..60 {
             let core = i % usize::from(cores);
@@ -245,7 +235,7 @@ fn concurrent_puts_and_rounds_are_one_dense_line() {
 #[test]
 fn a_restart_keeps_everything_and_goes_on_without_a_gap() {
     for (cores, shards) in SHAPES {
-        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let mut host = Host::start(Disk::default(), cores, shards);
         for i in 0..30 {
             host.put(0, &format!("key-{i:02}"), "v");
         }
@@ -265,7 +255,7 @@ fn a_restart_keeps_everything_and_goes_on_without_a_gap() {
 #[test]
 fn checkpoints_replace_the_log_and_a_restart_reads_them() {
     for (cores, shards) in [(1, 1), (2, 3)] {
-        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let mut host = Host::start(Disk::default(), cores, shards);
         let value = "v".repeat(4000);
         for i in 0..1500 {
             host.put(0, &format!("key-{:02}", i % 37), &value);
@@ -282,7 +272,7 @@ fn checkpoints_replace_the_log_and_a_restart_reads_them() {
 
 #[test]
 fn a_range_delete_over_all_shards_is_one_revision() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 3);
+    let mut host = Host::start(Disk::default(), 2, 3);
     for i in 0..10 {
         host.put(0, &format!("k{i}"), "v");
     }
@@ -304,7 +294,7 @@ fn a_range_delete_over_all_shards_is_one_revision() {
 
 #[test]
 fn compares_over_shards_decide_on_the_state_before() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    let mut host = Host::start(Disk::default(), 2, 5);
     host.put(0, "a", "1");
     host.put(0, "b", "2");
     let version = |key: &str, version| Compare {
@@ -329,7 +319,7 @@ fn compares_over_shards_decide_on_the_state_before() {
 
 #[test]
 fn compaction_refuses_older_reads_on_every_shard_and_hashes_agree_over_restarts() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 3);
+    let mut host = Host::start(Disk::default(), 2, 3);
     for i in 0..20 {
         host.put(0, &format!("k{}", i % 4), &format!("v{i}"));
     }
@@ -354,7 +344,7 @@ fn compaction_refuses_older_reads_on_every_shard_and_hashes_agree_over_restarts(
 /// Found by the simulator: a shard without a key said of every compare that it holds.
 #[test]
 fn compares_of_missing_keys_over_shards_are_judged_like_version_zero() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    let mut host = Host::start(Disk::default(), 2, 5);
     let compare = |key: &str, operand| Compare {
         range: KeyRange::single(Bytes::from(key.to_owned())),
         operator: CompareOperator::Equal,
@@ -387,7 +377,7 @@ fn compare_missing(key: &str) -> Compare {
 /// Found by the simulator: nobody was asked, so nobody answered.
 #[test]
 fn a_txn_that_comes_down_to_nothing_is_answered() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    let mut host = Host::start(Disk::default(), 2, 5);
     let range =
         |key: &str| Op::Range(RangeRequest::of(KeyRange::single(Bytes::from(key.to_owned()))));
     let failure = vec![range("a"), range("b"), range("c")];
@@ -399,7 +389,7 @@ fn a_txn_that_comes_down_to_nothing_is_answered() {
 /// Found by the simulator: a tick had answered it when its client left.
 #[test]
 fn a_cancelled_request_is_not_answered_even_if_its_answer_was_made() {
-    let mut host = Host::start(MemoryDisk::default(), 1, 1);
+    let mut host = Host::start(Disk::default(), 1, 1);
     let core = &mut host.cores[0];
     let answer = core.submit(Nanos(0), Ticket(1), put("k", "v"), Some(Nanos(1)));
     assert_eq!(answer, None);
@@ -414,7 +404,7 @@ fn a_cancelled_request_is_not_answered_even_if_its_answer_was_made() {
 /// Found by the simulator: shards dropped the values before the parts were merged by them.
 #[test]
 fn keys_only_sorted_by_value_over_shards_is_sorted_by_value() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 5);
+    let mut host = Host::start(Disk::default(), 2, 5);
     for (key, value) in [("a", "5"), ("b", "1"), ("c", "4"), ("d", "2"), ("e", "3")] {
         host.put(0, key, value);
     }
@@ -435,7 +425,7 @@ fn keys_only_sorted_by_value_over_shards_is_sorted_by_value() {
 /// turn for ever, so the disk was never heard of.
 #[test]
 fn a_hash_while_a_compaction_is_on_its_way_ends_its_turn() {
-    let mut host = Host::start(MemoryDisk::default(), 1, 2);
+    let mut host = Host::start(Disk::default(), 1, 2);
     for i in 0..6 {
         host.put(0, &format!("k{i}"), "v");
     }
@@ -449,7 +439,7 @@ fn a_hash_while_a_compaction_is_on_its_way_ends_its_turn() {
         }
         host.cores[0].turn(Nanos(1));
         for (group, id, op) in std::mem::take(&mut host.cores[0].effects().disk) {
-            let outcome = host.disk.run(op);
+            let outcome = host.disk.finish(op);
             if group.0 == 2 {
                 late.push((group, id, outcome)); // The disk takes its time with this shard.
                 continue;
@@ -468,7 +458,7 @@ fn a_hash_while_a_compaction_is_on_its_way_ends_its_turn() {
 
 #[test]
 fn a_full_disk_raises_the_alarm_and_stops_nothing() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 2);
+    let mut host = Host::start(Disk::default(), 2, 2);
     host.disk.full = true;
     let value = "v".repeat(20_000);
     let mut refused = false;
@@ -504,16 +494,7 @@ fn a_full_disk_raises_the_alarm_and_stops_nothing() {
 }
 
 fn create(range: KeyRange, start: i64) -> WatchCreate {
-    WatchCreate {
-        range,
-        start,
-        id: WatchId(0),
-        progress_notify: false,
-        prev_kv: true,
-        fragment: false,
-        no_put: false,
-        no_delete: false,
-    }
+    WatchCreate { prev_kv: true, ..WatchCreate::of(range, start) }
 }
 
 impl Host {
@@ -553,7 +534,7 @@ fn lines(replies: &[WatchReply]) -> Vec<String> {
 #[test]
 fn watchers_on_any_core_are_told_whole_revisions_in_order() {
     for (cores, shards) in SHAPES {
-        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let mut host = Host::start(Disk::default(), cores, shards);
         host.put(0, "a", "0");
         let all: Vec<_> = (0..usize::from(cores))
             .map(|core| (core, host.watch(core, create(KeyRange::all(), 0))))
@@ -598,7 +579,7 @@ fn watchers_on_any_core_are_told_whole_revisions_in_order() {
 #[test]
 fn a_watch_from_the_past_outlives_a_restart_and_ends_with_its_history() {
     for (cores, shards) in SHAPES {
-        let mut host = Host::start(MemoryDisk::default(), cores, shards);
+        let mut host = Host::start(Disk::default(), cores, shards);
         for i in 0..30 {
             host.put(0, &format!("k{}", i % 5), &format!("v{i}"));
         }
@@ -630,7 +611,7 @@ fn a_watch_from_the_past_outlives_a_restart_and_ends_with_its_history() {
 
 #[test]
 fn a_slow_client_holds_up_nobody_and_is_told_everything() {
-    let mut host = Host::start(MemoryDisk::default(), 2, 3);
+    let mut host = Host::start(Disk::default(), 2, 3);
     let slow = host.watch(1, create(KeyRange::all(), 0));
     let quick = host.watch(1, create(KeyRange::all(), 0));
     let mut notify = create(KeyRange::single(Bytes::from("quiet")), 0);

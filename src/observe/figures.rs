@@ -1,6 +1,7 @@
 //! What a core and a shard count, each written by one core.
 
 use super::cell::{Figure, Histogram, PROMETHEUS_DEFAULT, Scale};
+use crate::types::Tally;
 
 /// etcd's buckets for disks and requests: 1 ms to 8 s.
 pub const DISK_SECONDS: Scale = Scale::seconds(1_000, 14);
@@ -135,6 +136,16 @@ impl Outcomes {
     pub fn observe(&self, succeeded: bool, nanos: u64) {
         if succeeded { self.success.observe(nanos) } else { self.failure.observe(nanos) }
     }
+
+    /// As [`Outcomes::observe`], of as many as there were of each.
+    pub fn observe_all(&self, tally: Tally, nanos: u64) {
+        if tally.done > 0 {
+            self.success.observe_all(tally.done, nanos);
+        }
+        if tally.refused > 0 {
+            self.failure.observe_all(tally.refused, nanos);
+        }
+    }
 }
 
 /// The API versions that clients name; any other counts as the last.
@@ -163,7 +174,12 @@ pub struct CoreMetrics {
     pub client_sent_bytes: Figure,
     /// By [`RequestKind`].
     pub request_duration: Box<[Outcomes]>,
+    /// By [`RequestKind`]: how long the turn took in which a request was evaluated, and applied
+    /// unless it was refused. Those of one turn all have its time, which is what each of them
+    /// waited for.
     pub apply_duration: Box<[Outcomes]>,
+    /// From when a range was read to when there was an answer. Those that came with one read of a
+    /// connection, and were answered before anything else ran, all have the time of the last.
     pub range_duration: Outcomes,
     pub slow_applies: Figure,
     pub slow_read_indexes: Figure,
@@ -206,7 +222,9 @@ pub struct CoreMetrics {
     pub requests_under_way: Figure,
     pub requests_refused: Figure,
     pub mailbox_batches: Figure,
-    /// Batches that wait in the mailboxes to this core.
+    /// The most batches that one turn found in the mailboxes to this core: since the last beat,
+    /// and between the two before that, which is what is shown.
+    pub mailbox_peak: Figure,
     pub mailbox_depth: Figure,
 }
 
@@ -258,6 +276,7 @@ impl CoreMetrics {
             requests_under_way: Figure::default(),
             requests_refused: Figure::default(),
             mailbox_batches: Figure::default(),
+            mailbox_peak: Figure::default(),
             mailbox_depth: Figure::default(),
         }
     }
@@ -290,6 +309,11 @@ impl CoreMetrics {
         requests[place].add(1);
     }
 
+    /// Clients that do not say their API version have asked for `count` unary calls.
+    pub fn unversioned_requests(&self, count: u64) {
+        self.unary_requests[0].add(count);
+    }
+
     /// A check of /livez or /readyz was made; a name that is none of etcd's is not counted.
     pub fn health_check(&self, endpoint: &str, name: &str, held: bool) {
         let place = HEALTH_CHECKS.iter().position(|check| *check == (endpoint, name));
@@ -302,11 +326,28 @@ impl CoreMetrics {
     /// A request was answered after `nanos`.
     pub fn request_took(&self, kind: RequestKind, succeeded: bool, nanos: u64) {
         self.request_duration[kind as usize].observe(succeeded, nanos);
+        if kind == RequestKind::Range {
+            self.range_duration.observe(succeeded, nanos);
+        }
     }
 
-    /// A request was evaluated and applied in `nanos`.
-    pub fn apply_took(&self, kind: RequestKind, succeeded: bool, nanos: u64) {
-        self.apply_duration[kind as usize].observe(succeeded, nanos);
+    /// Requests were evaluated and applied in `nanos`.
+    pub fn apply_took(&self, kind: RequestKind, tally: Tally, nanos: u64) {
+        self.apply_duration[kind as usize].observe_all(tally, nanos);
+    }
+
+    /// Ranges were answered at once, the last of them after `nanos`.
+    pub fn ranges_took(&self, tally: Tally, nanos: u64) {
+        self.request_duration[RequestKind::Range as usize].observe_all(tally, nanos);
+        self.range_duration.observe_all(tally, nanos);
+    }
+
+    /// A turn found so many batches in the mailboxes to this core.
+    pub fn mailed(&self, batches: u64) {
+        self.mailbox_batches.add(batches);
+        if batches > self.mailbox_peak.get() {
+            self.mailbox_peak.set(batches);
+        }
     }
 }
 

@@ -513,7 +513,9 @@ const CORE_SERIES: &[CoreSeries] = &[
     ("braid_core_mailbox_batches_total", Form::Counter, "Batches from other cores.", |core| {
         &core.mailbox_batches
     }),
-    ("braid_core_mailbox_depth", Form::Gauge, "Batches waiting.", |core| &core.mailbox_depth),
+    ("braid_core_mailbox_depth", Form::Gauge, "Most batches found at a turn, lately.", |core| {
+        &core.mailbox_depth
+    }),
 ];
 
 /// The revision line, and each core.
@@ -580,6 +582,7 @@ mod tests {
 
     use super::super::figures::MethodKind;
     use super::*;
+    use crate::types::Tally;
 
     const METHODS: &[Method] = &[
         Method {
@@ -682,7 +685,7 @@ mod tests {
         let cores = cores(2);
         cores[0].request_took(RequestKind::Put, true, 1_500_000);
         cores[1].request_took(RequestKind::Put, true, 500_000);
-        cores[1].apply_took(RequestKind::Txn, false, 100_000);
+        cores[1].apply_took(RequestKind::Txn, Tally { done: 0, refused: 1 }, 100_000);
         cores[0].client_request(true, Some("3.7"));
         cores[0].health_check("livez", "serializable_read", false);
         cores[1].scrapes.add(4);

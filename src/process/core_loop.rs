@@ -11,13 +11,13 @@
 //! loop. What arrived while a turn ran is one batch of the next: that is the group commit.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::applying::Applying;
 use super::metrics::Figures;
-use crate::line::{Receiver, Sender};
+use super::post::Post;
 use crate::member::{Core, CoreEffects, Mail, Park, Shared};
 use crate::observe::CoreMetrics;
 use crate::rt::{self, DiskRing, DiskTag, Doorbell, Notify, Ringer};
@@ -25,22 +25,13 @@ use crate::server::Front;
 use crate::types::{CoreId, Nanos, Term};
 use crate::wal::{DiskOp, DiskOutcome};
 
-/// Mail of one turn, from one core to another.
-pub(super) type Batch = Vec<Mail>;
-
-/// A core's ends of the mailboxes; its own place is empty.
-pub(super) struct Posts {
-    pub from: Vec<Option<Receiver<Batch>>>,
-    pub to: Vec<Option<Sender<Batch>>>,
-}
-
 /// One core and everything that its loop touches.
 pub(super) struct CoreLoop {
     pub core: Rc<RefCell<Core>>,
     pub front: Rc<Front>,
     pub shared: Arc<Shared>,
     pub work: Rc<Notify>,
-    pub posts: Posts,
+    pub post: Post<Mail>,
     pub ringers: Vec<Ringer>,
     pub disk: DiskRing,
     /// Rings for mail, for stable and for ended disk operations.
@@ -60,10 +51,6 @@ const POLL_TIME: Duration = Duration::from_micros(30);
 
 /// What one turn leaves to the next, and memory that all of them use.
 struct Scratch {
-    /// Mail that did not fit into its mailbox, by core.
-    outboxes: Vec<VecDeque<Batch>>,
-    /// Mail that was taken out of the mailboxes while this core could not take a turn.
-    inbox: VecDeque<Batch>,
     effects: CoreEffects,
     completions: Vec<(DiskTag, DiskOutcome)>,
     /// When each batch of a log went to the disk.
@@ -72,18 +59,18 @@ struct Scratch {
     work_at: Nanos,
     /// The term as connections show it.
     term: u64,
+    applying: Applying,
 }
 
 impl Scratch {
-    fn new(cores: usize) -> Scratch {
+    fn new(applying: Applying) -> Scratch {
         Scratch {
-            outboxes: (0..cores).map(|_| VecDeque::new()).collect(),
-            inbox: VecDeque::new(),
             effects: CoreEffects::default(),
             completions: Vec::new(),
             flights: Vec::new(),
             work_at: Nanos(0),
             term: 0,
+            applying,
         }
     }
 }
@@ -92,13 +79,13 @@ impl CoreLoop {
     /// Runs until it is told to stop and nothing is under way.
     pub async fn run(mut self) {
         let id = self.core.borrow().id();
-        let mut scratch = Scratch::new(self.ringers.len());
+        let mut scratch = Scratch::new(Applying::new(self.figures.slow_apply()));
         let figures = Arc::clone(&self.figures);
         let figures = figures.core(usize::from(id.0));
         let mut sealed = false;
         loop {
             self.shared.waits.stay(id);
-            if !self.is_posted(&mut scratch) {
+            if !self.post.is_sent(|to| ring(&self.shared, &self.ringers, to)) {
                 rt::give_way().await;
                 continue;
             }
@@ -109,8 +96,7 @@ impl CoreLoop {
             let more = self.turn(&mut scratch, figures);
             self.carry_out(&mut scratch);
             let park = self.core.borrow().park();
-            let posted = scratch.outboxes.iter().all(VecDeque::is_empty);
-            if !posted {
+            if self.post.owes() {
                 rt::give_way().await;
                 continue;
             }
@@ -127,7 +113,7 @@ impl CoreLoop {
             self.shared.waits.wait_for(id, park.lowest);
             self.shared.waits.prepare(id);
             let stable = self.shared.sequencer.stable();
-            if park.lowest.is_some_and(|lowest| lowest <= stable) || self.has_mail() {
+            if park.lowest.is_some_and(|lowest| lowest <= stable) || self.post.has_mail() {
                 continue;
             }
             if more {
@@ -148,7 +134,7 @@ impl CoreLoop {
             rt::give_way().await;
             let stable = self.shared.sequencer.stable();
             let released = park.lowest.is_some_and(|lowest| lowest <= stable);
-            if released || self.work.is_rung() || self.has_mail() {
+            if released || self.work.is_rung() || self.post.has_mail() {
                 return true;
             }
             if rt::now().0 >= end {
@@ -161,9 +147,10 @@ impl CoreLoop {
     fn turn(&mut self, scratch: &mut Scratch, figures: &CoreMetrics) -> bool {
         let own = Rc::clone(&self.core);
         let mut core = own.borrow_mut();
+        let now = rt::now();
         // First what is stable, then the mail: so it holds every event up to there.
         core.look();
-        self.take_mail(scratch, &mut core);
+        figures.mailed(self.post.take(|mail| core.receive(mail)));
         self.disk.completions(&mut scratch.completions);
         for ((group, op), outcome) in scratch.completions.drain(..) {
             if let Some(at) = scratch.flights.iter().position(|(tag, _)| *tag == (group, op)) {
@@ -176,12 +163,13 @@ impl CoreLoop {
                 super::die(&format!("the disk failed: {fatal}"));
             }
         }
-        let now = rt::now();
         let work = now >= scratch.work_at;
         let more = core.turn_and(now, work);
+        let end = rt::now();
         if work {
-            scratch.work_at = Nanos(rt::now().0 + WORK_PAUSE.as_nanos() as u64);
+            scratch.work_at = Nanos(end.0 + WORK_PAUSE.as_nanos() as u64);
         }
+        scratch.applying.turn(&core.applied(), end.0 - now.0, figures);
         std::mem::swap(core.effects(), &mut scratch.effects);
         more
     }
@@ -195,7 +183,11 @@ impl CoreLoop {
             self.disk.submit((group, op), operation);
         }
         self.disk.flush();
-        self.post(&mut scratch.effects, &mut scratch.outboxes);
+        let effects = &mut scratch.effects;
+        self.post.send(&mut effects.mail, |to| ring(&self.shared, &self.ringers, to));
+        for core in effects.ring.drain(..) {
+            self.ringers[usize::from(core.0)].ring();
+        }
         if self.shared.term() != scratch.term {
             scratch.term = self.shared.term();
             self.front.set_term(Term(scratch.term));
@@ -208,67 +200,12 @@ impl CoreLoop {
             on_ready();
         }
     }
+}
 
-    /// Whether all mail of the last turn is in its mailboxes. Until it is, the core learns of no
-    /// disk operation that ended and takes no turn: what it has written must not become stable
-    /// before the others have what they are to be told of it. It empties its own mailboxes
-    /// meanwhile, so that two cores that wait for one another go on.
-    fn is_posted(&mut self, scratch: &mut Scratch) -> bool {
-        if scratch.outboxes.iter().all(VecDeque::is_empty) {
-            return true;
-        }
-        for post in self.posts.from.iter_mut().flatten() {
-            scratch.inbox.extend(std::iter::from_fn(|| post.pop()));
-        }
-        self.post(&mut scratch.effects, &mut scratch.outboxes);
-        scratch.outboxes.iter().all(VecDeque::is_empty)
-    }
-
-    fn take_mail(&mut self, scratch: &mut Scratch, core: &mut Core) {
-        for batch in scratch.inbox.drain(..) {
-            batch.into_iter().for_each(|mail| core.receive(mail));
-        }
-        for post in self.posts.from.iter_mut().flatten() {
-            while let Some(batch) = post.pop() {
-                batch.into_iter().for_each(|mail| core.receive(mail));
-            }
-        }
-    }
-
-    fn has_mail(&mut self) -> bool {
-        self.posts.from.iter_mut().flatten().any(|post| !post.is_empty())
-    }
-
-    /// One batch to each core that gets something; what a full mailbox does not take waits here.
-    fn post(&mut self, effects: &mut CoreEffects, outboxes: &mut [VecDeque<Batch>]) {
-        if !effects.mail.is_empty() {
-            let mut batches: Vec<Batch> = outboxes.iter().map(|_| Batch::new()).collect();
-            for (to, mail) in effects.mail.drain(..) {
-                batches[usize::from(to.0)].push(mail);
-            }
-            for (outbox, batch) in outboxes.iter_mut().zip(batches) {
-                if !batch.is_empty() {
-                    outbox.push_back(batch);
-                }
-            }
-        }
-        for (at, outbox) in outboxes.iter_mut().enumerate() {
-            let Some(post) = &mut self.posts.to[at] else { continue };
-            let mut pushed = false;
-            while let Some(batch) = outbox.pop_front() {
-                if let Err(full) = post.push(batch) {
-                    outbox.push_front(full.0);
-                    break;
-                }
-                pushed = true;
-            }
-            if pushed && self.shared.waits.pushed(CoreId(at as u16)) {
-                self.ringers[at].ring();
-            }
-        }
-        for core in effects.ring.drain(..) {
-            self.ringers[usize::from(core.0)].ring();
-        }
+/// There is mail for `core`: rings it if it sleeps.
+fn ring(shared: &Shared, ringers: &[Ringer], core: CoreId) {
+    if shared.waits.pushed(core) {
+        ringers[usize::from(core.0)].ring();
     }
 }
 

@@ -1,11 +1,11 @@
 //! From what the cores count to what GET /metrics answers.
 //!
-//! Each core copies its counters into figures of its own a few times a second and whenever it
-//! answers a scrape itself; whoever scrapes adds the cores' figures up.
+//! Each core copies its counters into figures of its own at every beat; whoever scrapes adds the
+//! cores' figures up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
 use crate::member::{Core, MemberConfig, Shared};
@@ -52,6 +52,11 @@ impl Figures {
         &self.cores[core]
     }
 
+    /// From when on applying is slow.
+    pub fn slow_apply(&self) -> Duration {
+        self.config.timing.warning_apply
+    }
+
     /// Copies what a core has counted into its figures.
     pub fn publish(&self, core: &Core, front: &Front) {
         let figures = self.core(usize::from(core.id().0));
@@ -71,31 +76,7 @@ impl Figures {
         figures.frame_connections.set(meters.connections_frames.get());
         figures.connections.set(front.connections() as u64);
         figures.requests_under_way.set(front.requests() as u64);
-        let mut sums = [0; 5];
-        for shard in core.shards() {
-            let counters = shard.counters();
-            let log = shard.replica().counters();
-            for (sum, count) in sums.iter_mut().zip([
-                counters.ranges,
-                counters.puts,
-                counters.deletes,
-                counters.txns,
-                log.bytes,
-            ]) {
-                *sum += count;
-            }
-            let figures = &self.shards[usize::from(shard.id().0)];
-            let size = shard.store().size();
-            figures.core.set(u64::from(core.id().0));
-            figures.revisions_pending.set(shard.unstable() as u64);
-            figures.log_bytes.set(shard.replica().log_bytes());
-            figures.log_entries.set(counters.entries);
-            figures.batches.set(log.batches);
-            figures.checkpoints.set(counters.checkpoints);
-            figures.keys.set(size.keys);
-            figures.versions.set(size.versions);
-            figures.memory_bytes.set(size.held);
-        }
+        self.publish_shards(core);
         let watches = core.watch_counts();
         figures.watch_streams.set(watches.streams as u64);
         figures.watchers.set(watches.watchers as u64);
@@ -107,14 +88,51 @@ impl Figures {
             figures.leases_revoked.set(leases.revoked);
             figures.leases_renewed.set(leases.renewed);
             figures.leases_expired.set(leases.expired);
-            figures.lease_ttls.set(&leases.ttls, leases.ttl_sum);
+            figures.lease_ttls.set(&leases.ttls.places, leases.ttls.sum);
         }
-        let [ranges, puts, deletes, txns, log_bytes] = sums;
+        figures.mailbox_depth.set(figures.mailbox_peak.get());
+        figures.mailbox_peak.set(0);
+    }
+
+    fn publish_shards(&self, core: &Core) {
+        let mut sums = [0; 7];
+        for shard in core.shards() {
+            let counters = shard.counters();
+            let log = shard.replica().counters();
+            for (sum, count) in sums.iter_mut().zip([
+                counters.ranges,
+                counters.puts,
+                counters.deletes,
+                counters.txns,
+                log.bytes,
+                counters.put_bytes,
+                counters.versions_compacted,
+            ]) {
+                *sum += count;
+            }
+            let figures = &self.shards[usize::from(shard.id().0)];
+            let size = shard.store().size();
+            figures.core.set(u64::from(core.id().0));
+            figures.revisions_pending.set(shard.unstable() as u64);
+            figures.log_bytes.set(shard.replica().log_bytes());
+            figures.log_entries.set(counters.entries);
+            figures.batches.set(log.batches);
+            figures.batch_operations.set(&counters.operations.places, counters.operations.sum);
+            figures.rounds.set(counters.rounds);
+            figures.checkpoints.set(counters.checkpoints);
+            figures.keys.set(size.keys);
+            figures.versions.set(size.versions);
+            figures.memory_bytes.set(size.held);
+        }
+        let figures = self.core(usize::from(core.id().0));
+        let [ranges, puts, deletes, txns, log_bytes, put_bytes, compacted] = sums;
         figures.ranges.set(ranges);
         figures.puts.set(puts);
         figures.deletes.set(deletes);
         figures.txns.set(txns);
         figures.wal_write_bytes.set(log_bytes);
+        figures.put_bytes.set(put_bytes);
+        figures.compacted_versions.set(compacted);
     }
 
     /// What a scrape is answered.

@@ -9,9 +9,11 @@
 //! A member that cannot start says why in one line and exits with 1. After SIGTERM or SIGINT what
 //! is in flight is finished, then the process ends by that signal, as etcd does.
 
+mod applying;
 mod core_loop;
 mod directory;
 mod metrics;
+mod post;
 mod signals;
 mod start;
 

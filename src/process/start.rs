@@ -7,16 +7,18 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::core_loop::{Batch, Beat, CoreLoop, Posts};
+use super::core_loop::{Beat, CoreLoop};
 use super::directory::{Directory, draw_salt};
 use super::metrics::Figures;
+use super::post::Post;
 use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Event};
 use crate::config::{Allowed, Config};
 use crate::limits::{
     CHECKPOINT_LOG_BYTES, LOG_BATCH_BYTES_MAX, MAILBOX_BATCHES_MAX, SEGMENT_BYTES,
 };
-use crate::line::mailbox;
-use crate::member::{Core, Identity, LeaseConfig, MemberConfig, Service, Shared, WatchLimits};
+use crate::member::{
+    Core, Identity, LeaseConfig, Mail, MemberConfig, Service, Shared, WatchLimits,
+};
 use crate::observe::CoreMetrics;
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
@@ -74,7 +76,7 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
     let cores = config.layout.cores.min(identity.shards);
     let shared = Arc::new(Shared::new(cores, identity.shards));
     let figures = Arc::new(Figures::new(config, &member, &shared));
-    let mut posts = posts(cores);
+    let mut posts = Post::of_all(cores, MAILBOX_BATCHES_MAX);
     let ringers: Arc<Mutex<Vec<Option<Ringer>>>> =
         Arc::new(Mutex::new((0..cores).map(|_| None).collect()));
     let (deliveries, mut inboxes) = make_inboxes::<Delivery>(cores)?;
@@ -89,7 +91,7 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
             shared: Arc::clone(&shared),
             figures: Arc::clone(&figures),
             path: directory.member.clone(),
-            posts: posts.pop().expect("one for each core"),
+            post: posts.pop().expect("one for each core"),
             ringers: Arc::clone(&ringers),
             inbox: inboxes.pop().expect("one for each core"),
             commands: command_inboxes.pop().expect("one for each core"),
@@ -203,25 +205,6 @@ fn make_inboxes<T>(cores: u16) -> Result<Inboxes<T>, String> {
     Ok(pairs.map_err(|error| format!("cannot make an eventfd: {error}"))?.into_iter().unzip())
 }
 
-/// A mailbox for each ordered pair of cores.
-fn posts(cores: u16) -> Vec<Posts> {
-    let count = usize::from(cores);
-    let mut posts: Vec<Posts> = (0..count)
-        .map(|_| Posts {
-            from: (0..count).map(|_| None).collect(),
-            to: (0..count).map(|_| None).collect(),
-        })
-        .collect();
-    for from in 0..count {
-        for to in (0..count).filter(|&to| to != from) {
-            let (sender, receiver) = mailbox::<Batch>(MAILBOX_BATCHES_MAX);
-            posts[from].to[to] = Some(sender);
-            posts[to].from[from] = Some(receiver);
-        }
-    }
-    posts
-}
-
 /// What a core's thread is started with.
 struct CoreStart {
     core: CoreId,
@@ -230,7 +213,7 @@ struct CoreStart {
     shared: Arc<Shared>,
     figures: Arc<Figures>,
     path: std::path::PathBuf,
-    posts: Posts,
+    post: Post<Mail>,
     ringers: Arc<Mutex<Vec<Option<Ringer>>>>,
     inbox: Inbox<Delivery>,
     commands: Inbox<Command>,
@@ -305,7 +288,7 @@ impl CoreStart {
                 front: Rc::clone(&front),
                 shared: Arc::clone(&self.shared),
                 work: Rc::clone(&work),
-                posts: self.posts,
+                post: self.post,
                 ringers,
                 disk,
                 _bell: bell,

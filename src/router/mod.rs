@@ -28,7 +28,6 @@ use calls::Calls;
 use gather::{Gather, GatherRead};
 use held::Held;
 use plan::{Plan, RoundKind};
-use rustc_hash::FxHashMap;
 
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::line::Sequencer;
@@ -87,8 +86,6 @@ pub struct Router {
     request_timeout: u64,
     sequencer: Arc<Sequencer>,
     calls: Calls<Waits>,
-    /// For cancelling; never iterated.
-    by_ticket: FxHashMap<Ticket, u64>,
     /// Answers of rounds, until stable reaches them.
     held: Held,
 }
@@ -121,7 +118,6 @@ impl Router {
             request_timeout,
             sequencer,
             calls: Calls::new(),
-            by_ticket: FxHashMap::default(),
             held: Held::default(),
         }
     }
@@ -264,7 +260,6 @@ impl Router {
         waits: Waits,
     ) -> Origin {
         let call = self.calls.open(ticket, deadline, now, waits);
-        self.by_ticket.insert(ticket, call);
         Origin { core: self.core, call, part: 0 }
     }
 
@@ -401,7 +396,7 @@ impl Router {
 
     /// The client left: what is not yet evaluated is dropped.
     pub fn cancel(&mut self, ticket: Ticket, effects: &mut RouterEffects) {
-        if let Some(&number) = self.by_ticket.get(&ticket) {
+        if let Some(number) = self.calls.of(ticket) {
             self.drop_call(number, effects);
         }
     }
@@ -422,9 +417,7 @@ impl Router {
     }
 
     fn close(&mut self, number: u64) -> Option<calls::Call<Waits>> {
-        let call = self.calls.close(number)?;
-        self.by_ticket.remove(&call.ticket);
-        Some(call)
+        self.calls.close(number)
     }
 
     fn drop_call(&mut self, number: u64, effects: &mut RouterEffects) -> Option<Ticket> {

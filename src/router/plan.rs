@@ -56,17 +56,12 @@ fn plan_txn(txn: TxnRequest, shards: u16) -> Plan {
     let all = involved(&txn, shards);
     // A txn without a key at all is answered by any shard.
     let sole = if all.is_empty() { Some(ShardId(0)) } else { sole(all) };
-    match (sole, only_reads(&txn)) {
+    match (sole, txn.only_reads()) {
         (Some(shard), true) => Plan::One(shard, Ask::ReadTxn(txn)),
         (Some(shard), false) => Plan::One(shard, Ask::Write(Write::Txn(txn))),
         (None, true) => Plan::ReadTxn(txn),
         (None, false) => Plan::Round(RoundTxn::new(txn, all, shards), RoundKind::Txn),
     }
-}
-
-/// etcd's rule: top-level ranges only, on both branches.
-fn only_reads(txn: &TxnRequest) -> bool {
-    txn.success.iter().chain(&txn.failure).all(|op| matches!(op, Op::Range(_)))
 }
 
 fn sole(set: ShardSet) -> Option<ShardId> {
@@ -96,7 +91,7 @@ pub const LEASE_COST: u64 = 64;
 /// Whether a request goes through the log: everything but ranges and txns of nothing else.
 pub fn changes(request: &Request) -> bool {
     match request {
-        Request::Txn(txn) => !only_reads(txn),
+        Request::Txn(txn) => !txn.only_reads(),
         Request::Put(_) | Request::DeleteRange(_) | Request::Compact(_) => true,
         Request::LeaseGrant(_) | Request::LeaseRevoke { .. } => true,
         _ => false,

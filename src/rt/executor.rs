@@ -8,8 +8,9 @@
 //!
 //! An executor is glommio's: its threads, tasks, wakers, scheduling. What its tasks wait for is
 //! ours (`reactor`), and one task, the *poller*, drives it. It yields to itself, so glommio's queue
-//! is never empty and glommio looks at its own rings only when its preemption timer has run out:
-//! with that left to glommio, every round of the loop entered the kernel four to six times.
+//! is never empty, and its preemption timer does not run out in the life of a process: glommio
+//! never comes to its own rings. With that left to glommio, every round of the loop entered the
+//! kernel four to six times.
 //!
 //! Invariants: every task is spawned by this room and counts its turns; the queue is first come,
 //! first served. So when the poller has its turn and no other task had one since its last, none is
@@ -37,12 +38,12 @@ const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of glommio's rings, which carry nothing but its timers.
 const RING_DEPTH: usize = 16;
 
-/// So often glommio looks at its own rings while there is traffic; nothing waits for them.
-const PREEMPT_TIMER: Duration = Duration::from_millis(10);
-
-/// Alarms of glommio's, see `run`: the short one ends a wrong sleep soon, the long one is still
-/// there if the short one has just gone off.
-const ALARMS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+/// So often glommio leaves its tasks to look at its own rings: never, nothing waits for them.
+///
+/// It arms a timer of this length and then looks whether it has run out. If it has, no task was
+/// run, and glommio takes that for "none is ready" and sleeps, for ever where nothing is under way
+/// in its rings. A thread that lost its CPU right after arming one of 10 ms did just that.
+const PREEMPT_TIMER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// So long tasks run before the sockets are looked at again.
 const SLICE: Duration = Duration::from_micros(200);
@@ -161,13 +162,29 @@ pub(super) fn local() -> Rc<Local> {
 /// Starts a task, whose turns are counted.
 pub(super) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> glommio::Task<T> {
     let mut future = Box::pin(future);
-    let local = local();
+    let turns = Turns(local());
     // It is ready from now on: also where nobody's turn has brought it about.
-    local.turns.set(local.turns.get().wrapping_add(1));
+    turns.count();
     glommio::spawn_local(poll_fn(move |cx| {
-        local.turns.set(local.turns.get().wrapping_add(1));
+        turns.count();
         future.as_mut().poll(cx)
     }))
+}
+
+/// Counts the turns of a task. The last is the one in which it goes: a cancelled task is not polled
+/// again, and yet whoever waits for its end becomes ready.
+struct Turns(Rc<Local>);
+
+impl Turns {
+    fn count(&self) {
+        self.0.turns.set(self.0.turns.get().wrapping_add(1));
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.count();
+    }
 }
 
 async fn run<B, F>(body: B, spin: Duration, started: mpsc::Sender<()>)
@@ -183,20 +200,7 @@ where
     let reactor = Reactor::new().expect("an epoll instance for each core");
     let local = Rc::new(Local { reactor, turns: Cell::new(0), ended: Cell::new(false) });
     LOCAL.set(Some(local.clone()));
-    // glommio may run it at once, before there is a task that could be woken: it must not wait yet.
-    let poller = Poller { local: local.clone(), spin, seen: u64::MAX, looked: 0 };
-    let poller = glommio::spawn_local(poller);
-    // glommio goes to sleep over tasks that are ready if its thread loses the CPU for as long as
-    // the preemption timer runs, just before it would have run the first of them: it then takes
-    // "preempted before any ran" for "none is ready". Only its own timers end that sleep.
-    for alarm in ALARMS {
-        glommio::spawn_local(async move {
-            loop {
-                glommio::timer::sleep(alarm).await;
-            }
-        })
-        .detach();
-    }
+    let poller = glommio::spawn_local(Poller::new(local.clone(), spin));
     // A task as the others: the poller must see its turns.
     spawn(body()).await;
     local.ended.set(true);
@@ -216,6 +220,12 @@ struct Poller {
 }
 
 impl Poller {
+    /// glommio runs it at once, before there is a task that could be woken: its first turn must
+    /// not wait.
+    fn new(local: Rc<Local>, spin: Duration) -> Poller {
+        Poller { local, spin, seen: u64::MAX, looked: 0 }
+    }
+
     /// Nothing is ready: waits for something.
     fn wait(&self) {
         if self.spin.is_zero() {
@@ -279,4 +289,41 @@ fn cpus_allowed() -> Vec<usize> {
     };
     // SAFETY: every index is below CPU_SETSIZE, the number of bits in the set.
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    struct Rung(mpsc::Sender<()>);
+
+    impl Wake for Rung {
+        fn wake(self: std::sync::Arc<Rung>) {
+            self.0.send(()).expect("the test waits");
+        }
+    }
+
+    /// A member in some hundred did not become ready on a busy machine: the poller slept before
+    /// there was a task. From its second turn on it waits when nobody has had a turn.
+    #[test]
+    fn the_first_turn_of_the_poller_does_not_wait() {
+        let (sender, turns) = mpsc::channel();
+        let (woken, wakes) = mpsc::channel();
+        // On a thread of its own: what must not sleep would sleep for ever.
+        thread::spawn(move || {
+            let reactor = Reactor::new().expect("an epoll instance");
+            let local = Rc::new(Local { reactor, turns: Cell::new(0), ended: Cell::new(false) });
+            let mut poller = Pin::new(Box::new(Poller::new(local.clone(), Duration::ZERO)));
+            let mut turn = || poller.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            sender.send(turn()).expect("the test waits");
+            local.reactor.set_timer(now(), Waker::from(std::sync::Arc::new(Rung(woken))));
+            sender.send(turn()).expect("the test waits");
+        });
+        let patience = Duration::from_secs(20);
+        assert_eq!(turns.recv_timeout(patience), Ok(Poll::Pending), "it sleeps");
+        assert_eq!(turns.recv_timeout(patience), Ok(Poll::Pending));
+        assert!(wakes.try_recv().is_ok(), "nobody has had a turn, so it looked what there is");
+    }
 }

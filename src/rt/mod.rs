@@ -34,7 +34,9 @@
 //!   bells and timers are ours, and so is the waiting.
 //! - One task queue per executor, first come, first served: with more, wake-ups wait for the
 //!   scheduler's turn.
-//! - While its queue is never empty it looks at its rings only when its preemption timer runs out.
+//! - While its queue is never empty it looks at its rings only when its preemption timer runs out,
+//!   and where that has run out before the first task of a round, it sleeps although tasks are
+//!   ready. Ours does not run out.
 //! - Executors that end leak an eventfd or two. A server starts its executors once; tests should
 //!   start few.
 

@@ -4,6 +4,29 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
+/// The task that waits for something, if one does. A second one takes the first one's place.
+#[derive(Default)]
+pub(super) struct Waiter(RefCell<Option<Waker>>);
+
+impl Waiter {
+    /// The task of `cx` is the one that waits.
+    pub(super) fn remember(&self, cx: &Context<'_>) {
+        let mut waiter = self.0.borrow_mut();
+        match &*waiter {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => *waiter = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Wakes it; nobody waits any more.
+    pub(super) fn wake(&self) {
+        let waiter = self.0.borrow_mut().take();
+        if let Some(waker) = waiter {
+            waker.wake();
+        }
+    }
+}
+
 /// Any number of tasks that wait for a condition of this executor to hold.
 #[derive(Default)]
 pub struct WaitList {
@@ -47,7 +70,7 @@ impl WaitList {
 #[derive(Default)]
 pub struct Notify {
     rung: Cell<bool>,
-    waiter: RefCell<Option<Waker>>,
+    waiter: Waiter,
 }
 
 impl Notify {
@@ -58,12 +81,8 @@ impl Notify {
 
     /// Wakes the waiter, or the next one to wait.
     pub fn notify(&self) {
-        if self.rung.replace(true) {
-            return;
-        }
-        let waiter = self.waiter.borrow_mut().take();
-        if let Some(waker) = waiter {
-            waker.wake();
+        if !self.rung.replace(true) {
+            self.waiter.wake();
         }
     }
 
@@ -88,11 +107,7 @@ impl Notify {
         if self.rung.replace(false) {
             return Poll::Ready(());
         }
-        let mut waiter = self.waiter.borrow_mut();
-        match &*waiter {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => *waiter = Some(cx.waker().clone()),
-        }
+        self.waiter.remember(cx);
         Poll::Pending
     }
 }

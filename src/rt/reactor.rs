@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::notify::Waiter;
 use crate::types::Nanos;
 
 /// Events that one wait takes at most; the rest come with the next.
@@ -63,27 +64,20 @@ pub(super) struct Readiness {
 #[derive(Default)]
 struct Direction {
     ready: Cell<bool>,
-    waiter: RefCell<Option<Waker>>,
+    waiter: Waiter,
 }
 
 impl Direction {
     fn set(&self) {
         self.ready.set(true);
-        let waiter = self.waiter.borrow_mut().take();
-        if let Some(waker) = waiter {
-            waker.wake();
-        }
+        self.waiter.wake();
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ready.get() {
             return Poll::Ready(());
         }
-        let mut waiter = self.waiter.borrow_mut();
-        match &*waiter {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => *waiter = Some(cx.waker().clone()),
-        }
+        self.waiter.remember(cx);
         Poll::Pending
     }
 }

@@ -57,6 +57,34 @@ fn a_notification_before_the_wait_is_not_lost_and_many_are_one() {
     assert_eq!(turns, 1);
 }
 
+/// A task that is cancelled goes in a turn of its own, in which it is not polled. The executor must
+/// not sleep after it: whoever cancelled it is ready then.
+#[test]
+fn who_waits_for_a_cancelled_task_goes_on() {
+    const LONG: Duration = Duration::from_secs(3600);
+    let (sender, receiver) = mpsc::channel();
+    let body = move || async move {
+        // Every order in which the two and the poller may stand in the queue.
+        for others in 0..4 {
+            for turns in 0..4 {
+                let more: Vec<_> = (0..others).map(|_| spawn(sleep(LONG))).collect();
+                let task = spawn(sleep(LONG));
+                for _ in 0..turns {
+                    yield_now().await;
+                }
+                assert!(task.cancel().await.is_none());
+                for task in more {
+                    assert!(task.cancel().await.is_none());
+                }
+            }
+        }
+        sender.send(()).expect("the test waits");
+    };
+    let executors = start(&settings(), vec![body]).expect("executor");
+    receiver.recv_timeout(Duration::from_secs(20)).expect("the executor does not sleep");
+    executors.join().expect("no panic");
+}
+
 #[test]
 fn an_inbox_carries_everything_across_threads_and_refuses_when_full() {
     let (sender, inbox) = Inbox::<u32>::new(4).expect("inbox");

@@ -12,6 +12,7 @@
 
 mod bidi;
 mod call;
+mod get;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,11 +23,12 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
 use rustc_hash::FxHashMap;
 
 use self::bidi::{Bidi, Ended};
+use self::get::Counted;
 use super::front::Front;
 use super::meters::{Gauge, add};
 use super::waiters::Waiter;
@@ -203,12 +205,7 @@ impl Session {
         }
         let closing = self.front.closing();
         loop {
-            let now = rt::now();
-            while self.has_room()
-                && let Some(frame) = self.decoder.decode(input)?
-            {
-                self.take(now, frame)?;
-            }
+            self.take_all(input)?;
             if input.is_empty() && input.capacity() > rt::READ_BYTES_MAX {
                 *input = BytesMut::new();
             }
@@ -306,6 +303,39 @@ impl Session {
         self.inlets_full.get() == 0
             && self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
             && self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX
+    }
+
+    /// Takes every frame that is there, as far as there is room.
+    fn take_all(self: &Rc<Session>, input: &mut BytesMut) -> Result<(), FrameFault> {
+        let now = rt::now();
+        let mut gets = Counted::default();
+        let result = self.take_counting(now, input, &mut gets);
+        self.count_gets(&gets);
+        self.front.count_answered(now);
+        result
+    }
+
+    fn take_counting(
+        self: &Rc<Session>,
+        now: Nanos,
+        input: &mut BytesMut,
+        gets: &mut Counted,
+    ) -> Result<(), FrameFault> {
+        while self.has_room() {
+            let (taken, next) = match Decoder::opcode(input) {
+                Some(opcode) if opcode == Method::Range.opcode() => {
+                    self.answer_gets(input, gets)?
+                }
+                _ => (0, self.decoder.look(input)?.map(|(header, _)| header)),
+            };
+            input.advance(taken);
+            match next {
+                Some(header) => self.take(now, Decoder::cut(input, header))?,
+                None if taken == 0 => break,
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     fn take(self: &Rc<Session>, now: Nanos, frame: Frame) -> Result<(), FrameFault> {

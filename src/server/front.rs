@@ -18,11 +18,13 @@ use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
 use super::watching::Feeds;
 use crate::limits::CORE_REQUESTS_MAX;
-use crate::member::{Answer, Service, Ticket};
+use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
 use crate::rt::{self, InboxSender, Notify, OpenInbox, WaitList};
-use crate::types::{CoreId, Nanos, Refusal, Request, Term, WatchReply, WatchRequest, WatchStream};
+use crate::types::{
+    CoreId, Nanos, Refusal, Request, Tally, Term, WatchReply, WatchRequest, WatchStream,
+};
 
 /// Election timeouts without a lead after which the streams that want one end: etcd's number.
 const LEADERLESS_TIMEOUTS: u32 = 3;
@@ -41,6 +43,8 @@ pub struct Front {
     work: Rc<Notify>,
     header: Cell<HeaderFields>,
     meters: Meters,
+    /// Answered at once, and not yet counted.
+    answered_now: Cell<Tally>,
     closing: Signal,
     /// Raised when the time for `closing` is over.
     dropping: Signal,
@@ -77,6 +81,7 @@ impl Front {
             work,
             header,
             meters: Meters::default(),
+            answered_now: Cell::default(),
             closing: Signal::default(),
             dropping: Signal::default(),
             connections: Cell::new(0),
@@ -244,7 +249,28 @@ impl Front {
     /// The answer to a request that the core can give without being woken for it; the request is
     /// never under way then.
     pub(super) fn answer_now(&self, request: &Request) -> Option<Answer> {
-        self.service.borrow_mut().answer_now(request)
+        let answer = self.service.borrow_mut().answer_now(request)?;
+        let mut answered = self.answered_now.get();
+        answered.count(answer.is_ok());
+        self.answered_now.set(answered);
+        Some(answer)
+    }
+
+    /// Counts what [`Front::answer_now`] and [`Front::look_up`] have answered of what was read at `read`, which are ranges.
+    pub(super) fn count_answered(&self, read: Nanos) {
+        let answered = self.answered_now.take();
+        if answered != Tally::default() {
+            self.settings.figures.ranges_took(answered, rt::now().0 - read.0);
+        }
+    }
+
+    /// See [`Service::look_up`].
+    pub(super) fn look_up(&self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+        let told = self.service.borrow_mut().look_up(wanted, tell);
+        let mut answered = self.answered_now.get();
+        answered.done += told as u64;
+        self.answered_now.set(answered);
+        told
     }
 
     /// Whether a lead member is known.

@@ -89,6 +89,16 @@ impl Meters {
         });
     }
 
+    /// `count` calls of a unary method came and were answered.
+    pub(super) fn answered(&self, method: Method, count: u64) {
+        self.count(method, |meter| {
+            meter.started += count;
+            meter.received += count;
+            meter.handled[0] += count;
+            meter.sent += count;
+        });
+    }
+
     fn count(&self, method: Method, add: impl FnOnce(&mut MethodMeter)) {
         let slot = &self.slots.0[usize::from(method.opcode())];
         let mut methods = self.methods.borrow_mut();

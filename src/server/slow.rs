@@ -9,7 +9,7 @@ use crate::member::Answer;
 use crate::observe::slow::{RequestStats, slow_request};
 use crate::observe::{CoreMetrics, RequestKind};
 use crate::protocol::Method;
-use crate::types::{Nanos, Op, Reply, Request};
+use crate::types::{Nanos, Reply, Request};
 
 /// What is kept of a request: a look at it, not a copy.
 #[derive(Debug, Default)]
@@ -102,13 +102,8 @@ fn kind_of(request: &Request) -> Option<RequestKind> {
         Request::Range(_) => RequestKind::Range,
         Request::Put(_) => RequestKind::Put,
         Request::DeleteRange(_) => RequestKind::DeleteRange,
-        Request::Txn(txn) => {
-            let mut ops = txn.success.iter().chain(&txn.failure);
-            match ops.all(|op| matches!(op, Op::Range(_))) {
-                true => RequestKind::ReadonlyTxn,
-                false => RequestKind::Txn,
-            }
-        }
+        Request::Txn(txn) if txn.only_reads() => RequestKind::ReadonlyTxn,
+        Request::Txn(_) => RequestKind::Txn,
         Request::Compact(_) => RequestKind::Compaction,
         Request::Alarm(_) => RequestKind::Alarm,
         Request::LeaseGrant(_) => RequestKind::LeaseGrant,

@@ -112,7 +112,7 @@ impl Waiters {
 }
 
 fn parts(ticket: Ticket) -> (usize, u32) {
-    ((ticket.0 & u64::from(u32::MAX)) as usize, (ticket.0 >> 32) as u32)
+    (ticket.place(), (ticket.0 >> 32) as u32)
 }
 
 #[cfg(test)]

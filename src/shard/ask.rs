@@ -25,6 +25,16 @@ pub struct Waiting {
     pub write: Write,
 }
 
+impl Waiting {
+    /// The key that it puts, if it is a put.
+    pub(super) fn put_key(&self) -> Option<&[u8]> {
+        match &self.write {
+            Write::Put(put) => Some(&put.key),
+            Write::DeleteRange(_) | Write::Txn(_) => None,
+        }
+    }
+}
+
 /// One shard's part of a read that concerns several.
 #[derive(Clone, Debug)]
 pub struct ReadPart {

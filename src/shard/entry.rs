@@ -119,6 +119,11 @@ impl ChangesBuilder {
         self.operations == 0
     }
 
+    /// How many changes there are.
+    pub fn operations(&self) -> usize {
+        self.operations
+    }
+
     /// The highest revision in it.
     pub fn last_revision(&self) -> Revision {
         self.last

@@ -7,14 +7,14 @@ use std::borrow::Borrow;
 
 use super::ask::{Told, Waiting, Write};
 use super::entry::ChangesBuilder;
-use super::{Proposal, Shard, ShardEffects, Tailed};
+use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::line::message::{CaseExecute, ShareReply};
 use crate::store::Store;
 use crate::types::txn::{self, PathOp};
 use crate::types::{
     DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
-    Refusal, Reply, Revision, ShardSet, Sub, TxnRequest,
+    Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
 };
 
 /// What an entry adds to a put besides its key and value, at most.
@@ -85,12 +85,16 @@ impl Shard {
         let lane = self.lane.as_mut().expect("checked: the epoch is open");
         let mut revision = lane.take(run as u64);
         let index = self.next_index();
-        for left in (0..run).rev() {
+        for number in 0..run {
+            if number.is_multiple_of(Store::PREFETCHED) {
+                let keys = self.inbox.iter().take(run - number).filter_map(Waiting::put_key);
+                self.held.store.prefetch(keys);
+            }
             let waiting = self.inbox.pop_front().expect("counted");
-            self.prefetch(left);
             let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
             let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
+            self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
             entry.put((revision, Sub(0)), None, &put.key, &put.value, LeaseId::NONE);
             self.held.tail.push_back(Tailed {
                 revision,
@@ -102,24 +106,7 @@ impl Shard {
         }
         self.counters.evaluated += run as u64;
         self.counters.puts += run as u64;
-    }
-
-    /// Most of a put is waiting for memory, of one key after the other. So what puts further back
-    /// in the run will look at is asked for early: their leaves first, then, when those are there,
-    /// the records in them.
-    fn prefetch(&self, left: usize) {
-        const LEAF_AHEAD: usize = 8;
-        const RECORD_AHEAD: usize = 4;
-        let key_of = |ahead: usize| match self.inbox.get(ahead)?.write {
-            Write::Put(ref put) if ahead < left => Some(&put.key),
-            _ => None,
-        };
-        if let Some(key) = key_of(LEAF_AHEAD) {
-            self.held.store.prefetch_leaf(key);
-        }
-        if let Some(key) = key_of(RECORD_AHEAD) {
-            self.held.store.prefetch_record(key);
-        }
+        self.counters.put_requests.done += run as u64;
     }
 
     fn evaluate(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {
@@ -129,11 +116,23 @@ impl Shard {
             self.refuse(waiting.origin, Refusal::DeadlineExceeded);
             return;
         }
-        match waiting.write {
-            Write::Put(put) => self.evaluate_put(waiting.origin, put, entry),
-            Write::DeleteRange(delete) => self.evaluate_delete(waiting.origin, delete, entry),
-            Write::Txn(txn) => self.evaluate_txn(waiting.origin, txn, entry),
-        }
+        let refused = self.counters.refused;
+        let tally: fn(&mut ShardCounters) -> &mut Tally = match waiting.write {
+            Write::Put(put) => {
+                self.evaluate_put(waiting.origin, put, entry);
+                |counters| &mut counters.put_requests
+            }
+            Write::DeleteRange(delete) => {
+                self.evaluate_delete(waiting.origin, delete, entry);
+                |counters| &mut counters.delete_requests
+            }
+            Write::Txn(txn) => {
+                self.evaluate_txn(waiting.origin, txn, entry);
+                |counters| &mut counters.txn_requests
+            }
+        };
+        let is_done = self.counters.refused == refused;
+        tally(&mut self.counters).count(is_done);
     }
 
     fn evaluate_put(&mut self, origin: Origin, put: PutRequest, entry: &mut ChangesBuilder) {
@@ -252,6 +251,7 @@ impl Shard {
                     self.counters.puts += 1;
                     let resolved = self.resolve(put);
                     let put = resolved.as_ref().unwrap_or(put);
+                    self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
                     let at = (revision, *sub);
                     entry.put(at, participants.take(), &put.key, &put.value, put.lease);
                     OpReply::Put(self.held.store.put(revision, *sub, put))
@@ -299,6 +299,7 @@ impl Shard {
         }
         let bytes = puts.iter().map(|(_, _, put)| put.key.len() + put.value.len()).sum::<usize>();
         entry.reserve(bytes + puts.len() * PUT_OVERHEAD_BYTES);
+        self.counters.put_bytes += bytes as u64;
         let mut logged = None;
         for (number, &(case, sub, put)) in puts.iter().enumerate() {
             if number % Store::PREFETCHED == 0 {
@@ -341,7 +342,7 @@ impl Shard {
 
     /// Logs the changes of one turn.
     pub(super) fn propose_changes(&mut self, entry: ChangesBuilder) {
-        let (last, bytes) = (entry.last_revision(), entry.len());
+        let (last, bytes, operations) = (entry.last_revision(), entry.len(), entry.operations());
         let expected = self.next_index();
         let index = self
             .replica
@@ -352,6 +353,7 @@ impl Shard {
         self.proposals.push_back(Proposal { index, term, last, bytes });
         self.proposed_bytes += bytes;
         self.counters.entries += 1;
+        self.counters.operations.add(operations as u64);
     }
 
     pub(super) fn next_index(&self) -> LogIndex {
@@ -369,6 +371,7 @@ impl Shard {
     }
 
     fn refuse(&mut self, origin: Origin, refusal: Refusal) {
+        self.counters.refused += 1;
         self.push_release(self.seen(), origin, Told::Answer(Err(refusal)));
     }
 }

@@ -82,7 +82,10 @@ impl Shard {
         if self.frozen.is_some() {
             return true; // A round has checked that the revisions it reads are there.
         }
-        if !self.held.store.compact_slice(self.held.known, keys) {
+        let before = self.held.store.size().versions;
+        let is_whole = self.held.store.compact_slice(self.held.known, keys);
+        self.counters.versions_compacted += before - self.held.store.size().versions;
+        if !is_whole {
             return true;
         }
         if self.held.known < target {

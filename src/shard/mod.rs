@@ -48,7 +48,9 @@ use crate::line::{Lane, Sequencer};
 use crate::replica::{Fatal, Replica};
 use crate::store::Store;
 use crate::teeth::{Rule, leaves_out};
-use crate::types::{Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, Revision, ShardId, Term};
+use crate::types::{
+    Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, Revision, ShardId, Spread, Tally, Term,
+};
 use crate::wal::{DiskOutcome, OpId};
 
 use entry::Stamp;
@@ -69,13 +71,25 @@ pub struct Switches {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardCounters {
     pub evaluated: u64,
+    /// Writes of this shard alone, by their kind.
+    pub put_requests: Tally,
+    pub delete_requests: Tally,
+    pub txn_requests: Tally,
+    /// Refused at their evaluation, of any kind.
+    pub refused: u64,
     pub entries: u64,
+    /// Operations in an entry.
+    pub operations: Spread<13>,
+    /// Rounds in which it took part.
+    pub rounds: u64,
     pub puts: u64,
+    /// Of their keys and values.
+    pub put_bytes: u64,
     pub deletes: u64,
     pub txns: u64,
     pub ranges: u64,
     pub checkpoints: u64,
-    pub keys_compacted: u64,
+    pub versions_compacted: u64,
 }
 
 /// A replica of one shard, leading or not.
@@ -152,8 +166,8 @@ impl Shard {
     }
 
     /// Counters for metrics.
-    pub fn counters(&self) -> ShardCounters {
-        self.counters
+    pub fn counters(&self) -> &ShardCounters {
+        &self.counters
     }
 
     /// Whether it evaluates requests.

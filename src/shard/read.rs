@@ -2,7 +2,7 @@
 
 use super::{ReadPart, ReadPartReply, Shard, Told};
 use crate::line::message::CompareShare;
-use crate::store::holds_for_missing;
+use crate::store::{Place, holds_for_missing};
 use crate::types::txn::{self, PathOp};
 use crate::types::{
     Answer, Blob, LeaseId, OpReply, Origin, RangeRequest, Refusal, Reply, Revision, TxnRequest,
@@ -17,6 +17,16 @@ impl Shard {
         let mut reply = self.held.store.range(request, at);
         reply.revision = stable;
         Ok(Reply::Range(reply))
+    }
+
+    /// Begins a read of one key at stable, which the caller ends and counts.
+    pub fn seek<'a>(&'a self, key: &'a [u8]) -> Place<'a> {
+        self.held.store.seek(key)
+    }
+
+    /// A read that [`Shard::seek`] began was answered.
+    pub fn count_range(&mut self) {
+        self.counters.ranges += 1;
     }
 
     /// A txn that only reads and concerns this shard alone: all of it at stable.

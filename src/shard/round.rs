@@ -20,6 +20,7 @@ impl Shard {
         assert!(self.frozen.is_none(), "one coordinator freezes a shard once");
         self.lane.as_mut().expect("it serves").freeze();
         self.frozen = Some(round);
+        self.counters.rounds += 1;
         let compares = compares
             .into_iter()
             .map(|case| {

@@ -52,6 +52,7 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 
 use chance::Chance;
+pub use disk::Disk;
 use plan::Plan;
 use trace::Trace;
 use world::World;

@@ -40,16 +40,7 @@ fn at(line: &Line) -> Moment<'_> {
 }
 
 fn of(range: KeyRange, start: i64) -> WatchCreate {
-    WatchCreate {
-        range,
-        start,
-        id: WatchId(0),
-        progress_notify: true,
-        prev_kv: true,
-        fragment: false,
-        no_put: false,
-        no_delete: false,
-    }
+    WatchCreate { progress_notify: true, prev_kv: true, ..WatchCreate::of(range, start) }
 }
 
 /// A stream with a watcher of `create`, made when `created` was stable.

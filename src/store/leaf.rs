@@ -4,6 +4,7 @@
 //! array, eight bytes of each key (its *head*), taken after the prefix that all keys which can
 //! ever be routed here have in common. Nearly always the heads alone decide.
 
+use super::heads::{common, count_below, head, ties};
 use super::versions::Record;
 use crate::types::prefetch;
 
@@ -36,28 +37,6 @@ impl Fences<'_> {
             _ => 0,
         }
     }
-}
-
-/// Bytes that two keys begin with in common.
-pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// The eight bytes of `key` after `prefix`, ordered like the keys as far as they go.
-pub(super) fn head(key: &[u8], prefix: usize) -> u64 {
-    let rest = key.get(prefix..).unwrap_or(&[]);
-    if let Some(bytes) = rest.first_chunk::<8>() {
-        return u64::from_be_bytes(*bytes);
-    }
-    let mut bytes = [0; 8];
-    bytes[..rest.len()].copy_from_slice(rest);
-    u64::from_be_bytes(bytes)
-}
-
-/// How many of `heads` are below `head`. Counting all is quicker than a binary search here: it
-/// neither branches nor waits for one cache line to know the next.
-pub(super) fn count_below(heads: &[u64], head: u64) -> usize {
-    heads.iter().map(|&other| usize::from(other < head)).sum()
 }
 
 impl Leaf {
@@ -104,10 +83,8 @@ impl Leaf {
 
     /// Where `key` is, or where it would be. The key must lie between the leaf's fences.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let head = head(key, self.prefix as usize);
         let heads = &self.heads[..self.len()];
-        let first = count_below(heads, head);
-        let same = heads[first..].iter().take_while(|&&other| other == head).count();
+        let (first, same) = ties(heads, head(key, self.prefix as usize));
         match self.records[first..first + same].binary_search_by(|r| r.key.as_slice().cmp(key)) {
             Ok(at) => Ok(first + at),
             Err(at) => Err(first + at),
@@ -120,12 +97,12 @@ impl Leaf {
         self.heads.iter().step_by(HEADS_IN_A_LINE).for_each(|head| prefetch(&raw const *head));
     }
 
-    /// Asks for what a change of `key` will look at, if it is here.
-    pub(super) fn prefetch_record(&self, key: &[u8]) {
+    /// Where the first record with the key's head is, if any; asks for it.
+    pub(super) fn approach(&self, key: &[u8]) -> Option<usize> {
         let at = count_below(&self.heads[..self.len()], head(key, self.prefix as usize));
-        if let Some(record) = self.records().get(at) {
-            record.prefetch();
-        }
+        let record = self.records().get(at)?;
+        prefetch(record);
+        Some(at)
     }
 
     /// Changes a record in place; returns by how much the live keys grew.

@@ -20,7 +20,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `tree`, `leaf` | the B+-tree with counts of live keys |
+//! | `tree`, `leaf`, `separators`, `heads` | the B+-tree with counts of live keys |
 //! | `versions` | one key's versions |
 //! | `timeline` | the index from revisions to keys |
 //! | `read` | get, range, count, changes |
@@ -58,10 +58,12 @@ mod defragment;
 mod evaluate;
 mod events;
 mod hash;
+mod heads;
 mod leaf;
 mod lease;
 mod prefetch;
 mod read;
+mod separators;
 mod size;
 mod timeline;
 mod tree;
@@ -81,7 +83,7 @@ pub use checkpoint::{BadChunk, CheckpointCursor};
 pub use evaluate::{Share, combine, holds_for_missing};
 pub use events::{History, HistoryBounds};
 pub use hash::HashCursor;
-pub use read::{Change, Changes};
+pub use read::{Change, Changes, Place};
 pub use size::Size;
 pub use write::Mismatch;
 

@@ -1,7 +1,6 @@
 //! A hint: which keys are about to be written.
 
-use super::Store;
-use super::leaf::Leaf;
+use super::{Place, Store};
 
 impl Store {
     /// So many keys are asked for at once: enough for the memory of the first to be there when the
@@ -9,17 +8,14 @@ impl Store {
     pub const PREFETCHED: usize = 8;
 
     /// Asks for the memory of the first [`Store::PREFETCHED`] of `keys`. Most of a write is waiting
-    /// for it, for one thing after the other; so here all leaves are asked for first, then the
-    /// records in them, each with one way down the tree.
-    pub fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
-        let mut asked: [Option<(&Leaf, &[u8])>; Store::PREFETCHED] = [None; Store::PREFETCHED];
-        for (slot, key) in asked.iter_mut().zip(keys) {
-            let leaf = self.tree.leaf_of(key);
-            leaf.prefetch();
-            *slot = Some((leaf, key));
+    /// for it, for one thing after the other; so here each thing is asked for of all keys before
+    /// the next one is.
+    pub fn prefetch<'a>(&'a self, keys: impl Iterator<Item = &'a [u8]>) {
+        let mut places: [Option<Place<'a>>; Store::PREFETCHED] = [const { None }; _];
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = Some(self.seek(key));
         }
-        for (leaf, key) in asked.into_iter().flatten() {
-            leaf.prefetch_record(key);
-        }
+        places.iter_mut().flatten().for_each(Place::approach);
+        places.iter().flatten().for_each(Place::prefetch);
     }
 }

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use crate::types::{
-    Blob, KeyRange, KeyValue, RangeFilters, RangeReply, RangeRequest, Revision, SortOrder,
+    Blob, KeyRange, KeyValue, KeyView, RangeFilters, RangeReply, RangeRequest, Revision, SortOrder,
     SortTarget, Sub,
 };
 
 use super::Store;
+use super::leaf::Leaf;
 use super::versions::{Record, Version};
 
 /// One change, as a watcher learns of it. What was before it is `get(key, revision - 1)`, unless
@@ -20,6 +21,35 @@ pub struct Change {
     pub key: Blob,
     /// `None` is a deletion.
     pub put: Option<KeyValue>,
+}
+
+/// On the way to a key, in steps each of which asks for the memory that the next one looks at: a
+/// caller who looks for several keys does every step for all of them and waits once, not for each.
+pub struct Place<'a> {
+    key: &'a [u8],
+    leaf: &'a Leaf,
+    /// Where in the leaf.
+    at: Option<usize>,
+}
+
+impl Place<'_> {
+    /// The first step: where in its leaf the key can only be.
+    pub fn approach(&mut self) {
+        self.at = self.leaf.approach(self.key);
+    }
+
+    /// The second step.
+    pub fn prefetch(&self) {
+        if let Some(at) = self.at {
+            self.leaf.records()[at].prefetch();
+        }
+    }
+
+    /// The key as it stood at `at`, where it stands.
+    pub fn look(&self, at: Revision) -> Option<KeyView<'_>> {
+        let record = &self.leaf.records()[self.leaf.search(self.key).ok()?];
+        record.live_at(at.0).map(|version| record.view(version))
+    }
 }
 
 /// What [`Store::changes_slice`] found.
@@ -38,6 +68,13 @@ impl Store {
     pub fn get(&self, key: &[u8], at: Revision) -> Option<KeyValue> {
         let record = self.tree.get(key)?;
         record.live_at(at.0).map(|version| record.key_value(version))
+    }
+
+    /// Begins to look for a key; see [`Place`].
+    pub fn seek<'a>(&'a self, key: &'a [u8]) -> Place<'a> {
+        let leaf = self.tree.leaf_of(key);
+        leaf.prefetch();
+        Place { key, leaf, at: None }
     }
 
     /// Whether the key existed at `at`.

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Separators are as short as they can be. Those on both sides of a node (its *fences*) fix the
-//! prefix after which it takes the heads of its keys (see `leaf`). A leaf that is full first hands
+//! prefix after which a leaf takes the heads of its keys. A leaf that is full first hands
 //! records to a neighbour and splits only when that is nearly full too, so that leaves of a random
 //! load are about 80% full; a node that runs low is merged with a neighbour.
 
@@ -19,7 +19,9 @@ use std::ops::ControlFlow;
 
 use crate::types::{Blob, KeyRange, RangeEnd};
 
-use super::leaf::{Fences, LEAF_RECORDS, Leaf, common, count_below, head};
+use super::heads::common;
+use super::leaf::{Fences, LEAF_RECORDS, Leaf};
+use super::separators::Separators;
 use super::versions::Record;
 
 /// Children of an inner node at most.
@@ -43,11 +45,7 @@ enum Node {
 }
 
 struct Inner {
-    prefix: usize,
-    /// The heads of the separators, after `prefix`.
-    heads: Vec<u64>,
-    /// The lowest key that child `i + 1` may hold.
-    separators: Vec<Blob>,
+    separators: Separators,
     live: Vec<u64>,
     children: Vec<Node>,
 }
@@ -337,7 +335,7 @@ impl Node {
                 while i < inner.children.len() {
                     // Child 0 begins where a separator further up says: only that one knows.
                     if *left == 0 && i > 0 {
-                        return Some(inner.separators[i - 1].clone());
+                        return Some(inner.separators.keys()[i - 1].clone());
                     }
                     let Inner { separators, children, .. } = &mut **inner;
                     let own = fences_of(separators, i, fences);
@@ -366,10 +364,8 @@ impl Node {
             Node::Inner(inner) => {
                 let count = inner.children.len();
                 assert!((1..=INNER_CHILDREN).contains(&count) && (count > 1 || !is_root));
-                assert_eq!((inner.separators.len(), inner.live.len()), (count - 1, count));
-                assert!(inner.prefix <= fences.prefix());
-                let heads = inner.separators.iter().map(|key| head(key, inner.prefix));
-                assert!(heads.eq(inner.heads.iter().copied()), "heads of separators");
+                assert_eq!((inner.separators.keys().len(), inner.live.len()), (count - 1, count));
+                inner.separators.assert_invariants(fences.prefix());
                 let mut depths = (0..count).map(|i| {
                     let own = fences_of(&inner.separators, i, fences);
                     assert!(own.low.is_none() || own.high.is_none() || own.low < own.high);
@@ -397,7 +393,8 @@ fn span(leaf: &Leaf, range: Fences<'_>) -> (usize, usize) {
     (range.low.map_or(0, position), range.high.map_or(leaf.len(), position))
 }
 
-fn fences_of<'a>(separators: &'a [Blob], child: usize, of: Fences<'a>) -> Fences<'a> {
+fn fences_of<'a>(separators: &'a Separators, child: usize, of: Fences<'a>) -> Fences<'a> {
+    let separators = separators.keys();
     Fences {
         low: child.checked_sub(1).map(|i| separators[i].as_slice()).or(of.low),
         high: separators.get(child).map(Blob::as_slice).or(of.high),
@@ -439,21 +436,15 @@ fn insert_or_split(
 impl Inner {
     fn of_two(left: Node, separator: Blob, right: Node) -> Inner {
         Inner {
-            prefix: 0,
-            heads: vec![head(&separator, 0)],
-            separators: vec![separator],
+            separators: Separators::of_one(separator),
             live: vec![left.live(), right.live()],
             children: vec![left, right],
         }
     }
 
-    /// The child that `key` is routed to. The key must lie between the node's fences.
+    /// See [`Separators::child_of`].
     fn child_of(&self, key: &[u8]) -> usize {
-        let head = head(key, self.prefix);
-        let first = count_below(&self.heads, head);
-        let same = self.heads[first..].iter().take_while(|&&other| other == head).count();
-        let tied = &self.separators[first..first + same];
-        first + tied.partition_point(|separator| separator.as_slice() <= key)
+        self.separators.child_of(key)
     }
 
     /// The first and the last child that a range touches.
@@ -461,12 +452,6 @@ impl Inner {
         let first = range.low.map_or(0, |low| self.child_of(low));
         let last = range.high.map_or(self.children.len() - 1, |high| self.child_of(high));
         (first, last)
-    }
-
-    fn set_prefix(&mut self, prefix: usize) {
-        self.prefix = prefix;
-        self.heads.clear();
-        self.heads.extend(self.separators.iter().map(|key| head(key, prefix)));
     }
 
     fn upsert<R>(
@@ -486,7 +471,6 @@ impl Inner {
             Some((separator, right)) => {
                 self.live[i] = self.children[i].live();
                 self.live.insert(i + 1, right.live());
-                self.heads.insert(i, head(&separator, self.prefix));
                 self.separators.insert(i, separator);
                 self.children.insert(i + 1, right);
                 if self.children.len() > INNER_CHILDREN {
@@ -535,22 +519,20 @@ impl Inner {
         left.set_prefix(Fences { low, high: Some(&separator) }.prefix());
         right.set_prefix(Fences { low: Some(&separator), high }.prefix());
         (self.live[i], self.live[i + 1]) = (left.live(), right.live());
-        self.heads[i] = head(&separator, self.prefix);
-        self.separators[i] = separator;
+        self.separators.replace(i, separator);
     }
 
     fn split(&mut self, fences: Fences<'_>) -> (Blob, Node) {
         let middle = self.children.len() / 2;
+        let (separator, separators) = self.separators.split(middle);
         let mut right = Inner {
-            prefix: 0,
-            heads: Vec::with_capacity(INNER_CHILDREN),
-            separators: self.separators.split_off(middle),
+            separators,
             live: self.live.split_off(middle),
             children: self.children.split_off(middle),
         };
-        let separator = self.separators.pop().expect("two children to the left");
-        self.set_prefix(Fences { low: fences.low, high: Some(&separator) }.prefix());
-        right.set_prefix(Fences { low: Some(&separator), high: fences.high }.prefix());
+        let left = Fences { low: fences.low, high: Some(&separator) };
+        self.separators.route(left.prefix());
+        right.separators.route(Fences { low: Some(&separator), high: fences.high }.prefix());
         (separator, Node::Inner(Box::new(right)))
     }
 
@@ -590,17 +572,16 @@ impl Inner {
                 if left.children.len() + right.children.len() > INNER_CHILDREN {
                     return false;
                 }
-                left.separators.push(self.separators[i].clone());
-                left.separators.append(&mut right.separators);
+                let between = self.separators.keys()[i].clone();
+                left.separators.append(between, &mut right.separators);
                 left.live.append(&mut right.live);
                 left.children.append(&mut right.children);
-                left.set_prefix(prefix);
+                left.separators.route(prefix);
             }
             _ => unreachable!("children of a node are at one depth"),
         }
         self.children.remove(i + 1);
         self.separators.remove(i);
-        self.heads.remove(i);
         self.live[i] += self.live.remove(i + 1);
         true
     }

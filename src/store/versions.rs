@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::types::{Blob, KeyValue, LeaseId, Stamp, prefetch};
+use crate::types::{Blob, KeyValue, KeyView, LeaseId, Stamp, prefetch};
 
 /// One change of a key: a value with its numbers, or a tombstone.
 #[derive(Clone, Default)]
@@ -241,7 +241,20 @@ impl Record {
         }
     }
 
-    /// The same from the index: no value, no lease.
+    /// The same, where it stands.
+    pub(super) fn view<'a>(&'a self, version: &'a Version) -> KeyView<'a> {
+        let stamp = version.stamp();
+        KeyView {
+            key: &self.key,
+            value: version.value(),
+            create: stamp.create,
+            modified: stamp.modified,
+            version: stamp.version,
+            lease: LeaseId(stamp.lease),
+        }
+    }
+
+    /// The key from the index: no value, no lease.
     pub(super) fn key_only(&self, version: &Version) -> KeyValue {
         let stamp = version.stamp();
         KeyValue {

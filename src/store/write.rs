@@ -42,16 +42,6 @@ impl Store {
         PutReply { revision, prev_kv }
     }
 
-    /// Says that `key` will be written soon: the first of two hints, some writes ahead.
-    pub fn prefetch_leaf(&self, key: &[u8]) {
-        self.tree.leaf_of(key).prefetch();
-    }
-
-    /// The second hint, a few writes later.
-    pub fn prefetch_record(&self, key: &[u8]) {
-        self.tree.leaf_of(key).prefetch_record(key);
-    }
-
     /// Carries out a deletion. The header is the caller's if nothing was there to delete.
     pub fn delete_range(
         &mut self,

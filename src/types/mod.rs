@@ -27,6 +27,7 @@ mod refusal;
 mod reply;
 mod request;
 mod shard_set;
+mod tally;
 pub mod txn;
 mod watch;
 
@@ -43,7 +44,7 @@ pub use range::{KeyRange, RangeEnd};
 pub use refusal::Refusal;
 pub use reply::{
     AlarmReply, Answer, CompactReply, DefragmentReply, DeleteRangeReply, HashKvReply, HashReply,
-    KeyValue, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
+    KeyValue, KeyView, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
     LeaseTimeToLiveReply, Member, MemberListReply, OpReply, PutReply, RangeReply, Reply,
     StatusReply, TxnReply,
 };
@@ -53,6 +54,7 @@ pub use request::{
     Op, PutRequest, RangeFilters, RangeRequest, Request, SortOrder, SortTarget, TxnRequest,
 };
 pub use shard_set::ShardSet;
+pub use tally::{Spread, Tally};
 pub use watch::{
     WatchCreate, WatchEvents, WatchId, WatchRefusal, WatchReply, WatchRequest, WatchStream,
 };

@@ -12,7 +12,15 @@ pub struct Origin {
     pub part: u16,
 }
 
-/// A request under way, as the connections of a core number it. Chosen by `server`, unique among
-/// the requests of that core that are not yet answered or cancelled.
+/// A request under way, as the connections of a core number it. Chosen by `server`; never used
+/// twice, and its lower half is its place: unique among the requests of that core that are not yet
+/// answered or cancelled, and small, for tables have as many places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// See the type.
+    pub fn place(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+}

@@ -38,6 +38,30 @@ pub struct KeyValue {
     pub lease: LeaseId,
 }
 
+/// The same where it stands, looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyView<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    pub create: i64,
+    pub modified: i64,
+    pub version: i64,
+    pub lease: LeaseId,
+}
+
+impl KeyValue {
+    pub fn view(&self) -> KeyView<'_> {
+        KeyView {
+            key: &self.key,
+            value: &self.value,
+            create: self.create,
+            modified: self.modified,
+            version: self.version,
+            lease: self.lease,
+        }
+    }
+}
+
 /// `revision` is the header's: the store's when the answer was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeReply {

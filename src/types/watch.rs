@@ -41,6 +41,23 @@ pub struct WatchCreate {
     pub no_delete: bool,
 }
 
+impl WatchCreate {
+    /// All that happens in `range` from `start` on, without what was before; the server chooses
+    /// the number.
+    pub fn of(range: KeyRange, start: i64) -> WatchCreate {
+        WatchCreate {
+            range,
+            start,
+            id: WatchId(0),
+            progress_notify: false,
+            prev_kv: false,
+            fragment: false,
+            no_put: false,
+            no_delete: false,
+        }
+    }
+}
+
 /// One thing that a watch stream is told, in this order.
 #[derive(Clone, Debug)]
 pub enum WatchReply {

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -259,6 +260,33 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port");
+}
+
+/// Status code and body of a GET over HTTP/1.
+pub fn http_get(port: u16, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("send the request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let code = head.split(' ').nth(1).expect("a code").parse().expect("a number");
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    (code, if is_chunked { whole(body) } else { body.to_owned() })
+}
+
+/// A body that came in chunks, as etcd's long ones do.
+fn whole(mut chunks: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (size, rest) = chunks.split_once("\r\n").expect("a size");
+        let size = usize::from_str_radix(size, 16).expect("a size in hex");
+        if size == 0 {
+            return body;
+        }
+        body.push_str(&rest[..size]);
+        chunks = rest[size..].strip_prefix("\r\n").expect("the end of a chunk");
+    }
 }
 
 /// What the drivers run against: braid, or the etcd at `BRAID_CASES_ETCD`, which proves them.

@@ -15,7 +15,7 @@ const RESOURCE_EXHAUSTED: u32 = 8;
 const UNIMPLEMENTED: u32 = 12;
 const DATA_LOSS: u32 = 15;
 
-fn put(key: &str, value: &[u8]) -> Vec<u8> {
+pub fn put(key: &str, value: &[u8]) -> Vec<u8> {
     pb::PutRequest {
         key: key.to_owned().into(),
         value: value.to_vec().into(),

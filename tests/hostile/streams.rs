@@ -3,6 +3,7 @@
 use braid::protocol::pb::{etcdserverpb as pb, v3lockpb};
 use prost::Message;
 
+use super::frames::put;
 use super::victim::Attack;
 use crate::wire::Wire;
 use crate::wire::frames::{CLOSE, END, ERROR, Frame, PUT, RANGE, frame, frames, opening};
@@ -24,15 +25,6 @@ fn create(key: &str, range_end: &str) -> Vec<u8> {
     };
     let request = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     request.encode_to_vec()
-}
-
-fn put(key: &str, value: &[u8]) -> Vec<u8> {
-    pb::PutRequest {
-        key: key.to_owned().into(),
-        value: value.to_vec().into(),
-        ..Default::default()
-    }
-    .encode_to_vec()
 }
 
 /// A connection that has said hello.

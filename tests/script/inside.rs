@@ -3,7 +3,6 @@
 //! any number of cores and shards.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use braid::client::{self, Error};
@@ -13,14 +12,14 @@ use braid::member::{
 use braid::protocol::convert::{self, HeaderFields, RequestLimits};
 use braid::protocol::pb::etcdserverpb as pb;
 use braid::protocol::{Method, status};
+use braid::sim::Disk;
 use braid::types::{ClusterId, CoreId, Member, MemberId, RangeReply, Refusal, Reply, Term};
-use braid::wal::{DiskOp, DiskOutcome, ReadDisk};
 use braid::watch::WatchLimits;
 use bytes::BytesMut;
 use prost::Message;
 
 pub struct Inside {
-    disk: MemoryDisk,
+    disk: Disk,
     cores: Vec<Core>,
     shared: Arc<Shared>,
     limits: RequestLimits,
@@ -45,7 +44,7 @@ impl Inside {
         let quota = number("--quota-backend-bytes").unwrap_or(2 << 30);
         let config = Arc::new(config(shards, quota));
         let shared = Arc::new(Shared::new(cores, shards));
-        let disk = MemoryDisk::default();
+        let disk = Disk::default();
         let cores = (0..cores)
             .map(|core| Core::recover(&config, CoreId(core), &shared, &disk).expect("no files"))
             .collect();
@@ -144,7 +143,7 @@ impl Inside {
                     self.cores[usize::from(to.0)].receive(mail);
                 }
                 for (group, id, op) in effects.disk {
-                    let outcome = self.disk.run(op);
+                    let outcome = self.disk.finish(op);
                     self.cores[at].disk_done(group, id, outcome).expect("a good disk");
                 }
             }
@@ -202,63 +201,6 @@ fn served_as(method: client::Method) -> Method {
     ];
     let found = pairs.into_iter().find(|(asked, _)| *asked == method);
     found.unwrap_or_else(|| panic!("no case asks {method:?}")).1
-}
-
-/// A disk that never fails and forgets everything.
-#[derive(Default)]
-struct MemoryDisk {
-    files: BTreeMap<String, Vec<u8>>,
-}
-
-impl MemoryDisk {
-    fn run(&mut self, op: DiskOp) -> DiskOutcome {
-        match op {
-            DiskOp::WriteBatch { path, offset, buffer } => {
-                let file = self.files.get_mut(&*path).expect("a prepared segment");
-                let at = offset as usize;
-                file[at..at + buffer.as_slice().len()].copy_from_slice(buffer.as_slice());
-                return DiskOutcome::Done(Some(buffer));
-            }
-            DiskOp::PrepareSegment { path, bytes, recycle } => {
-                let old = recycle.and_then(|old| self.files.remove(&*old));
-                let file = old.unwrap_or_else(|| vec![0; bytes as usize]);
-                self.files.insert(path.to_string(), file);
-            }
-            DiskOp::AppendTemporary { path, offset, bytes } => {
-                let file = self.files.entry(path.to_string()).or_default();
-                file.truncate(offset as usize);
-                file.extend_from_slice(&bytes);
-            }
-            DiskOp::PublishTemporary { path, target } => {
-                let file = self.files.remove(&*path).expect("a temporary file");
-                self.files.insert(target.to_string(), file);
-            }
-            DiskOp::Remove { path } => drop(self.files.remove(&*path)),
-        }
-        DiskOutcome::Done(None)
-    }
-}
-
-impl ReadDisk for MemoryDisk {
-    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let inside = |path: &String| {
-            let rest = path.strip_prefix(directory)?.strip_prefix('/')?;
-            (!rest.contains('/')).then(|| rest.to_owned())
-        };
-        Ok(self.files.keys().filter_map(inside).collect())
-    }
-
-    fn len(&self, path: &str) -> io::Result<u64> {
-        self.files.get(path).map(|file| file.len() as u64).ok_or(io::ErrorKind::NotFound.into())
-    }
-
-    fn read_at(&self, path: &str, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let file = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
-        let rest = file.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(bytes.len());
-        bytes[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
 }
 
 /// About what the keys of a part take on the wire.

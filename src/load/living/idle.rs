@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::watchers::{Interest, Watching};
 use super::{Facts, Living, scrape};
 use crate::load::keys::KeyForm;
-use crate::load::record::Row;
 use crate::load::run::{Outcome, Plan};
 use crate::load::summary::{Gathered, Summary};
 use crate::load::wire::{Lost, Wires};
@@ -164,15 +163,6 @@ pub(in crate::load) fn measure_idle(name: &str, plan: &Plan) -> Result<Option<Su
     let mut facts = held.facts();
     let resident = scrape::resident_bytes(plan.endpoints[0])?;
     facts.insert("server bytes at the end".to_owned(), resident);
-    let outcome = Outcome {
-        rows: vec![Row::new()],
-        service: Vec::new(),
-        unsent: 0,
-        answered_in_all: 0,
-        texts: Vec::new(),
-        cpus_used: 0.0,
-        seconds: plan.duration.as_secs_f64(),
-        facts,
-    };
+    let outcome = Outcome { facts, ..Outcome::empty(plan, 1) };
     Ok(Some(Summary::new(name, plan, &outcome, Gathered::default())))
 }

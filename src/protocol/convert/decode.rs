@@ -9,7 +9,7 @@ use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::types::{
     AlarmAction, AlarmKind, AlarmRequest, CompactRequest, DeleteRangeRequest, HashKvRequest,
-    KeyRange, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, MemberId, Op, PutRequest,
+    KeyRange, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, MemberId, PutRequest,
     RangeFilters, RangeRequest, Refusal, Request, SortOrder, SortTarget, TxnRequest,
 };
 
@@ -98,9 +98,7 @@ fn is_proposed(request: &Request) -> bool {
         | Request::Alarm(_)
         | Request::LeaseGrant(_)
         | Request::LeaseRevoke { .. } => true,
-        Request::Txn(txn) => {
-            txn.success.iter().chain(&txn.failure).any(|op| !matches!(op, Op::Range(_)))
-        }
+        Request::Txn(txn) => !txn.only_reads(),
         Request::Range(_)
         | Request::Status
         | Request::Hash

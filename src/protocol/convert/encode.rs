@@ -4,10 +4,11 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use super::hot::{self, Stamp};
-use crate::protocol::pb::etcdserverpb as pb;
+use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
 use crate::protocol::{ETCD_STORAGE_VERSION, ETCD_VERSION};
 use crate::types::{
-    Alarm, AlarmKind, ClusterId, Member, MemberId, Reply, Revision, StatusReply, Term,
+    Alarm, AlarmKind, ClusterId, KeyValue, KeyView, Member, MemberId, Reply, Revision, StatusReply,
+    Term,
 };
 
 /// What every header of this member says besides the revision.
@@ -21,7 +22,8 @@ pub struct HeaderFields {
 }
 
 impl HeaderFields {
-    fn at(&self, revision: Revision) -> Option<pb::ResponseHeader> {
+    /// The header of what is said at `revision`.
+    pub(crate) fn at(&self, revision: Revision) -> Option<pb::ResponseHeader> {
         Some(pb::ResponseHeader {
             cluster_id: self.cluster_id.0,
             member_id: self.member_id.0,
@@ -29,6 +31,29 @@ impl HeaderFields {
             raft_term: self.raft_term.0,
         })
     }
+}
+
+impl From<&KeyValue> for mvccpb::KeyValue {
+    fn from(kv: &KeyValue) -> mvccpb::KeyValue {
+        mvccpb::KeyValue {
+            key: Bytes::copy_from_slice(&kv.key),
+            create_revision: kv.create,
+            mod_revision: kv.modified,
+            version: kv.version,
+            value: Bytes::copy_from_slice(&kv.value),
+            lease: kv.lease.0,
+        }
+    }
+}
+
+/// Appends the answer to who asked for one key: the key, if it is there.
+pub fn encode_get(
+    header: &HeaderFields,
+    revision: Revision,
+    kv: Option<KeyView<'_>>,
+    out: &mut BytesMut,
+) {
+    hot::get(Stamp::Full(header), revision, kv, out);
 }
 
 /// Appends the message that `reply` is.

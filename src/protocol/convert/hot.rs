@@ -8,10 +8,10 @@ use bytes::BytesMut;
 use prost::encoding::encoded_len_varint;
 
 use super::HeaderFields;
-use crate::types::{DeleteRangeReply, KeyValue, OpReply, PutReply, RangeReply, Revision, TxnReply};
-
-const VARINT: u8 = 0;
-const LENGTH_DELIMITED: u8 = 2;
+use super::gather::Gather;
+use crate::types::{
+    DeleteRangeReply, KeyValue, KeyView, OpReply, PutReply, RangeReply, Revision, TxnReply,
+};
 
 /// Which fields of the header are set.
 #[derive(Clone, Copy)]
@@ -25,52 +25,78 @@ pub(super) enum Stamp<'a> {
 /// Appends a `RangeResponse`.
 pub(super) fn range(stamp: Stamp, reply: &RangeReply, out: &mut BytesMut) {
     out.reserve(range_len(stamp, reply));
-    put_range(stamp, reply, out);
+    let mut fields = Gather::new(out);
+    put_range(stamp, reply, &mut fields);
+    fields.finish();
+}
+
+/// Appends the `RangeResponse` to who asked for one key.
+pub(super) fn get(stamp: Stamp, revision: Revision, kv: Option<KeyView<'_>>, out: &mut BytesMut) {
+    // More than the small fields ever come to.
+    const SMALL_FIELDS_BYTES: usize = 192;
+    out.reserve(SMALL_FIELDS_BYTES + kv.map_or(0, |kv| kv.key.len() + kv.value.len()));
+    let mut fields = Gather::new(out);
+    put_header(stamp, revision, &mut fields);
+    if let Some(kv) = kv {
+        put_key_value(2, kv, &mut fields);
+    }
+    fields.varint(4, u64::from(kv.is_some()));
+    fields.finish();
 }
 
 /// Appends a `PutResponse`.
 pub(super) fn put(stamp: Stamp, reply: &PutReply, out: &mut BytesMut) {
     out.reserve(put_len(stamp, reply));
-    put_put(stamp, reply, out);
+    let mut fields = Gather::new(out);
+    put_put(stamp, reply, &mut fields);
+    fields.finish();
 }
 
 /// Appends a `DeleteRangeResponse`.
 pub(super) fn delete_range(stamp: Stamp, reply: &DeleteRangeReply, out: &mut BytesMut) {
     out.reserve(delete_range_len(stamp, reply));
-    put_delete_range(stamp, reply, out);
+    let mut fields = Gather::new(out);
+    put_delete_range(stamp, reply, &mut fields);
+    fields.finish();
 }
 
 /// Appends a `TxnResponse`.
 pub(super) fn txn(stamp: Stamp, reply: &TxnReply, out: &mut BytesMut) {
-    if let Some(put) = same_puts(&reply.responses) {
-        let mut one = Numbers::new();
-        let length = put_len(Stamp::RevisionOnly, put);
-        one.length(3, nested_len(length));
-        one.length(2, length);
-        one.length(1, header_len(Stamp::RevisionOnly, put.revision));
-        one.varint(3, put.revision.0 as u64);
-        let head = nested_len(header_len(stamp, reply.revision)) + bool_len(reply.succeeded);
-        out.reserve(head + one.length * reply.responses.len());
-        put_header(stamp, reply.revision, out);
-        let mut numbers = Numbers::new();
-        numbers.bool(2, reply.succeeded);
-        numbers.flush(out);
-        for _ in &reply.responses {
-            out.extend_from_slice(&one.bytes[..one.length]);
-        }
-        return;
+    if let Some(one) = same_puts(&reply.responses) {
+        return txn_of_same(stamp, reply, one, out);
     }
     out.reserve(txn_len(stamp, reply));
-    put_txn(stamp, reply, out);
+    let mut fields = Gather::new(out);
+    put_txn(stamp, reply, &mut fields);
+    fields.finish();
+}
+
+/// The same where every response is `one`, whose bytes are made once.
+fn txn_of_same(stamp: Stamp, reply: &TxnReply, one: &OpReply, out: &mut BytesMut) {
+    const ONE_BYTES_MAX: usize = 32;
+    let mut fields = Gather::new(out);
+    put_header(stamp, reply.revision, &mut fields);
+    fields.bool(2, reply.succeeded);
+    fields.finish();
+    let start = out.len();
+    let mut fields = Gather::new(out);
+    put_op(one, &mut fields);
+    fields.finish();
+    let mut copy = [0; ONE_BYTES_MAX];
+    let copy = &mut copy[..out.len() - start];
+    copy.copy_from_slice(&out[start..]);
+    out.reserve(copy.len() * reply.responses.len());
+    for _ in 1..reply.responses.len() {
+        out.extend_from_slice(copy);
+    }
 }
 
 /// The answer to each of several puts, if it is the same and says nothing but a revision.
-fn same_puts(responses: &[OpReply]) -> Option<&PutReply> {
-    let Some(OpReply::Put(first @ PutReply { prev_kv: None, .. })) = responses.first() else {
-        return None;
-    };
-    let is_same = |other: &OpReply| matches!(other, OpReply::Put(put) if put == first);
-    responses.iter().all(is_same).then_some(first)
+fn same_puts(responses: &[OpReply]) -> Option<&OpReply> {
+    let one = responses.first()?;
+    let OpReply::Put(PutReply { prev_kv: None, revision }) = one else { return None };
+    let is_same = |other: &OpReply| matches!(other, OpReply::Put(PutReply { prev_kv: None, revision: r }) if r == revision);
+    responses.iter().all(is_same).then_some(one)
 }
 
 /// Appends a `RangeStreamResponse`: with a stamp the last part, which has everything but the keys
@@ -90,18 +116,17 @@ pub(super) fn range_stream(
     };
     let length = head_len + kvs_len + tail_len;
     out.reserve(nested_len(length));
-    let mut numbers = Numbers::new();
-    numbers.length(1, length);
-    numbers.flush(out);
+    let mut fields = Gather::new(out);
+    fields.length(1, length);
     if let Some((stamp, reply)) = last {
-        put_header(stamp, reply.revision, out);
+        put_header(stamp, reply.revision, &mut fields);
     }
-    put_kvs(2, kvs, out);
+    put_kvs(2, kvs, &mut fields);
     if let Some((_, reply)) = last {
-        numbers.bool(3, reply.more);
-        numbers.varint(4, reply.count as u64);
-        numbers.flush(out);
+        fields.bool(3, reply.more);
+        fields.varint(4, reply.count as u64);
     }
+    fields.finish();
 }
 
 // Lengths. Every field number here is below 16, so every key is one byte.
@@ -137,7 +162,7 @@ pub(super) fn header_len(stamp: Stamp, revision: Revision) -> usize {
 }
 
 /// Bytes of a `KeyValue`.
-pub(super) fn key_value_len(kv: &KeyValue) -> usize {
+pub(super) fn key_value_len(kv: KeyView<'_>) -> usize {
     bytes_len(kv.key.len())
         + varint_field_len(kv.create as u64)
         + varint_field_len(kv.modified as u64)
@@ -147,7 +172,7 @@ pub(super) fn key_value_len(kv: &KeyValue) -> usize {
 }
 
 fn kvs_len(kvs: &[KeyValue]) -> usize {
-    kvs.iter().map(|kv| nested_len(key_value_len(kv))).sum()
+    kvs.iter().map(|kv| nested_len(key_value_len(kv.view()))).sum()
 }
 
 fn range_len(stamp: Stamp, reply: &RangeReply) -> usize {
@@ -159,7 +184,7 @@ fn range_len(stamp: Stamp, reply: &RangeReply) -> usize {
 
 fn put_len(stamp: Stamp, reply: &PutReply) -> usize {
     nested_len(header_len(stamp, reply.revision))
-        + reply.prev_kv.as_ref().map_or(0, |kv| nested_len(key_value_len(kv)))
+        + reply.prev_kv.as_ref().map_or(0, |kv| nested_len(key_value_len(kv.view())))
 }
 
 fn delete_range_len(stamp: Stamp, reply: &DeleteRangeReply) -> usize {
@@ -187,145 +212,77 @@ fn op_message_len(op: &OpReply) -> usize {
     }
 }
 
-// Bytes, in the order of the field numbers.
+// Bytes, in the order of the field fields.
 
-pub(super) fn put_header(stamp: Stamp, revision: Revision, out: &mut BytesMut) {
-    let mut numbers = Numbers::new();
-    numbers.length(1, header_len(stamp, revision));
-    match stamp {
-        Stamp::RevisionOnly => numbers.varint(3, revision.0 as u64),
+pub(super) fn put_header(stamp: Stamp, revision: Revision, fields: &mut Gather<'_>) {
+    fields.small(1, |fields| match stamp {
+        Stamp::RevisionOnly => fields.varint(3, revision.0 as u64),
         Stamp::Full(header) => {
-            numbers.varint(1, header.cluster_id.0);
-            numbers.varint(2, header.member_id.0);
-            numbers.varint(3, revision.0 as u64);
-            numbers.varint(4, header.raft_term.0);
+            fields.varint(1, header.cluster_id.0);
+            fields.varint(2, header.member_id.0);
+            fields.varint(3, revision.0 as u64);
+            fields.varint(4, header.raft_term.0);
         }
-    }
-    numbers.flush(out);
+    });
 }
 
-pub(super) fn put_key_value(number: u8, kv: &KeyValue, out: &mut BytesMut) {
-    let mut numbers = Numbers::new();
-    numbers.length(number, key_value_len(kv));
-    numbers.bytes(1, &kv.key, out);
-    numbers.varint(2, kv.create as u64);
-    numbers.varint(3, kv.modified as u64);
-    numbers.varint(4, kv.version as u64);
-    numbers.bytes(5, &kv.value, out);
-    numbers.varint(6, kv.lease.0 as u64);
-    numbers.flush(out);
+pub(super) fn put_key_value(number: u8, kv: KeyView<'_>, fields: &mut Gather<'_>) {
+    fields.length(number, key_value_len(kv));
+    fields.bytes(1, kv.key);
+    fields.varint(2, kv.create as u64);
+    fields.varint(3, kv.modified as u64);
+    fields.varint(4, kv.version as u64);
+    fields.bytes(5, kv.value);
+    fields.varint(6, kv.lease.0 as u64);
 }
 
-fn put_kvs(number: u8, kvs: &[KeyValue], out: &mut BytesMut) {
+fn put_kvs(number: u8, kvs: &[KeyValue], fields: &mut Gather<'_>) {
     for kv in kvs {
-        put_key_value(number, kv, out);
+        put_key_value(number, kv.view(), fields);
     }
 }
 
-fn put_range(stamp: Stamp, reply: &RangeReply, out: &mut BytesMut) {
-    put_header(stamp, reply.revision, out);
-    put_kvs(2, &reply.kvs, out);
-    let mut numbers = Numbers::new();
-    numbers.bool(3, reply.more);
-    numbers.varint(4, reply.count as u64);
-    numbers.flush(out);
+fn put_range(stamp: Stamp, reply: &RangeReply, fields: &mut Gather<'_>) {
+    put_header(stamp, reply.revision, fields);
+    put_kvs(2, &reply.kvs, fields);
+    fields.bool(3, reply.more);
+    fields.varint(4, reply.count as u64);
 }
 
-fn put_put(stamp: Stamp, reply: &PutReply, out: &mut BytesMut) {
-    put_header(stamp, reply.revision, out);
+fn put_put(stamp: Stamp, reply: &PutReply, fields: &mut Gather<'_>) {
+    put_header(stamp, reply.revision, fields);
     if let Some(kv) = &reply.prev_kv {
-        put_key_value(2, kv, out);
+        put_key_value(2, kv.view(), fields);
     }
 }
 
-fn put_delete_range(stamp: Stamp, reply: &DeleteRangeReply, out: &mut BytesMut) {
-    put_header(stamp, reply.revision, out);
-    let mut numbers = Numbers::new();
-    numbers.varint(2, reply.deleted as u64);
-    numbers.flush(out);
-    put_kvs(3, &reply.prev_kvs, out);
+fn put_delete_range(stamp: Stamp, reply: &DeleteRangeReply, fields: &mut Gather<'_>) {
+    put_header(stamp, reply.revision, fields);
+    fields.varint(2, reply.deleted as u64);
+    put_kvs(3, &reply.prev_kvs, fields);
 }
 
-fn put_txn(stamp: Stamp, reply: &TxnReply, out: &mut BytesMut) {
-    put_header(stamp, reply.revision, out);
-    let mut numbers = Numbers::new();
-    numbers.bool(2, reply.succeeded);
-    for op in &reply.responses {
-        let length = op_message_len(op);
-        numbers.length(3, nested_len(length));
-        let number = match op {
-            OpReply::Range(_) => 1,
-            OpReply::Put(_) => 2,
-            OpReply::DeleteRange(_) => 3,
-            OpReply::Txn(_) => 4,
-        };
-        numbers.length(number, length);
-        numbers.flush(out);
-        match op {
-            OpReply::Range(reply) => put_range(Stamp::RevisionOnly, reply, out),
-            OpReply::Put(reply) => put_put(Stamp::RevisionOnly, reply, out),
-            OpReply::DeleteRange(reply) => put_delete_range(Stamp::RevisionOnly, reply, out),
-            OpReply::Txn(reply) => put_txn(Stamp::RevisionOnly, reply, out),
-        }
-    }
-    numbers.flush(out);
+fn put_txn(stamp: Stamp, reply: &TxnReply, fields: &mut Gather<'_>) {
+    put_header(stamp, reply.revision, fields);
+    fields.bool(2, reply.succeeded);
+    reply.responses.iter().for_each(|op| put_op(op, fields));
 }
 
-/// Small fields, gathered on the stack so that the send buffer is not grown byte by byte.
-pub(super) struct Numbers {
-    bytes: [u8; Numbers::ROOM],
-    length: usize,
-}
-
-impl Numbers {
-    /// A length and four varints of full size, each with its key: the most that is ever gathered.
-    const ROOM: usize = 5 * 11;
-
-    pub(super) fn new() -> Numbers {
-        Numbers { bytes: [0; Numbers::ROOM], length: 0 }
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.bytes[self.length] = byte;
-        self.length += 1;
-    }
-
-    fn raw_varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.byte(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.byte(value as u8);
-    }
-
-    pub(super) fn varint(&mut self, number: u8, value: u64) {
-        if value != 0 {
-            self.byte(number << 3 | VARINT);
-            self.raw_varint(value);
-        }
-    }
-
-    pub(super) fn bool(&mut self, number: u8, value: bool) {
-        self.varint(number, u64::from(value));
-    }
-
-    /// The key and the length of a nested message.
-    pub(super) fn length(&mut self, number: u8, length: usize) {
-        self.byte(number << 3 | LENGTH_DELIMITED);
-        self.raw_varint(length as u64);
-    }
-
-    /// A bytes field, after what was gathered.
-    pub(super) fn bytes(&mut self, number: u8, bytes: &[u8], out: &mut BytesMut) {
-        if !bytes.is_empty() {
-            self.length(number, bytes.len());
-            self.flush(out);
-            out.extend_from_slice(bytes);
-        }
-    }
-
-    pub(super) fn flush(&mut self, out: &mut BytesMut) {
-        out.extend_from_slice(&self.bytes[..self.length]);
-        self.length = 0;
+/// A `ResponseOp`, as a field of a `TxnResponse`.
+fn put_op(op: &OpReply, fields: &mut Gather<'_>) {
+    let length = op_message_len(op);
+    fields.length(3, nested_len(length));
+    let number = match op {
+        OpReply::Range(_) => 1,
+        OpReply::Put(_) => 2,
+        OpReply::DeleteRange(_) => 3,
+        OpReply::Txn(_) => 4,
+    };
+    fields.length(number, length);
+    match op {
+        OpReply::Range(reply) => put_range(Stamp::RevisionOnly, reply, fields),
+        OpReply::Put(reply) => put_put(Stamp::RevisionOnly, reply, fields),
+        OpReply::DeleteRange(reply) => put_delete_range(Stamp::RevisionOnly, reply, fields),
+        OpReply::Txn(reply) => put_txn(Stamp::RevisionOnly, reply, fields),
     }
 }

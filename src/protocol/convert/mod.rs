@@ -13,6 +13,7 @@
 //! | `bounds` | how many operations a txn's bytes hold, before anything is allocated for them |
 //! | `duplicate` | etcd's walk for keys given twice |
 //! | `encode` | one reply to one message |
+//! | `gather` | fields on their way into a buffer |
 //! | `hot` | replies of the KV service, by hand |
 //! | `stream` | the parts of a RangeStream |
 //! | `watch` | what a watch stream asks, and what it is told |
@@ -21,6 +22,7 @@ mod bounds;
 mod decode;
 mod duplicate;
 mod encode;
+mod gather;
 mod hot;
 mod quick;
 mod stream;
@@ -31,6 +33,7 @@ mod watch;
 mod tests;
 
 pub use decode::{RequestLimits, decode, undecodable};
-pub use encode::{HeaderFields, encode};
+pub use encode::{HeaderFields, encode, encode_get};
+pub use quick::asked_key;
 pub use stream::encode_range_part;
 pub use watch::{WatchMessage, WatchMessages, decode_watch, watch_messages};

@@ -153,6 +153,21 @@ fn scan_range(message: &[u8]) -> Option<(RangeRequest, Range<usize>, Range<usize
     Some((range, key, range_end))
 }
 
+/// The key, if the message asks for one key whole as it is now, and for nothing else.
+pub fn asked_key(message: &[u8]) -> Option<&[u8]> {
+    let mut fields = Fields { message, at: 0 };
+    let mut key = 0..0;
+    while !fields.is_empty() {
+        match fields.next()? {
+            Field::Bytes(1, bytes) => key = bytes,
+            // Serializable: what is stable here is no older than what is stable anywhere.
+            Field::Number(7, _) => {}
+            _ => return None,
+        }
+    }
+    if key.is_empty() { None } else { message.get(key) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

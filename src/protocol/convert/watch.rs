@@ -11,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::HeaderFields;
 use super::decode::message;
-use super::hot::{self, Numbers, Stamp};
+use super::gather::Gather;
+use super::hot::{self, Stamp};
 use crate::protocol::method::Method;
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::types::{
@@ -153,15 +154,15 @@ impl<'a> WatchMessage<'a> {
 
     /// Appends what stands before the events.
     pub fn put_head(&self, out: &mut BytesMut) {
-        hot::put_header(Stamp::Full(&self.header), self.revision, out);
-        let mut numbers = Numbers::new();
-        numbers.varint(2, self.id.0 as u64);
-        numbers.bool(3, self.created);
-        numbers.bool(4, self.canceled);
-        numbers.varint(5, self.compact_revision as u64);
-        numbers.bytes(6, self.reason.as_bytes(), out);
-        numbers.bool(7, self.fragment);
-        numbers.flush(out);
+        let mut fields = Gather::new(out);
+        hot::put_header(Stamp::Full(&self.header), self.revision, &mut fields);
+        fields.varint(2, self.id.0 as u64);
+        fields.bool(3, self.created);
+        fields.bool(4, self.canceled);
+        fields.varint(5, self.compact_revision as u64);
+        fields.bytes(6, self.reason.as_bytes());
+        fields.bool(7, self.fragment);
+        fields.finish();
     }
 
     /// The bytes behind the head, event by event.
@@ -226,17 +227,17 @@ fn encode_event(event: &Event, with_prev: bool) -> Bytes {
         }
     };
     let prev = event.prev.as_ref().filter(|_| with_prev);
-    let of = |kv: &KeyValue| hot::nested_len(hot::key_value_len(kv));
+    let of = |kv: &KeyValue| hot::nested_len(hot::key_value_len(kv.view()));
     let length = hot::bool_len(event.put.is_none()) + of(kv) + prev.map_or(0, of);
     let mut out = BytesMut::with_capacity(hot::nested_len(length));
-    let mut numbers = Numbers::new();
-    numbers.length(11, length);
+    let mut fields = Gather::new(&mut out);
+    fields.length(11, length);
     // The type: PUT is 0 and left out, DELETE is 1.
-    numbers.bool(1, event.put.is_none());
-    numbers.flush(&mut out);
-    hot::put_key_value(2, kv, &mut out);
+    fields.bool(1, event.put.is_none());
+    hot::put_key_value(2, kv.view(), &mut fields);
     if let Some(prev) = prev {
-        hot::put_key_value(3, prev, &mut out);
+        hot::put_key_value(3, prev.view(), &mut fields);
     }
+    fields.finish();
     out.freeze()
 }

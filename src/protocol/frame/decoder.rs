@@ -31,13 +31,24 @@ impl Decoder {
     /// The next frame, or `None` while it is not all there. After a fault the connection is lost:
     /// nothing behind it can be trusted to begin where a frame begins.
     pub fn decode(&self, input: &mut BytesMut) -> Result<Option<Frame>, FrameFault> {
+        let seen = self.look(input)?.map(|(header, _)| header);
+        Ok(seen.map(|header| Decoder::cut(input, header)))
+    }
+
+    /// What the next frame says it is, if its header is there; nothing of it is checked.
+    pub fn opcode(input: &[u8]) -> Option<u8> {
+        input.first_chunk().map(|bytes| Header::decode(bytes).opcode)
+    }
+
+    /// The same as `decode`, where it stands: the frame that [`Decoder::cut`] would cut off.
+    pub fn look<'a>(&self, input: &'a [u8]) -> Result<Option<(Header, &'a [u8])>, FrameFault> {
         let Some((header, length)) = self.header(input)? else {
             return Ok(None);
         };
-        if input.len() - HEADER_BYTES < length {
+        let Some(payload) = input[HEADER_BYTES..].get(..length) else {
             return Ok(None);
-        }
-        let computed = header.checksum(&input[HEADER_BYTES..][..length]);
+        };
+        let computed = header.checksum(payload);
         if computed != header.crc {
             return Err(FrameFault::Checksum { stated: header.crc, computed });
         }
@@ -47,9 +58,14 @@ impl Decoder {
         if header.reserved != 0 {
             return Err(FrameFault::Reserved(header.reserved));
         }
-        let mut payload = input.split_to(HEADER_BYTES + length).freeze();
+        Ok(Some((header, payload)))
+    }
+
+    /// Cuts off the frame with this header, which was looked at.
+    pub fn cut(input: &mut BytesMut, header: Header) -> Frame {
+        let mut payload = input.split_to(header.frame_bytes()).freeze();
         payload.advance(HEADER_BYTES);
-        Ok(Some(Frame { header, payload }))
+        Frame { header, payload }
     }
 
     /// Bytes that must still arrive before [`Decoder::decode`] can say more, given what `input`
@@ -63,7 +79,7 @@ impl Decoder {
         }
     }
 
-    fn header(&self, input: &BytesMut) -> Result<Option<(Header, usize)>, FrameFault> {
+    fn header(&self, input: &[u8]) -> Result<Option<(Header, usize)>, FrameFault> {
         let Some(bytes) = input.first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
         };

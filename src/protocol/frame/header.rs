@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::ops::BitOr;
+use std::sync::LazyLock;
 
 use crc32fast::Hasher;
 
@@ -18,6 +19,12 @@ const STREAM_AT: usize = CRC_AT + 4;
 const OPCODE_AT: usize = STREAM_AT + 4;
 const FLAGS_AT: usize = OPCODE_AT + 1;
 const RESERVED_AT: usize = FLAGS_AT + 1;
+
+/// Bytes of a header that the checksum covers.
+const COVERED_BYTES: usize = HEADER_BYTES - 4;
+
+/// Before the first byte. A copy, unlike a new one, does not ask what the processor can do.
+static FRESH: LazyLock<Hasher> = LazyLock::new(Hasher::new);
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = RESERVED_AT + 2;
@@ -106,15 +113,27 @@ impl Header {
         }
     }
 
+    /// Bytes of the frame that it begins.
+    pub fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.length as usize
+    }
+
     /// The checksum that a frame with this header and `payload` must state.
     pub fn checksum(&self, payload: &[u8]) -> u32 {
+        /// What is hashed in one go, with the header in front.
+        const SHORT_BYTES: usize = 116;
         let bytes = self.encode();
-        let mut covered = [0; HEADER_BYTES - 4];
+        let mut covered = [0; COVERED_BYTES + SHORT_BYTES];
         covered[..CRC_AT].copy_from_slice(&bytes[..CRC_AT]);
-        covered[CRC_AT..].copy_from_slice(&bytes[STREAM_AT..]);
-        let mut crc = Hasher::new();
-        crc.update(&covered);
-        crc.update(payload);
+        covered[CRC_AT..COVERED_BYTES].copy_from_slice(&bytes[STREAM_AT..]);
+        let mut crc = FRESH.clone();
+        if payload.len() <= SHORT_BYTES {
+            covered[COVERED_BYTES..][..payload.len()].copy_from_slice(payload);
+            crc.update(&covered[..COVERED_BYTES + payload.len()]);
+        } else {
+            crc.update(&covered[..COVERED_BYTES]);
+            crc.update(payload);
+        }
         crc.finalize()
     }
 }

@@ -15,7 +15,7 @@ use crate::types::{
     Compare, CompareOperand, CompareOperator, DeleteRangeReply, DeleteRangeRequest, Event,
     KeyRange, LeaseGrantRequest, LeaseId, Nanos, Op, PutRequest, RangeEnd, RangeFilters,
     RangeReply, RangeRequest, Refusal, Reply, Request, Revision, SortOrder, SortTarget, TxnReply,
-    TxnRequest, WatchCreate, WatchId, WatchReply, WatchRequest,
+    TxnRequest, WatchCreate, WatchReply, WatchRequest,
 };
 
 /// Seconds of the lease that a caller without one is given.
@@ -90,29 +90,14 @@ impl Asker {
 
     /// The header of an answer at `revision`.
     pub(super) fn header(&self, revision: Revision) -> Option<pb::ResponseHeader> {
-        let fields = self.front.header();
-        Some(pb::ResponseHeader {
-            cluster_id: fields.cluster_id.0,
-            member_id: fields.member_id.0,
-            revision: revision.0,
-            raft_term: fields.raft_term.0,
-        })
+        self.front.header().at(revision)
     }
 
     /// What happens in `range` from revision `from` on.
     pub(super) fn events(&self, range: KeyRange, from: Revision) -> Events {
         let watching = Watching::open(&self.front);
         // A stream with one request has room for it.
-        watching.ask(WatchRequest::Create(WatchCreate {
-            range,
-            start: from.0,
-            id: WatchId(0),
-            progress_notify: false,
-            prev_kv: false,
-            fragment: false,
-            no_put: false,
-            no_delete: false,
-        }));
+        watching.ask(WatchRequest::Create(WatchCreate::of(range, from.0)));
         Events { front: self.front.clone(), watching }
     }
 }

@@ -7,7 +7,6 @@ use futures_lite::future::or;
 
 use super::asker::{Asker, Events, Over, below, created_at, delete_created_at, oldest, put, told};
 use super::place::Place;
-use crate::protocol::pb::mvccpb;
 use crate::protocol::pb::v3electionpb::{
     CampaignRequest, CampaignResponse, LeaderKey, LeaderRequest, LeaderResponse, ProclaimRequest,
     ProclaimResponse, ResignRequest, ResignResponse,
@@ -175,15 +174,7 @@ impl Observing<'_> {
 }
 
 fn response(asker: &Asker, revision: Revision, kv: &KeyValue) -> LeaderResponse {
-    let kv = mvccpb::KeyValue {
-        key: Bytes::copy_from_slice(&kv.key),
-        create_revision: kv.create,
-        mod_revision: kv.modified,
-        version: kv.version,
-        value: Bytes::copy_from_slice(&kv.value),
-        lease: kv.lease.0,
-    };
-    LeaderResponse { header: asker.header(revision), kv: Some(kv) }
+    LeaderResponse { header: asker.header(revision), kv: Some(kv.into()) }
 }
 
 fn key_of(leader: &LeaderKey) -> Result<Bytes, Status> {

@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod frames;
+mod gets;
 mod grpc;
 mod http1;
 mod hub;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::member::{Answer, Service, Ticket};
+use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
     AcceptSettings, Acceptor, ExecutorSettings, Executors, Inbox, InboxSender, Listener,
@@ -35,6 +36,8 @@ struct Seen {
     cancelled: Vec<Ticket>,
     /// Requests answered by each turn that had any.
     turns: Vec<usize>,
+    /// Keys told of by each look-up.
+    looked_up: Vec<usize>,
     streams_closed: usize,
     streams_open: usize,
     /// Bytes of events that streams have been told and not given back.
@@ -44,7 +47,7 @@ struct Seen {
 }
 
 /// A core that is a map. Keys that begin with `stall` are never answered; ones that begin with
-/// `now` at once; all others by the next turn.
+/// `now` at once; all others by the next turn. Only those that begin with `look` can be looked up.
 struct Fake {
     kvs: BTreeMap<Vec<u8>, KeyValue>,
     revision: i64,
@@ -277,6 +280,19 @@ impl Service for Fake {
         }
         self.waiting.push((ticket, request));
         None
+    }
+
+    fn look_up(&mut self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+        let mut told = 0;
+        for wanted in wanted.iter().take_while(|wanted| wanted.key.starts_with(b"look")) {
+            told += 1;
+            let kv = self.kvs.get(wanted.key).map(KeyValue::view);
+            if tell(Revision(self.revision), kv).is_break() {
+                break;
+            }
+        }
+        self.seen.lock().expect("no panic").looked_up.push(told);
+        told
     }
 
     fn cancel(&mut self, ticket: Ticket) {

@@ -420,14 +420,7 @@ fn a_stream_that_asks_too_much_has_no_room() {
 /// Before an epoch has been open nothing is known of what is stable.
 #[test]
 fn nothing_is_answered_before_an_epoch_is_open() {
-    let config = crate::watch::HubConfig {
-        shards: 1,
-        seed: 1,
-        progress_interval: INTERVAL,
-        limits: Default::default(),
-    };
-    let mut world = World::new(1, 1);
-    world.hub = crate::watch::Hub::new(config);
+    let mut world = World::before_an_epoch(1, 1);
     let stream = world.watch(all());
     world.talk();
     assert!(world.said(stream).is_empty() && world.hub.waits_for().is_none());
@@ -440,14 +433,7 @@ fn nothing_is_answered_before_an_epoch_is_open() {
 /// though it is above the cut.
 #[test]
 fn a_shard_that_is_ahead_of_the_notice_of_an_epoch_is_waited_for() {
-    let config = crate::watch::HubConfig {
-        shards: 1,
-        seed: 1,
-        progress_interval: INTERVAL,
-        limits: Default::default(),
-    };
-    let mut world = World::new(1, 1);
-    world.hub = crate::watch::Hub::new(config);
+    let mut world = World::before_an_epoch(1, 1);
     world.epoch = crate::types::Epoch(2);
     let stream = world.watch(all());
     let pending = world.write(&[("a", false)]);
@@ -465,14 +451,7 @@ fn a_shard_that_is_ahead_of_the_notice_of_an_epoch_is_waited_for() {
 /// passed over.
 #[test]
 fn nothing_is_answered_below_the_cut() {
-    let config = crate::watch::HubConfig {
-        shards: 1,
-        seed: 1,
-        progress_interval: INTERVAL,
-        limits: Default::default(),
-    };
-    let mut world = World::new(1, 1);
-    world.hub = crate::watch::Hub::new(config);
+    let mut world = World::before_an_epoch(1, 1);
     let stream = world.watch(all());
     world.talk();
     world.hub.opened(crate::types::Epoch(2), Revision(9));

@@ -9,7 +9,7 @@ use super::client::Client;
 use crate::types::placement::shard_of;
 use crate::types::{
     Blob, CoreId, Epoch, Event, KeyRange, KeyValue, LeaseId, Nanos, Revision, ShardId, Sub,
-    WatchCreate, WatchId, WatchRequest, WatchStream,
+    WatchCreate, WatchRequest, WatchStream,
 };
 use crate::watch::{
     Compacted, HistoryAsk, HistoryPart, Hub, HubConfig, HubEffects, Interest, WatchAsk,
@@ -47,6 +47,14 @@ pub struct Shard {
 
 impl World {
     pub fn new(shards: u16, seed: u64) -> World {
+        let mut world = World::before_an_epoch(shards, seed);
+        world.hub.opened(world.epoch, Revision(1));
+        world.advance();
+        world
+    }
+
+    /// The hub has been told of no epoch yet.
+    pub fn before_an_epoch(shards: u16, seed: u64) -> World {
         let limits = WatchLimits::default();
         let config = HubConfig { shards, seed, progress_interval: INTERVAL, limits };
         let shard = || Shard {
@@ -55,7 +63,7 @@ impl World {
             asks: VecDeque::new(),
             told: VecDeque::new(),
         };
-        let mut world = World {
+        World {
             hub: Hub::new(config),
             shards: (0..shards).map(|_| shard()).collect(),
             line: Vec::new(),
@@ -68,10 +76,7 @@ impl World {
             visits: 1000,
             value: Blob::from(&b"value"[..]),
             seed,
-        };
-        world.hub.opened(Epoch(1), Revision(1));
-        world.advance();
-        world
+        }
     }
 
     pub fn draw(&mut self, below: u64) -> u64 {
@@ -281,14 +286,5 @@ pub fn range(key: &str, end: &str) -> KeyRange {
 }
 
 pub fn create(range: KeyRange, start: i64) -> WatchCreate {
-    WatchCreate {
-        range,
-        start,
-        id: WatchId(0),
-        progress_notify: false,
-        prev_kv: true,
-        fragment: false,
-        no_put: false,
-        no_delete: false,
-    }
+    WatchCreate { prev_kv: true, ..WatchCreate::of(range, start) }
 }

@@ -1,12 +1,11 @@
 //! Replies: the encoders by hand against prost, and which fields of the header are there.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use proptest::prelude::*;
 use prost::Message;
 
 use super::super::{HeaderFields, encode, encode_range_part};
 use crate::protocol::pb::etcdserverpb as pb;
-use crate::protocol::pb::mvccpb;
 use crate::types::{
     Alarm, AlarmKind, AlarmReply, Blob, ClusterId, CompactReply, DefragmentReply, DeleteRangeReply,
     HashKvReply, HashReply, KeyValue, LeaseId, Member, MemberId, MemberListReply, OpReply,
@@ -36,28 +35,17 @@ fn revision_only(revision: Revision) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { revision: revision.0, ..Default::default() })
 }
 
-pub(super) fn kv(kv: &KeyValue) -> mvccpb::KeyValue {
-    mvccpb::KeyValue {
-        key: Bytes::copy_from_slice(&kv.key),
-        create_revision: kv.create,
-        mod_revision: kv.modified,
-        version: kv.version,
-        value: Bytes::copy_from_slice(&kv.value),
-        lease: kv.lease.0,
-    }
-}
-
 fn range(header: Option<pb::ResponseHeader>, reply: &RangeReply) -> pb::RangeResponse {
-    let kvs = reply.kvs.iter().map(kv).collect();
+    let kvs = reply.kvs.iter().map(Into::into).collect();
     pb::RangeResponse { header, kvs, more: reply.more, count: reply.count }
 }
 
 fn put(header: Option<pb::ResponseHeader>, reply: &PutReply) -> pb::PutResponse {
-    pb::PutResponse { header, prev_kv: reply.prev_kv.as_ref().map(kv) }
+    pb::PutResponse { header, prev_kv: reply.prev_kv.as_ref().map(Into::into) }
 }
 
 fn delete(header: Option<pb::ResponseHeader>, reply: &DeleteRangeReply) -> pb::DeleteRangeResponse {
-    let prev_kvs = reply.prev_kvs.iter().map(kv).collect();
+    let prev_kvs = reply.prev_kvs.iter().map(Into::into).collect();
     pb::DeleteRangeResponse { header, deleted: reply.deleted, prev_kvs }
 }
 

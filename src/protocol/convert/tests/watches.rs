@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::super::{WatchMessage, decode_watch, encode, watch_messages};
 use super::decoded;
-use super::replies::{HEADER, blob, full, key_value, kv, number};
+use super::replies::{HEADER, blob, full, key_value, number};
 use crate::protocol::method::Method;
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::protocol::pb::mvccpb;
@@ -240,8 +240,8 @@ fn event(event: &Event, with_prev: bool) -> mvccpb::Event {
         || KeyValue { key: event.key.clone(), modified: event.revision.0, ..KeyValue::default() };
     mvccpb::Event {
         r#type: i32::from(event.put.is_none()),
-        kv: Some(kv(&event.put.clone().unwrap_or_else(deleted))),
-        prev_kv: event.prev.as_ref().filter(|_| with_prev).map(kv),
+        kv: Some(mvccpb::KeyValue::from(&event.put.clone().unwrap_or_else(deleted))),
+        prev_kv: event.prev.as_ref().filter(|_| with_prev).map(Into::into),
     }
 }
 

@@ -1,0 +1,256 @@
+//! A core's mail to the others and from them: in order, without loss, one batch for each core that
+//! a turn writes to.
+//!
+//! ```text
+//!  a turn ──send──▶ outboxes ──as there is room──▶ mailboxes ──▶ the other cores
+//!         ◀──take── inbox ◀──while it may not── mailboxes ◀── the other cores
+//! ```
+//!
+//! Invariant: mail is taken, which is what a turn begins with, only when everything that the turn
+//! before has sent is in the mailboxes. What it has written must not become stable before the
+//! others have what they are to be told of it. While a core waits for room it goes on emptying its
+//! own mailboxes. So two cores that wait for one another go on, and nobody waits for longer than
+//! another's turn lasts.
+use std::collections::VecDeque;
+
+use crate::line::{Receiver, Sender, mailbox};
+use crate::types::CoreId;
+
+/// Mail of one turn, from one core to another.
+type Batch<M> = Vec<M>;
+
+/// One core's ends of the mailboxes, and what waits on either side of them.
+pub(super) struct Post<M> {
+    /// By core; its own place is empty.
+    from: Vec<Option<Receiver<Batch<M>>>>,
+    to: Vec<Option<Sender<Batch<M>>>>,
+    /// What the last turn wrote and its mailbox has no room for, by core.
+    outboxes: Vec<Batch<M>>,
+    /// Mail that was taken out of the mailboxes while this core could not take a turn.
+    inbox: VecDeque<Batch<M>>,
+}
+
+impl<M: Send> Post<M> {
+    /// That of every core, with a mailbox of `capacity` batches for each ordered pair of them.
+    pub fn of_all(cores: u16, capacity: usize) -> Vec<Post<M>> {
+        let count = usize::from(cores);
+        let mut posts: Vec<Post<M>> = (0..count)
+            .map(|_| Post {
+                from: (0..count).map(|_| None).collect(),
+                to: (0..count).map(|_| None).collect(),
+                outboxes: (0..count).map(|_| Batch::new()).collect(),
+                inbox: VecDeque::new(),
+            })
+            .collect();
+        for from in 0..count {
+            for to in (0..count).filter(|&to| to != from) {
+                let (sender, receiver) = mailbox(capacity);
+                posts[from].to[to] = Some(sender);
+                posts[to].from[from] = Some(receiver);
+            }
+        }
+        posts
+    }
+
+    /// Sends what a turn has written, one batch to each core that gets something, as far as there
+    /// is room; `pushed` is told of every core that now has something new.
+    pub fn send(&mut self, mail: &mut Vec<(CoreId, M)>, pushed: impl FnMut(CoreId)) {
+        for (to, mail) in mail.drain(..) {
+            self.outboxes[usize::from(to.0)].push(mail);
+        }
+        self.push(pushed);
+    }
+
+    /// Whether everything is sent, after another attempt. Until then no turn may begin.
+    pub fn is_sent(&mut self, pushed: impl FnMut(CoreId)) -> bool {
+        if !self.owes() {
+            return true;
+        }
+        for mailbox in self.from.iter_mut().flatten() {
+            self.inbox.extend(std::iter::from_fn(|| mailbox.pop()));
+        }
+        self.push(pushed);
+        !self.owes()
+    }
+
+    /// Whether something waits for room in a mailbox.
+    pub fn owes(&self) -> bool {
+        self.outboxes.iter().any(|outbox| !outbox.is_empty())
+    }
+
+    /// Hands all mail that is there to `receive`, of each core in the order in which it was sent.
+    /// How many batches that were.
+    ///
+    /// # Panics
+    ///
+    /// If not everything is sent.
+    pub fn take(&mut self, mut receive: impl FnMut(M)) -> u64 {
+        assert!(!self.owes(), "a turn begins when the mail of the last one is sent");
+        let mut batches = self.inbox.len() as u64;
+        self.inbox.drain(..).flatten().for_each(&mut receive);
+        for mailbox in self.from.iter_mut().flatten() {
+            while let Some(batch) = mailbox.pop() {
+                batches += 1;
+                batch.into_iter().for_each(&mut receive);
+            }
+        }
+        batches
+    }
+
+    /// Whether there is mail to take.
+    pub fn has_mail(&self) -> bool {
+        !self.inbox.is_empty() || self.from.iter().flatten().any(|mailbox| !mailbox.is_empty())
+    }
+
+    fn push(&mut self, mut pushed: impl FnMut(CoreId)) {
+        for (at, (outbox, mailbox)) in self.outboxes.iter_mut().zip(&mut self.to).enumerate() {
+            if outbox.is_empty() {
+                continue;
+            }
+            let mailbox = mailbox.as_mut().expect("a core writes to others only");
+            match mailbox.push(std::mem::take(outbox)) {
+                Ok(()) => pushed(CoreId(at as u16)),
+                Err(full) => *outbox = full.0,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// From whom, and the how-manieth of what that core has sent to this one.
+    type Letter = (usize, u64);
+
+    /// Cores that do nothing but write to all the others, by the same rules as the loop.
+    struct Cores {
+        posts: Vec<Post<Letter>>,
+        /// Turns taken, by core.
+        turns: Vec<u64>,
+        /// The next letter, by sender and receiver; and the next that is expected.
+        written: Vec<Vec<u64>>,
+        read: Vec<Vec<u64>>,
+        rung: Vec<u64>,
+    }
+
+    impl Cores {
+        fn new(cores: u16, capacity: usize) -> Cores {
+            let count = usize::from(cores);
+            Cores {
+                posts: Post::of_all(cores, capacity),
+                turns: vec![0; count],
+                written: vec![vec![0; count]; count],
+                read: vec![vec![0; count]; count],
+                rung: vec![0; count],
+            }
+        }
+
+        /// One step of a core's loop; a turn writes `letters` letters to every other core.
+        fn step(&mut self, core: usize, letters: u64) {
+            let rung = &mut self.rung;
+            if !self.posts[core].is_sent(|to| rung[usize::from(to.0)] += 1) {
+                return;
+            }
+            let read = &mut self.read;
+            self.posts[core].take(|(from, number)| {
+                assert_eq!(number, read[from][core], "from {from} to {core}, in order");
+                read[from][core] += 1;
+            });
+            self.turns[core] += 1;
+            self.write(core, letters);
+        }
+
+        fn write(&mut self, core: usize, letters: u64) {
+            let mut mail = Vec::new();
+            for to in (0..self.posts.len()).filter(|&to| to != core) {
+                for _ in 0..letters {
+                    mail.push((CoreId(to as u16), (core, self.written[core][to])));
+                    self.written[core][to] += 1;
+                }
+            }
+            let rung = &mut self.rung;
+            self.posts[core].send(&mut mail, |to| rung[usize::from(to.0)] += 1);
+            assert!(mail.is_empty());
+        }
+
+        /// All write nothing more and read what there is.
+        fn settle(&mut self) {
+            for _ in 0..3 {
+                (0..self.posts.len()).for_each(|core| self.step(core, 0));
+            }
+            assert!(self.posts.iter().all(|post| !post.owes() && !post.has_mail()));
+            assert_eq!(self.read, self.written, "nothing is lost");
+        }
+    }
+
+    #[test]
+    fn what_a_turn_writes_to_a_core_is_one_batch_and_one_ring() {
+        let mut cores = Cores::new(3, 8);
+        cores.step(1, 5);
+        assert_eq!(cores.rung, [1, 0, 1]);
+        assert!(cores.posts[0].has_mail() && !cores.posts[1].has_mail());
+        assert_eq!(cores.posts[0].take(|_| ()), 1);
+        assert_eq!(cores.posts[0].take(|_| ()), 0);
+    }
+
+    #[test]
+    fn a_core_whose_mail_finds_no_room_takes_no_turn() {
+        let mut cores = Cores::new(2, 2);
+        (0..3).for_each(|_| cores.step(0, 1));
+        assert_eq!((cores.turns[0], cores.rung[1]), (3, 2));
+        assert!(cores.posts[0].owes());
+        // Its mail comes in meanwhile, and waits.
+        cores.posts[1].send(&mut vec![(CoreId(0), (1, 0))], |_| ());
+        cores.written[1][0] += 1;
+        (0..5).for_each(|_| cores.step(0, 1));
+        assert_eq!((cores.turns[0], cores.rung[1]), (3, 2), "nobody is rung for nothing");
+        assert!(cores.posts[0].has_mail() && cores.read[1][0] == 0);
+        cores.step(1, 0);
+        assert_eq!(cores.read[0][1], 2);
+        cores.step(0, 1);
+        assert_eq!((cores.turns[0], cores.rung[1], cores.read[1][0]), (4, 4, 1));
+        cores.settle();
+    }
+
+    #[test]
+    #[should_panic(expected = "a turn begins when the mail of the last one is sent")]
+    fn mail_cannot_be_taken_before_all_is_sent() {
+        let mut posts = Post::of_all(2, 1);
+        for letter in 0..2 {
+            posts[0].send(&mut vec![(CoreId(1), letter)], |_| ());
+        }
+        posts[0].take(|_| ());
+    }
+
+    #[test]
+    fn cores_that_wait_for_one_another_go_on() {
+        for cores in [2u16, 3] {
+            let mut all = Cores::new(cores, 1);
+            let count = usize::from(cores);
+            // The first batch fills the mailbox, the second waits.
+            (0..2 * count).for_each(|step| all.write(step % count, 1));
+            assert!(all.posts.iter().all(Post::owes), "each waits for all the others");
+            (0..3 * count).for_each(|step| all.step(step % count, 1));
+            assert!(all.turns.iter().all(|turns| *turns > 0), "{:?}", all.turns);
+            all.settle();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_runs_when_all_mail_arrives_in_order(
+            cores in 2..5u16,
+            capacity in 1..4usize,
+            steps in prop::collection::vec((0..5usize, 0..4u64), 0..200),
+        ) {
+            let mut all = Cores::new(cores, capacity);
+            for (core, letters) in steps {
+                all.step(core % usize::from(cores), letters);
+            }
+            all.settle();
+        }
+    }
+}

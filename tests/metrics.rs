@@ -1,0 +1,184 @@
+//! What GET /metrics shows of a running server: every series that tells of requests moves with
+//! them. What etcd shows too is proven against it with `BRAID_CASES_ETCD`.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use braid::client::blocking::Client;
+use braid::client::{Method, Options, Transport};
+use braid::protocol::pb::etcdserverpb as pb;
+use common::{Server, http_get, program};
+use pb::request_op::Request as Op;
+
+/// Series that are copied by a core's clock show what happened within a beat or two.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Names with labels, and their values.
+type Shown = BTreeMap<String, f64>;
+
+fn scrape(server: &Server) -> Shown {
+    let (code, body) = http_get(server.client_port, "/metrics");
+    assert_eq!(code, 200);
+    let samples = body.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').expect("a value");
+            (name.to_owned(), value.parse().expect("a number"))
+        })
+        .collect()
+}
+
+/// What has come to a series since `before`; one that is not shown has counted nothing.
+fn rise(before: &Shown, now: &Shown, name: &str) -> f64 {
+    let value = |shown: &Shown| shown.get(name).copied().unwrap_or(0.0);
+    value(now) - value(before)
+}
+
+/// Until each of these has risen by so much, and not by more.
+fn await_rises(server: &Server, before: &Shown, expected: &[(&str, f64)]) {
+    let began = Instant::now();
+    loop {
+        let now = scrape(server);
+        let missing = expected.iter().find(|(name, rises)| rise(before, &now, name) != *rises);
+        let Some((name, rises)) = missing else { return };
+        let rise = rise(before, &now, name);
+        assert!(rise < *rises, "{name} has risen by {rise}, of {rises}");
+        assert!(began.elapsed() < PATIENCE, "{name} has risen by {rise}, of {rises}");
+    }
+}
+
+/// Two cores and several shards, so that there is mail and there are rounds.
+fn start() -> (Server, Client) {
+    let (flags, transport): (&[&str], _) = match program().is_etcd() {
+        true => (&[], Transport::Grpc),
+        false => (&["--cores=2", "--shards=4"], Transport::Frames),
+    };
+    let server = Server::start(&program(), flags);
+    let options = Options { transport, ..Options::endpoints([server.endpoint()]) };
+    let client = Client::connect(options).expect("connect to the server");
+    (server, client)
+}
+
+fn put(key: String, lease: i64) -> pb::PutRequest {
+    pb::PutRequest { key: key.into(), value: "ten bytes.".into(), lease, ..Default::default() }
+}
+
+fn get(key: &str, revision: i64) -> pb::RangeRequest {
+    pb::RangeRequest { key: key.to_owned().into(), revision, ..Default::default() }
+}
+
+/// Sixteen puts, over all shards.
+fn wide_txn(client: &Client) {
+    let ops = (0..16).map(|number| Op::RequestPut(put(format!("wide/{number:02}"), 0)));
+    let success = ops.map(|op| pb::RequestOp { request: Some(op) }).collect();
+    client.txn(pb::TxnRequest { success, ..Default::default() }).expect("a txn");
+}
+
+#[test]
+fn applied_requests_show_with_their_times() {
+    let (server, client) = start();
+    let before = scrape(&server);
+    for number in 0..40 {
+        client.put(put(format!("key/{number:02}"), 0)).expect("a put");
+    }
+    client.put(put("key/00".to_owned(), 77)).expect_err("there is no such lease");
+    let gone = pb::DeleteRangeRequest { key: "key/39".into(), ..Default::default() };
+    client.delete_range(gone).expect("a delete");
+    (0..8).for_each(|_| wide_txn(&client));
+    let wanted = pb::LeaseGrantRequest { id: 0, ttl: 600 };
+    let grant: pb::LeaseGrantResponse =
+        client.unary(Method::LEASE_GRANT, &wanted).expect("a lease");
+    let revoke = pb::LeaseRevokeRequest { id: grant.id };
+    let _: pb::LeaseRevokeResponse = client.unary(Method::LEASE_REVOKE, &revoke).expect("its end");
+    use pb::alarm_request::AlarmAction::{Activate, Deactivate};
+    let member_id = grant.header.as_ref().expect("a header").member_id;
+    for action in [Activate, Deactivate] {
+        let alarm = pb::AlarmType::Nospace.into();
+        let request = pb::AlarmRequest { action: action.into(), member_id, alarm };
+        let _: pb::AlarmResponse = client.unary(Method::ALARM, &request).expect("an alarm");
+    }
+    let revision = grant.header.expect("a header").revision;
+    client.compact(pb::CompactionRequest { revision, physical: true }).expect("a compaction");
+    let applied = |op: &str, success: bool| {
+        let labels = format!("{{op=\"{op}\",success=\"{success}\",version=\"v3\"}}");
+        format!("etcd_server_apply_duration_seconds_count{labels}")
+    };
+    let counts = [
+        // Of 16 keys all but the last of 8 versions; a delete with what it deleted.
+        ("etcd_debugging_mvcc_db_compaction_keys_total".to_owned(), 7.0 * 16.0 + 2.0),
+        (applied("Put", true), 40.0),
+        (applied("Put", false), 1.0),
+        (applied("DeleteRange", true), 1.0),
+        (applied("Txn", true), 8.0),
+        (applied("LeaseGrant", true), 1.0),
+        (applied("LeaseRevoke", true), 1.0),
+        (applied("Alarm", true), 2.0),
+        (applied("Compaction", true), 1.0),
+        ("etcd_debugging_mvcc_total_put_size_in_bytes".to_owned(), 40.0 * 16.0 + 128.0 * 17.0),
+    ];
+    let expected: Vec<_> = counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    await_rises(&server, &before, &expected);
+    let now = scrape(&server);
+    let times = applied("Put", true).replace("_count", "_sum");
+    assert!(rise(&before, &now, &times) > 0.0, "a turn takes some time");
+}
+
+#[test]
+fn ranges_show_with_their_times() {
+    let (server, client) = start();
+    client.put(put("a".to_owned(), 0)).expect("a put");
+    let before = scrape(&server);
+    for number in 0..30 {
+        let key = ["a", "b", "c"][number % 3];
+        client.range(get(key, 0)).expect("a read");
+    }
+    let all = pb::RangeRequest { range_end: "z".into(), ..get("a", 0) };
+    client.range(all).expect("a read of all shards");
+    client.range(get("a", 1000)).expect_err("a future revision");
+    let shown = |success: bool, what: &str| {
+        format!("etcd_server_range_duration_seconds_{what}{{success=\"{success}\"}}")
+    };
+    let (done, failed) = (shown(true, "count"), shown(false, "count"));
+    await_rises(&server, &before, &[(&done, 31.0), (&failed, 1.0)]);
+    assert!(rise(&before, &scrape(&server), &shown(true, "sum")) > 0.0);
+    let requests = "etcd_server_request_duration_seconds_count{success=\"true\",type=\"Range\"}";
+    assert_eq!(rise(&before, &scrape(&server), requests), 31.0);
+}
+
+#[test]
+fn rounds_entries_and_mail_show_by_shard_and_core() {
+    if program().is_etcd() {
+        return;
+    }
+    let (server, client) = start();
+    let before = scrape(&server);
+    for number in 0..40 {
+        client.put(put(format!("key/{number:02}"), 0)).expect("a put");
+    }
+    (0..8).for_each(|_| wide_txn(&client));
+    let shard = |number: u16| format!("braid_shard_rounds_total{{shard=\"{number}\"}}");
+    let rounds: Vec<String> = (0..4).map(shard).collect();
+    let mut expected: Vec<_> = rounds.iter().map(|name| (name.as_str(), 8.0)).collect();
+    expected.push(("braid_shard_batch_operations_sum", 40.0 + 8.0 * 16.0));
+    // One after the other: an entry for each put, and one on each shard for each txn.
+    expected.push(("braid_shard_batch_operations_count", 40.0 + 8.0 * 4.0));
+    await_rises(&server, &before, &expected);
+    let now = scrape(&server);
+    for core in 0..2 {
+        let name = format!("braid_core_mailbox_batches_total{{core=\"{core}\"}}");
+        assert!(rise(&before, &now, &name) > 8.0, "{name}: {}", rise(&before, &now, &name));
+    }
+    // What a turn finds is shown until the beat after the next.
+    let depth = "braid_core_mailbox_depth{core=\"1\"}";
+    let began = Instant::now();
+    while scrape(&server)[depth] < 1.0 {
+        assert!(began.elapsed() < PATIENCE, "no turn found mail");
+        wide_txn(&client);
+    }
+    let began = Instant::now();
+    while scrape(&server)[depth] > 0.0 {
+        assert!(began.elapsed() < PATIENCE, "the mail of long ago is still shown");
+    }
+}
