@@ -211,7 +211,8 @@ mod tests {
     use super::*;
     use crate::protocol::frame::encode_frame;
 
-    /// Takes one connection and its hello, then sends `frames`, and keeps it until the peer ends.
+    /// Takes one connection, its hello and two requests without a payload; then sends `frames`, and
+    /// keeps the connection until the peer ends.
     fn server(frames: BytesMut) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -226,7 +227,9 @@ mod tests {
             let reply = HelloReply { cores: 1, shard_cores: vec![0], ..Default::default() };
             encode_message(&mut out, CONNECTION_STREAM, Opcode::Hello, Flags::NONE, &reply);
             stream.write_all(&out).expect("a reader");
+            stream.read_exact(&mut [0; 2 * HEADER_BYTES]).expect("two requests");
             stream.write_all(&frames).expect("a reader");
+            // Until the test has what it waits for.
             let _ = stream.read_to_end(&mut Vec::new());
         });
         address
@@ -240,6 +243,7 @@ mod tests {
             let (mut wire, _) = FramesWire::connect(address, None).await.expect("a hello");
             wire.send(0, Method::Put, |_| {});
             wire.send(1, Method::Range, |_| {});
+            poll_fn(|cx| wire.poll_flush(cx)).await.expect("a reader");
             let mut said = Vec::new();
             let result = poll_fn(|cx| {
                 while said.len() < 2 {

@@ -1,5 +1,8 @@
 //! A server that answers everything at once with the same answers: what remains is the generator,
 //! the kernel and the loopback. It speaks frames and gRPC on one port, on one thread.
+//!
+//! It has to be several times cheaper than the servers that the generator is made for, so what it
+//! says twice it makes once: the frame that answers a stream, the header blocks of a call.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +10,6 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use prost::Message;
-use rustc_hash::FxHashMap;
 
 use super::affinity::Cpus;
 use super::hpack;
@@ -91,7 +93,7 @@ async fn converse(stream: TcpStream) -> io::Result<()> {
         if speech.is_none() && input.len() >= http2::PREFACE.len() {
             speech = Some(if input.starts_with(&PREFACE) {
                 input.advance(PREFACE.len());
-                Speech::Frames
+                Speech::Frames(FramesSide::default())
             } else {
                 input.advance(http2::PREFACE.len());
                 Speech::Grpc(Box::new(GrpcSide::new(&mut output)))
@@ -99,7 +101,7 @@ async fn converse(stream: TcpStream) -> io::Result<()> {
         }
         match &mut speech {
             None => {}
-            Some(Speech::Frames) => answer_frames(&answers, &mut input, &mut output),
+            Some(Speech::Frames(side)) => side.answer(&answers, &mut input, &mut output),
             Some(Speech::Grpc(side)) => side.answer(&answers, &mut input, &mut output)?,
         }
         stream.write_all(&output).await?;
@@ -109,7 +111,7 @@ async fn converse(stream: TcpStream) -> io::Result<()> {
 }
 
 enum Speech {
-    Frames,
+    Frames(FramesSide),
     Grpc(Box<GrpcSide>),
 }
 
@@ -166,25 +168,48 @@ impl Answers {
     }
 }
 
-fn answer_frames(answers: &Answers, input: &mut BytesMut, output: &mut BytesMut) {
-    while let Some(bytes) = input.first_chunk::<HEADER_BYTES>() {
-        let header = Header::decode(bytes);
-        let length = HEADER_BYTES + header.length as usize;
-        if input.len() < length {
-            return;
-        }
-        input.advance(length);
-        if header.stream == CONNECTION_STREAM {
-            if header.opcode == Opcode::Hello.as_u8() {
+/// The server's end of one connection of frames.
+#[derive(Default)]
+struct FramesSide {
+    /// By stream, the head of its last answer: for the same opcode it is the same again.
+    heads: Vec<Option<[u8; HEADER_BYTES]>>,
+}
+
+impl FramesSide {
+    fn answer(&mut self, answers: &Answers, input: &mut BytesMut, output: &mut BytesMut) {
+        let mut rest = &input[..];
+        while let Some((bytes, after)) = rest.split_first_chunk::<HEADER_BYTES>() {
+            let header = Header::decode(bytes);
+            let Some(after) = after.get(header.length as usize..) else { break };
+            rest = after;
+            if header.stream != CONNECTION_STREAM {
+                self.write(answers, &header, output);
+            } else if header.opcode == Opcode::Hello.as_u8() {
                 let (opcode, hello) = (Opcode::Hello, &answers.hello);
                 encode_message(output, CONNECTION_STREAM, opcode, Flags::NONE, hello);
             }
-            continue;
         }
-        let answer = answers.of(Method::from_opcode(header.opcode));
-        encode_frame(output, header.stream, header.opcode, Flags::END, |payload| {
+        let taken = input.len() - rest.len();
+        input.advance(taken);
+    }
+
+    fn write(&mut self, answers: &Answers, asked: &Header, output: &mut BytesMut) {
+        let answer = answers.of(Method::from_opcode(asked.opcode));
+        let known = self.heads.get(asked.stream as usize).copied().flatten();
+        if let Some(head) = known.filter(|head| Header::decode(head).opcode == asked.opcode) {
+            output.extend_from_slice(&head);
+            output.extend_from_slice(answer);
+            return;
+        }
+        let start = output.len();
+        encode_frame(output, asked.stream, asked.opcode, Flags::END, |payload| {
             payload.extend_from_slice(answer);
         });
+        let at = asked.stream as usize;
+        if at <= CONNECTION_REQUESTS_MAX {
+            self.heads.resize(self.heads.len().max(at + 1), None);
+            self.heads[at] = output[start..].first_chunk().copied();
+        }
     }
 }
 
@@ -192,10 +217,17 @@ fn answer_frames(answers: &Answers, input: &mut BytesMut, output: &mut BytesMut)
 struct GrpcSide {
     decoder: hpack::Decoder,
     encoder: hpack::Encoder,
-    asked: FxHashMap<u32, Option<Method>>,
+    /// Header blocks that have come, with which table, and the method they name; few.
+    known: Vec<(u64, Vec<u8>, Option<Method>)>,
+    /// Calls whose request has not come whole: hardly ever more than one.
+    asked: Vec<(u32, Option<Method>)>,
+    /// The header blocks of every answer, once they are in the client's table.
+    blocks: Option<[Vec<u8>; 2]>,
     received: u32,
 }
 
+/// Header blocks that are remembered.
+const KNOWN_MAX: usize = 16;
 /// `:status: 200` in HPACK's static table.
 const STATUS_200: u8 = 8;
 
@@ -209,7 +241,9 @@ impl GrpcSide {
         GrpcSide {
             decoder: hpack::Decoder::default(),
             encoder: hpack::Encoder::new(),
-            asked: FxHashMap::default(),
+            known: Vec::new(),
+            asked: Vec::new(),
+            blocks: None,
             received: 0,
         }
     }
@@ -220,27 +254,22 @@ impl GrpcSide {
         input: &mut BytesMut,
         output: &mut BytesMut,
     ) -> io::Result<()> {
-        let broken = || io::Error::from(io::ErrorKind::InvalidData);
-        while let Some(bytes) = input.first_chunk::<HEAD_BYTES>() {
+        let mut rest = &input[..];
+        while let Some((bytes, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
             let head = FrameHead::decode(bytes);
-            let Some(payload) = input[HEAD_BYTES..].get(..head.length) else { break };
+            let Some((payload, after)) = after.split_at_checked(head.length) else { break };
+            rest = after;
             match head.kind {
                 kind::HEADERS => {
-                    let mut method = None;
                     let block = http2::unpadded(&head, payload).ok_or_else(broken)?;
-                    let decoded = self.decoder.decode(block, |name, value| {
-                        if name == b":path" {
-                            let path = std::str::from_utf8(value).ok();
-                            method = path.and_then(|path| Method::from_path(path).ok());
-                        }
-                    });
-                    decoded.map_err(|hpack::BadBlock| broken())?;
-                    self.asked.insert(head.stream, method);
+                    let method = self.method(block)?;
+                    self.asked.push((head.stream, method));
                 }
                 kind::DATA => {
                     self.received += head.length as u32;
                     if head.flags & flag::END_STREAM != 0 {
-                        let method = self.asked.remove(&head.stream).flatten();
+                        let at = self.asked.iter().rposition(|asked| asked.0 == head.stream);
+                        let method = at.and_then(|at| self.asked.swap_remove(at).1);
                         self.write(answers.of(method), head.stream, output);
                     }
                 }
@@ -249,40 +278,76 @@ impl GrpcSide {
                 }
                 _ => {}
             }
-            input.advance(HEAD_BYTES + head.length);
         }
+        let taken = input.len() - rest.len();
+        input.advance(taken);
         if self.received >= WINDOW_STEP {
             http2::put_window_update(output, 0, std::mem::take(&mut self.received));
         }
         Ok(())
     }
 
-    fn write(&mut self, answer: &[u8], stream: u32, output: &mut BytesMut) {
-        self.block(stream, flag::END_HEADERS, output, |encoder, out| {
-            hpack::Encoder::indexed(out, STATUS_200);
-            encoder.repeated(out, "content-type", "application/grpc");
+    /// The method that a header block names.
+    fn method(&mut self, block: &[u8]) -> io::Result<Option<Method>> {
+        let table = self.decoder.table();
+        let mut known = self.known.iter();
+        if let Some(known) = known.find(|known| known.0 == table && known.1 == block) {
+            return Ok(known.2);
+        }
+        let mut method = None;
+        let decoded = self.decoder.decode(block, |name, value| {
+            if name == b":path" {
+                let path = std::str::from_utf8(value).ok();
+                method = path.and_then(|path| Method::from_path(path).ok());
+            }
         });
-        http2::put_head(output, PREFIX_BYTES + answer.len(), kind::DATA, 0, stream);
-        output.put_u8(0);
-        output.put_u32(answer.len() as u32);
-        output.extend_from_slice(answer);
-        self.block(stream, flag::END_HEADERS | flag::END_STREAM, output, |encoder, out| {
-            encoder.repeated(out, "grpc-status", "0");
-        });
+        decoded.map_err(|hpack::BadBlock| broken())?;
+        self.known.retain(|known| known.0 == self.decoder.table());
+        if self.decoder.table() == table && self.known.len() < KNOWN_MAX {
+            self.known.push((table, block.to_vec(), method));
+        }
+        Ok(method)
     }
 
-    fn block(
-        &mut self,
-        stream: u32,
-        flags: u8,
-        output: &mut BytesMut,
-        write: impl FnOnce(&mut hpack::Encoder, &mut BytesMut),
-    ) {
-        let start = output.len();
-        output.put_bytes(0, HEAD_BYTES);
-        write(&mut self.encoder, output);
-        let length = output.len() - start - HEAD_BYTES;
-        let head = http2::head(length, kind::HEADERS, flags, stream);
-        output[start..start + HEAD_BYTES].copy_from_slice(&head);
+    fn write(&mut self, answer: &[u8], stream: u32, output: &mut BytesMut) {
+        match &self.blocks {
+            Some(blocks) => put_answer(blocks, answer, stream, output),
+            None => put_answer(&self.make_blocks(), answer, stream, output),
+        }
     }
+
+    /// The header blocks of the next answer; of all further ones, if they add nothing to the table.
+    fn make_blocks(&mut self) -> [Vec<u8>; 2] {
+        let table = self.encoder.table();
+        let (mut headers, mut trailers) = (BytesMut::new(), BytesMut::new());
+        hpack::Encoder::indexed(&mut headers, STATUS_200);
+        self.encoder.repeated(&mut headers, "content-type", "application/grpc");
+        self.encoder.repeated(&mut trailers, "grpc-status", "0");
+        let blocks = [headers.to_vec(), trailers.to_vec()];
+        if self.encoder.table() == table {
+            self.blocks = Some(blocks.clone());
+        }
+        blocks
+    }
+}
+
+fn put_answer(
+    [headers, trailers]: &[Vec<u8>; 2],
+    answer: &[u8],
+    stream: u32,
+    output: &mut BytesMut,
+) {
+    http2::put_head(output, headers.len(), kind::HEADERS, flag::END_HEADERS, stream);
+    output.extend_from_slice(headers);
+    http2::put_head(output, PREFIX_BYTES + answer.len(), kind::DATA, 0, stream);
+    output.put_u8(0);
+    output.put_u32(answer.len() as u32);
+    output.extend_from_slice(answer);
+    let flags = flag::END_HEADERS | flag::END_STREAM;
+    http2::put_head(output, trailers.len(), kind::HEADERS, flags, stream);
+    output.extend_from_slice(trailers);
+}
+
+fn broken() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
