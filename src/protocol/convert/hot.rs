@@ -95,7 +95,10 @@ fn txn_of_same(stamp: Stamp, reply: &TxnReply, one: &OpReply, out: &mut BytesMut
 fn same_puts(responses: &[OpReply]) -> Option<&OpReply> {
     let one = responses.first()?;
     let OpReply::Put(PutReply { prev_kv: None, revision }) = one else { return None };
-    let is_same = |other: &OpReply| matches!(other, OpReply::Put(PutReply { prev_kv: None, revision: r }) if r == revision);
+    let is_same = |other: &OpReply| match other {
+        OpReply::Put(put) => put.prev_kv.is_none() && put.revision == *revision,
+        _ => false,
+    };
     responses.iter().all(is_same).then_some(one)
 }
 
