@@ -256,7 +256,8 @@ impl Front {
         Some(answer)
     }
 
-    /// Counts what [`Front::answer_now`] and [`Front::look_up`] have answered of what was read at `read`, which are ranges.
+    /// Counts what [`Front::answer_now`] and [`Front::look_up`] have answered of what was read at
+    /// `read`, which are ranges.
     pub(super) fn count_answered(&self, read: Nanos) {
         let answered = self.answered_now.take();
         if answered != Tally::default() {

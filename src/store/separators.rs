@@ -151,14 +151,15 @@ mod tests {
                 }
             }
             for key in &keys {
-                prop_assert_eq!(separators.child_of(key.as_bytes()), expected(&separators, key.as_bytes()));
+                let key = key.as_bytes();
+                prop_assert_eq!(separators.child_of(key), expected(&separators, key));
             }
             // Again as a node that only keys with the same beginning come to.
             separators.route(begin.len());
             separators.assert_invariants(begin.len());
             for key in &keys {
-                let key = format!("{begin}{key}");
-                prop_assert_eq!(separators.child_of(key.as_bytes()), expected(&separators, key.as_bytes()));
+                let key = format!("{begin}{key}").into_bytes();
+                prop_assert_eq!(separators.child_of(&key), expected(&separators, &key));
             }
         }
     }
