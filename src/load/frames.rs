@@ -235,8 +235,11 @@ mod tests {
         address
     }
 
-    /// What the answers say to a put in slot 0 and a get in slot 1: code, or length of the message.
-    fn answers(frames: BytesMut) -> Result<Vec<(u32, Result<usize, u32>)>, String> {
+    /// The slot of an answer, and the length of its message or its code.
+    type Said = (u32, Result<usize, u32>);
+
+    /// What is said to a put in slot 0 and a get in slot 1.
+    fn answers(frames: BytesMut) -> Result<Vec<Said>, String> {
         let address = server(frames);
         let (sender, receiver) = channel();
         let body = move || async move {
