@@ -36,7 +36,7 @@ fn one_line(text: &str) -> String {
     if lines.is_empty() { "unknown".to_owned() } else { lines.join("; ") }
 }
 
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim())
 }

@@ -4,7 +4,8 @@
 //!  for each repetition            (so that what drifts on the machine hits all alike)
 //!    baselines: one DSYNC write, one loopback round trip
 //!    for each scenario
-//!      for each server            a fresh one on a fresh directory, alone on the machine
+//!      for each server            a fresh one on a fresh directory, alone on the machine, with
+//!                                 memory that the machine has at hand
 //!        preload, then per protocol: braid-load run …, its server's CPU, I/O and memory around it
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod baseline;
 mod machine;
+mod memory;
 mod report;
 mod scenario;
 mod server;
@@ -64,7 +66,11 @@ pub(super) fn compare(arguments: &CompareArguments) -> Result<(), String> {
     };
     fs::create_dir_all(&programs.scratch)
         .map_err(|error| format!("{}: {error}", programs.scratch.display()))?;
-    let machine = machine::describe(&programs.scratch, &[&programs.braid, &programs.etcd]);
+    let mut machine = machine::describe(&programs.scratch, &[&programs.braid, &programs.etcd]);
+    let run = set.warm_up + set.duration;
+    let (first, again) = (memory::touch(run), memory::touch(run));
+    let cost = format!("{first:.2} s/GiB as found, {again:.2} s/GiB before each server's start");
+    machine.insert("first touch of memory".to_owned(), cost);
     let mut baselines = Vec::new();
     let mut measured = Vec::new();
     for repetition in 0..set.repetitions {
@@ -116,6 +122,8 @@ impl Programs {
             let server = match running.take() {
                 Some(server) => server,
                 None => {
+                    let run = scenario.duration.unwrap_or(set.duration);
+                    memory::touch(set.warm_up + run);
                     let server = Server::start(kind, program, &self.scratch)?;
                     if scenario.preload {
                         let mut preload = self.generate(&server, protocol, &scenario.run);
