@@ -119,7 +119,7 @@ fn a_client_that_does_not_read_is_not_looked_up_for_without_end() {
     client.flush();
     // Until nothing goes any more: the output is full, and so is the socket.
     rig.until(|seen| {
-        seen.looked_up.iter().sum::<usize>() * VALUE_BYTES > CONNECTION_OUTPUT_BYTES_MAX
+        seen.looked_up.iter().sum::<usize>() * VALUE_BYTES >= CONNECTION_OUTPUT_BYTES_MAX
     });
     let answers = answers(&mut client, gets);
     assert!(answers.iter().all(|a| found(a).is_some_and(|(_, value)| value.len() == VALUE_BYTES)));
