@@ -168,7 +168,8 @@ fn rounds_entries_and_mail_show_by_shard_and_core() {
     let now = scrape(&server);
     for core in 0..2 {
         let name = format!("braid_core_mailbox_batches_total{{core=\"{core}\"}}");
-        assert!(rise(&before, &now, &name) > 8.0, "{name}: {}", rise(&before, &now, &name));
+        // Each round froze shards on both cores: an order to the one, a report to the other.
+        assert!(rise(&before, &now, &name) >= 8.0, "{name}: {}", rise(&before, &now, &name));
     }
     // What a turn finds is shown until the beat after the next.
     let depth = "braid_core_mailbox_depth{core=\"1\"}";
