@@ -164,14 +164,10 @@ mod tests {
     #[test]
     fn a_small_message_has_room_for_four_of_the_longest_numbers_wherever_it_begins() {
         for before in 0..ROOM {
-            let (mut out, mut expected) = (BytesMut::new(), Vec::new());
+            let (mut out, mut expected) = (BytesMut::new(), vec![7; before]);
             let mut gather = Gather::new(&mut out);
-            for _ in 0..before {
-                gather.make_room(1);
-                gather.bytes[gather.length] = 7;
-                gather.length += 1;
-                expected.push(7);
-            }
+            gather.bytes[..before].fill(7);
+            gather.length = before;
             gather.small(1, |fields| (1..5).for_each(|number| fields.varint(number, u64::MAX)));
             gather.finish();
             expected.extend([1 << 3 | LENGTH_DELIMITED, (SMALL_MESSAGE_BYTES - 2) as u8]);
