@@ -76,16 +76,6 @@ impl RoutedPath {
         &self.path
     }
 
-    /// How many operations it has.
-    pub fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
     /// Every shard that has an operation of it.
     pub fn owners(&self) -> ShardSet {
         self.owners

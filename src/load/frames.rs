@@ -14,14 +14,14 @@ use prost::Message;
 use super::wire::{Answer, Lost};
 use crate::protocol::Method;
 use crate::protocol::frame::{
-    CONNECTION_STREAM, Flags, HEADER_BYTES, Header, Opcode, PREFACE, PROTOCOL_VERSION,
-    decode_error, encode_frame, encode_message, encode_ping,
+    CONNECTION_STREAM, Decoder, Flags, FrameFault, HEADER_BYTES, Header, Opcode, PREFACE,
+    PROTOCOL_VERSION, decode_error, encode_frame, encode_message, encode_ping,
 };
 use crate::protocol::pb::braidpb::{HelloReply, HelloRequest};
 use crate::rt::{self, TcpStream};
 
 /// Payload bytes of an answer at most; more is a broken stream.
-const ANSWER_BYTES_MAX: u32 = 1 << 30;
+const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// How long a server may take for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes waiting for the socket above which no further request is written.
@@ -97,7 +97,7 @@ impl FramesWire {
         }
         let mut rest = &self.input[..];
         while let Some((header, payload)) = first_frame(rest)? {
-            rest = &rest[HEADER_BYTES + payload.len()..];
+            rest = &rest[header.frame_bytes()..];
             if header.stream == CONNECTION_STREAM {
                 of_connection(&header, payload, &mut self.output)?;
                 continue;
@@ -154,20 +154,11 @@ impl FramesWire {
 
 /// The first frame of `input`, if it is there whole and sound.
 fn first_frame(input: &[u8]) -> Result<Option<(Header, &[u8])>, Lost> {
-    let Some((bytes, rest)) = input.split_first_chunk::<HEADER_BYTES>() else {
-        return Ok(None);
-    };
-    let header = Header::decode(bytes);
-    if header.length > ANSWER_BYTES_MAX {
-        return Err(Lost::new("the server does not speak frames"));
-    }
-    let Some(payload) = rest.get(..header.length as usize) else {
-        return Ok(None);
-    };
-    if header.checksum(payload) != header.crc {
-        return Err(Lost::new("an answer's checksum is wrong"));
-    }
-    Ok(Some((header, payload)))
+    Decoder::new(ANSWER_BYTES_MAX).look(input).map_err(|fault| match fault {
+        FrameFault::Length { .. } => Lost::new("the server does not speak frames"),
+        FrameFault::Checksum { .. } => Lost::new("an answer's checksum is wrong"),
+        other => Lost::new(other.to_string()),
+    })
 }
 
 /// What is said about the connection itself.

@@ -6,10 +6,10 @@
 
 use bytes::{BufMut, BytesMut};
 
+use crate::protocol::Fields;
+
 const VARINT: u8 = 0;
-const FIXED64: u8 = 1;
 const LENGTH: u8 = 2;
-const FIXED32: u8 = 5;
 
 /// `Compare.target` MOD.
 const TARGET_MOD: u64 = 2;
@@ -157,80 +157,13 @@ pub(super) fn lease_keep_alive(out: &mut BytesMut, lease: u64) {
     put_number(out, 1, lease);
 }
 
-/// One field of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a message in order; ends early at what is no protobuf.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl<'a> Fields<'a> {
-    #[inline]
-    fn varint(&mut self) -> Option<u64> {
-        match self.0.split_first()? {
-            (&byte, rest) if byte < 0x80 => {
-                self.0 = rest;
-                Some(u64::from(byte))
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, Field<'a>);
-
-    fn next(&mut self) -> Option<(u64, Field<'a>)> {
-        let tag = self.varint()?;
-        let field = match tag as u8 & 7 {
-            VARINT => Field::Number(self.varint()?),
-            LENGTH => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                Field::Bytes(self.take(length)?)
-            }
-            FIXED64 => Field::Bytes(self.take(8)?),
-            FIXED32 => Field::Bytes(self.take(4)?),
-            _ => return None,
-        };
-        Some((tag >> 3, field))
-    }
-}
-
 fn nested(message: &[u8], number: u64) -> Option<&[u8]> {
-    Fields(message).find_map(|(at, field)| match field {
-        Field::Bytes(bytes) if at == number => Some(bytes),
-        _ => None,
-    })
+    Fields(message).find_map(|field| field.bytes.filter(|_| field.number == number))
 }
 
 fn number(message: &[u8], number: u64) -> u64 {
-    let found = Fields(message).find_map(|(at, field)| match field {
-        Field::Number(value) if at == number => Some(value),
-        _ => None,
-    });
-    found.unwrap_or(0)
+    let mut fields = Fields(message);
+    fields.find_map(|field| field.varint.filter(|_| field.number == number)).unwrap_or(0)
 }
 
 /// `header.revision` of any answer.
@@ -270,11 +203,11 @@ pub(super) struct Watched<'a> {
 pub(super) fn watched(message: &[u8]) -> Watched<'_> {
     let mut watched = Watched::default();
     for field in Fields(message) {
-        match field {
-            (2, Field::Number(id)) => watched.id = id,
-            (3, Field::Number(created)) => watched.created = created != 0,
-            (4, Field::Number(canceled)) => watched.canceled = canceled != 0,
-            (6, Field::Bytes(reason)) => watched.reason = reason,
+        match (field.number, field.varint, field.bytes) {
+            (2, Some(id), _) => watched.id = id,
+            (3, Some(created), _) => watched.created = created != 0,
+            (4, Some(canceled), _) => watched.canceled = canceled != 0,
+            (6, _, Some(reason)) => watched.reason = reason,
             _ => {}
         }
     }
@@ -291,22 +224,19 @@ pub(super) struct Event<'a> {
 
 /// The events of a `WatchResponse`, in order.
 pub(super) fn events(message: &[u8]) -> impl Iterator<Item = Event<'_>> {
-    Fields(message).filter_map(|field| match field {
-        (11, Field::Bytes(bytes)) => Some(event(bytes)),
-        _ => None,
-    })
+    Fields(message).filter_map(|field| field.bytes.filter(|_| field.number == 11)).map(event)
 }
 
 fn event(bytes: &[u8]) -> Event<'_> {
     let mut event = Event::default();
     for field in Fields(bytes) {
-        match field {
-            (1, Field::Number(kind)) => event.deletes = kind != 0,
-            (2, Field::Bytes(kv)) => {
+        match (field.number, field.varint, field.bytes) {
+            (1, Some(kind), _) => event.deletes = kind != 0,
+            (2, _, Some(kv)) => {
                 for field in Fields(kv) {
-                    match field {
-                        (3, Field::Number(revision)) => event.revision = revision,
-                        (5, Field::Bytes(value)) => event.value = value,
+                    match (field.number, field.varint, field.bytes) {
+                        (3, Some(revision), _) => event.revision = revision,
+                        (5, _, Some(value)) => event.value = value,
                         _ => {}
                     }
                 }

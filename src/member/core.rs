@@ -708,7 +708,7 @@ impl Service for Core {
             return 0;
         }
         // Step by step for all of them, so that the memory of one comes while that of others is
-        // wanted for.
+        // asked for.
         let mut places = [const { None }; LOOKS_MAX];
         let mut found = 0;
         for (place, wanted) in places.iter_mut().zip(wanted) {

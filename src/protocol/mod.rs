@@ -17,6 +17,7 @@
 //! | [`method`] | the table of RPCs: opcode, path, shape, who serves it |
 //! | [`frame`] | Braid's own wire: preface, header, checksum (`proto/FRAMES.md`) |
 //! | [`grpc`] | what gRPC adds to HTTP/2: message prefix, timeout, percent-encoding |
+//! | [`Fields`] | the fields of a message, without making one of it |
 //! | [`convert`] | messages to requests, with etcd's checks of form; replies to messages |
 //! | [`status`] | refusals to gRPC codes and etcd's texts |
 //! | [`pb`] | the messages, generated from `proto/*.proto` |
@@ -30,6 +31,7 @@
 //! - What etcd's clients can see is etcd's: order of checks, codes, texts, which fields are there.
 
 pub mod convert;
+mod fields;
 pub mod frame;
 pub mod grpc;
 pub mod method;
@@ -41,6 +43,7 @@ pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/pb.rs"));
 }
 
+pub use fields::{Field, Fields};
 pub use method::Method;
 pub use status::Status;
 

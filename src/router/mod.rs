@@ -349,7 +349,7 @@ impl Router {
             }
             (waits, told) => unreachable!("{told:?} for a call that waits for {waits:?}"),
         };
-        let call = self.close(origin.call).expect("it was there");
+        let call = self.calls.close(origin.call).expect("it was there");
         effects.answers.push((call.ticket, answer));
     }
 
@@ -366,7 +366,7 @@ impl Router {
 
     /// The control group has decided.
     pub fn decided(&mut self, origin: Origin, mut answer: Answer, effects: &mut RouterEffects) {
-        let Some(call) = self.close(origin.call) else { return };
+        let Some(call) = self.calls.close(origin.call) else { return };
         if let (Waits::LeaseOf(keys), Ok(Reply::LeaseTimeToLive(reply))) = (call.state, &mut answer)
             && reply.ttl >= 0
         {
@@ -379,7 +379,7 @@ impl Router {
     pub fn release(&mut self, effects: &mut RouterEffects) {
         let stable = self.sequencer.stable();
         while let Some((call, answer)) = self.held.pop(stable) {
-            if let Some(call) = self.close(call) {
+            if let Some(call) = self.calls.close(call) {
                 effects.answers.push((call.ticket, answer));
             }
         }
@@ -388,7 +388,7 @@ impl Router {
     /// The epoch is over and the next inherits up to `cut`: what is held above it is unknown.
     pub fn fail_above(&mut self, cut: Revision, effects: &mut RouterEffects) {
         for call in self.held.drop_above(cut) {
-            if let Some(call) = self.close(call) {
+            if let Some(call) = self.calls.close(call) {
                 effects.answers.push((call.ticket, Err(Refusal::LeaderChanged)));
             }
         }
@@ -416,12 +416,8 @@ impl Router {
         }
     }
 
-    fn close(&mut self, number: u64) -> Option<calls::Call<Waits>> {
-        self.calls.close(number)
-    }
-
     fn drop_call(&mut self, number: u64, effects: &mut RouterEffects) -> Option<Ticket> {
-        let call = self.close(number)?;
+        let call = self.calls.close(number)?;
         let origin = Origin { core: self.core, call: number, part: 0 };
         match call.state {
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),

@@ -104,7 +104,7 @@ impl Notify {
 
     /// As [`wait`](Notify::wait).
     pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.rung.replace(false) {
+        if self.take() {
             return Poll::Ready(());
         }
         self.waiter.remember(cx);

@@ -293,7 +293,8 @@ impl Shard {
     /// Runs the plain paths of a round, which come to nothing that has to be told.
     pub(super) fn run_plain(&mut self, shares: &[CaseExecute], entry: &mut ChangesBuilder) {
         let index = self.next_index();
-        let mut puts = Vec::with_capacity(shares.iter().map(|share| share.path.len()).sum());
+        let mut puts =
+            Vec::with_capacity(shares.iter().map(|share| share.path.path().ops.len()).sum());
         for (case, share) in shares.iter().enumerate() {
             puts.extend(share.path.puts_of(self.id).map(|(sub, put)| (case, sub, put)));
         }

@@ -92,14 +92,13 @@ pub fn known(txn: TxnRequest) -> Result<Path, TxnRequest> {
     fn collect(txn: TxnRequest, ops: &mut Vec<PathOp>) -> Shape {
         let mut items = Vec::new();
         for op in txn.success {
-            let mut item = None;
-            match op {
-                Op::Range(range) => ops.push(PathOp::Range(range)),
-                Op::Put(put) => ops.push(PathOp::Put(put)),
-                Op::DeleteRange(delete) => ops.push(PathOp::DeleteRange(delete)),
-                Op::Txn(nested) => item = Some(collect(nested, ops)),
-            }
-            items.push(item);
+            items.push(match one_or_nested(op) {
+                Ok(op) => {
+                    ops.push(op);
+                    None
+                }
+                Err(nested) => Some(collect(nested, ops)),
+            });
         }
         Shape { succeeded: true, items: Items::Tree(items) }
     }
@@ -111,13 +110,18 @@ pub fn known(txn: TxnRequest) -> Result<Path, TxnRequest> {
         let shape = collect(txn, &mut ops);
         return Ok(Path { ops, shape });
     }
-    ops.extend(txn.success.into_iter().map(|op| match op {
-        Op::Range(range) => PathOp::Range(range),
-        Op::Put(put) => PathOp::Put(put),
-        Op::DeleteRange(delete) => PathOp::DeleteRange(delete),
-        Op::Txn(_) => unreachable!("none is nested"),
-    }));
+    ops.extend(txn.success.into_iter().map(|op| one_or_nested(op).expect("none is nested")));
     Ok(Path::flat(ops))
+}
+
+/// An operation of a path, or the nested txn.
+fn one_or_nested(op: Op) -> Result<PathOp, TxnRequest> {
+    match op {
+        Op::Range(range) => Ok(PathOp::Range(range)),
+        Op::Put(put) => Ok(PathOp::Put(put)),
+        Op::DeleteRange(delete) => Ok(PathOp::DeleteRange(delete)),
+        Op::Txn(nested) => Err(nested),
+    }
 }
 
 /// Goes through the whole tree, because results are numbered over both branches; with `ops` it is

@@ -37,14 +37,14 @@ pub fn decode(method: Method, payload: Bytes, limits: &RequestLimits) -> Result<
     }
     let payload_bytes = payload.len();
     let request = match method {
-        Method::Range => match quick::range(payload) {
-            Ok(plain) => Request::Range(range(plain)?),
-            Err(payload) => Request::Range(range(message(method, payload)?)?),
+        Method::Range => match quick::range(&payload) {
+            Some(plain) => Request::Range(range(plain)?),
+            None => Request::Range(range(message(method, payload)?)?),
         },
         Method::RangeStream => Request::Range(range_stream(message(method, payload)?)?),
-        Method::Put => match quick::put(payload) {
-            Ok(plain) => Request::Put(put(plain)?),
-            Err(payload) => Request::Put(put(message(method, payload)?)?),
+        Method::Put => match quick::put(&payload, &payload) {
+            Some(plain) => Request::Put(put(plain)?),
+            None => Request::Put(put(message(method, payload)?)?),
         },
         Method::DeleteRange => Request::DeleteRange(delete_range(message(method, payload)?)?),
         Method::Txn => Request::Txn(whole_txn(payload, limits)?),

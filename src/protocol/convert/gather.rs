@@ -80,7 +80,7 @@ impl<'a> Gather<'a> {
         }
     }
 
-    /// The field is written.
+    /// Puts the rest of what was gathered into the buffer.
     pub(super) fn finish(mut self) {
         self.flush();
     }

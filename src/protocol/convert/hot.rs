@@ -215,7 +215,7 @@ fn op_message_len(op: &OpReply) -> usize {
     }
 }
 
-// Bytes, in the order of the field fields.
+// Bytes, in the order of the field numbers.
 
 pub(super) fn put_header(stamp: Stamp, revision: Revision, fields: &mut Gather<'_>) {
     fields.small(1, |fields| match stamp {

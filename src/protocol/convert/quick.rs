@@ -5,167 +5,71 @@
 //! not taken here and prost's to judge, so that every message means the same and is refused for the
 //! same.
 
-use std::ops::Range;
-
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::protocol::pb::etcdserverpb::{PutRequest, RangeRequest};
+use crate::protocol::{Field, Fields};
 
-const VARINT: u8 = 0;
-const LENGTH_DELIMITED: u8 = 2;
-
-/// Bytes of a varint at most.
-const VARINT_BYTES_MAX: usize = 10;
-
-/// A field with its value.
-enum Field {
-    Number(u8, u64),
-    /// Where in the message its bytes are.
-    Bytes(u8, Range<usize>),
-}
-
-/// The fields of a message, in the order in which they come.
-struct Fields<'a> {
-    message: &'a [u8],
-    at: usize,
-}
-
-impl Fields<'_> {
-    fn is_empty(&self) -> bool {
-        self.at == self.message.len()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.message.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for position in 0..VARINT_BYTES_MAX {
-            let byte = self.byte()?;
-            if position == VARINT_BYTES_MAX - 1 && byte > 1 {
-                return None; // More than 64 bits.
-            }
-            value |= u64::from(byte & 0x7f) << (7 * position);
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn next(&mut self) -> Option<Field> {
-        let tag = self.byte()?;
-        if tag >= 0x80 {
-            return None; // Field numbers above 15: none of these.
-        }
-        let number = tag >> 3;
-        match tag & 7 {
-            VARINT => Some(Field::Number(number, self.varint()?)),
-            LENGTH_DELIMITED => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                let end = self.at.checked_add(length)?;
-                if end > self.message.len() {
-                    return None;
-                }
-                let bytes = self.at..end;
-                self.at = end;
-                Some(Field::Bytes(number, bytes))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Two slices of a message, of which the second takes over its buffer.
-fn cut(mut message: Bytes, first: Range<usize>, second: Range<usize>) -> (Bytes, Bytes) {
-    let of = |range: Range<usize>, message: &Bytes| match range.is_empty() {
-        true => Bytes::new(),
-        false => message.slice(range),
-    };
-    if second.is_empty() {
-        message.truncate(first.end);
-        message.advance(first.start);
-        return (message, Bytes::new());
-    }
-    let first = of(first, &message);
-    message.truncate(second.end);
-    message.advance(second.start);
-    (first, message)
-}
-
-/// A put, if it is a plain one; else the message back.
-pub(super) fn put(message: Bytes) -> Result<PutRequest, Bytes> {
-    let Some((mut put, key, value)) = scan_put(&message) else { return Err(message) };
-    (put.key, put.value) = cut(message, key, value);
-    Ok(put)
-}
-
-fn scan_put(message: &[u8]) -> Option<(PutRequest, Range<usize>, Range<usize>)> {
-    let mut fields = Fields { message, at: 0 };
+/// The put that `message`, a part of `payload`, is, if it is a plain one.
+pub(super) fn put(payload: &Bytes, message: &[u8]) -> Option<PutRequest> {
+    let mut fields = Fields(message);
     let mut put = PutRequest::default();
-    let (mut key, mut value) = (0..0, 0..0);
-    while !fields.is_empty() {
-        match fields.next()? {
-            Field::Bytes(1, bytes) => key = bytes,
-            Field::Bytes(2, bytes) => value = bytes,
-            Field::Number(3, number) => put.lease = number as i64,
-            Field::Number(4, number) => put.prev_kv = number != 0,
-            Field::Number(5, number) => put.ignore_value = number != 0,
-            Field::Number(6, number) => put.ignore_lease = number != 0,
+    let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
+    for field in &mut fields {
+        match field {
+            Field { number: 1, bytes: Some(bytes), .. } => key = bytes,
+            Field { number: 2, bytes: Some(bytes), .. } => value = bytes,
+            Field { number: 3, varint: Some(number), .. } => put.lease = number as i64,
+            Field { number: 4, varint: Some(set), .. } => put.prev_kv = set != 0,
+            Field { number: 5, varint: Some(set), .. } => put.ignore_value = set != 0,
+            Field { number: 6, varint: Some(set), .. } => put.ignore_lease = set != 0,
             _ => return None,
         }
     }
-    Some((put, key, value))
+    (put.key, put.value) = (payload.slice_ref(key), payload.slice_ref(value));
+    fields.is_empty().then_some(put)
 }
 
-/// A range, if it is a plain one; else the message back.
-pub(super) fn range(message: Bytes) -> Result<RangeRequest, Bytes> {
-    let Some((mut range, key, range_end)) = scan_range(&message) else { return Err(message) };
-    (range.key, range.range_end) = cut(message, key, range_end);
-    Ok(range)
-}
-
-fn scan_range(message: &[u8]) -> Option<(RangeRequest, Range<usize>, Range<usize>)> {
-    let mut fields = Fields { message, at: 0 };
+/// The range that `payload` is, if it is a plain one.
+pub(super) fn range(payload: &Bytes) -> Option<RangeRequest> {
+    let mut fields = Fields(payload);
     let mut range = RangeRequest::default();
-    let (mut key, mut range_end) = (0..0, 0..0);
-    while !fields.is_empty() {
-        match fields.next()? {
-            Field::Bytes(1, bytes) => key = bytes,
-            Field::Bytes(2, bytes) => range_end = bytes,
-            Field::Number(3, number) => range.limit = number as i64,
-            Field::Number(4, number) => range.revision = number as i64,
-            Field::Number(5, number) => range.sort_order = number as i32,
-            Field::Number(6, number) => range.sort_target = number as i32,
-            Field::Number(7, number) => range.serializable = number != 0,
-            Field::Number(8, number) => range.keys_only = number != 0,
-            Field::Number(9, number) => range.count_only = number != 0,
-            Field::Number(10, number) => range.min_mod_revision = number as i64,
-            Field::Number(11, number) => range.max_mod_revision = number as i64,
-            Field::Number(12, number) => range.min_create_revision = number as i64,
-            Field::Number(13, number) => range.max_create_revision = number as i64,
+    let (mut key, mut range_end): (&[u8], &[u8]) = (&[], &[]);
+    for field in &mut fields {
+        match (field.number, field.bytes, field.varint) {
+            (1, Some(bytes), _) => key = bytes,
+            (2, Some(bytes), _) => range_end = bytes,
+            (3, _, Some(number)) => range.limit = number as i64,
+            (4, _, Some(number)) => range.revision = number as i64,
+            (5, _, Some(number)) => range.sort_order = number as i32,
+            (6, _, Some(number)) => range.sort_target = number as i32,
+            (7, _, Some(number)) => range.serializable = number != 0,
+            (8, _, Some(number)) => range.keys_only = number != 0,
+            (9, _, Some(number)) => range.count_only = number != 0,
+            (10, _, Some(number)) => range.min_mod_revision = number as i64,
+            (11, _, Some(number)) => range.max_mod_revision = number as i64,
+            (12, _, Some(number)) => range.min_create_revision = number as i64,
+            (13, _, Some(number)) => range.max_create_revision = number as i64,
             _ => return None,
         }
     }
-    Some((range, key, range_end))
+    (range.key, range.range_end) = (payload.slice_ref(key), payload.slice_ref(range_end));
+    fields.is_empty().then_some(range)
 }
 
 /// The key, if the message asks for one key whole as it is now, and for nothing else.
 pub fn asked_key(message: &[u8]) -> Option<&[u8]> {
-    let mut fields = Fields { message, at: 0 };
-    let mut key = 0..0;
-    while !fields.is_empty() {
-        match fields.next()? {
-            Field::Bytes(1, bytes) => key = bytes,
+    let mut fields = Fields(message);
+    let mut key: &[u8] = &[];
+    for field in &mut fields {
+        match field {
+            Field { number: 1, bytes: Some(bytes), .. } => key = bytes,
             // Serializable: what is stable here is no older than what is stable anywhere.
-            Field::Number(7, _) => {}
+            Field { number: 7, varint: Some(_), .. } => {}
             _ => return None,
         }
     }
-    if key.is_empty() { None } else { message.get(key) }
+    (fields.is_empty() && !key.is_empty()).then_some(key)
 }
 
 #[cfg(test)]
@@ -178,14 +82,14 @@ mod tests {
     /// Whatever is taken is what prost makes of it.
     fn agree(bytes: &[u8]) -> (bool, bool) {
         let message = Bytes::copy_from_slice(bytes);
-        let (put, range) = (put(message.clone()), range(message.clone()));
-        if let Ok(put) = &put {
+        let (put, range) = (put(&message, &message), range(&message));
+        if let Some(put) = &put {
             assert_eq!(Ok(put.clone()), PutRequest::decode(message.clone()), "{bytes:x?}");
         }
-        if let Ok(range) = &range {
+        if let Some(range) = &range {
             assert_eq!(Ok(range.clone()), RangeRequest::decode(message.clone()), "{bytes:x?}");
         }
-        (put.is_ok(), range.is_ok())
+        (put.is_some(), range.is_some())
     }
 
     fn bytes() -> impl Strategy<Value = Bytes> {

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
-use super::bounds::{Field, Fields};
 use super::decode::{delete_range, put, range};
+use super::quick;
 use crate::protocol::pb::etcdserverpb as pb;
+use crate::protocol::{Field, Fields};
 use crate::types::{Compare, CompareOperand, CompareOperator, KeyRange, Op, Refusal, TxnRequest};
 
 /// Depth-first, compares before branches, as etcd goes. How many operations there are has been
@@ -31,47 +32,28 @@ pub(super) fn only_puts(payload: &Bytes, max_ops: usize) -> Option<Result<TxnReq
     let mut refused = None;
     let mut fields = Fields(payload);
     let mut puts = 0;
-    while !fields.is_empty() {
-        let Field { number: TXN_SUCCESS, bytes: Some(op), .. } = fields.field()? else {
-            return None;
-        };
+    for field in &mut fields {
+        let Field { number: TXN_SUCCESS, bytes: Some(op), .. } = field else { return None };
         let mut op = Fields(op);
-        let Field { number: OP_PUT, bytes: Some(message), .. } = op.field()? else { return None };
+        let Field { number: OP_PUT, bytes: Some(message), .. } = op.next()? else { return None };
         puts += 1;
         if puts > max_ops || !op.is_empty() {
             return None;
         }
         // A later one may show that the bytes are not sound, which is worse.
-        match put(put_message(payload, message)?) {
+        match put(quick::put(payload, message)?) {
             Ok(put) if refused.is_none() => success.push(Op::Put(put)),
             Ok(_) => {}
             Err(refusal) => drop(refused.get_or_insert(refusal)),
         }
     }
+    if !fields.is_empty() {
+        return None;
+    }
     Some(match refused {
         None => Ok(TxnRequest { success, ..TxnRequest::default() }),
         Some(refusal) => Err(refusal),
     })
-}
-
-/// A put whose bytes are part of `payload`.
-fn put_message(payload: &Bytes, message: &[u8]) -> Option<pb::PutRequest> {
-    let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
-    let (mut lease, mut prev_kv, mut ignore_value, mut ignore_lease) = (0, false, false, false);
-    let mut fields = Fields(message);
-    while !fields.is_empty() {
-        match fields.field()? {
-            Field { number: 1, bytes: Some(bytes), .. } => key = bytes,
-            Field { number: 2, bytes: Some(bytes), .. } => value = bytes,
-            Field { number: 3, varint: Some(number), .. } => lease = number as i64,
-            Field { number: 4, varint: Some(set), .. } => prev_kv = set != 0,
-            Field { number: 5, varint: Some(set), .. } => ignore_value = set != 0,
-            Field { number: 6, varint: Some(set), .. } => ignore_lease = set != 0,
-            _ => return None,
-        }
-    }
-    let (key, value) = (payload.slice_ref(key), payload.slice_ref(value));
-    Some(pb::PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
 }
 
 fn op(op: pb::RequestOp) -> Result<Op, Refusal> {
