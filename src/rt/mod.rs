@@ -65,7 +65,7 @@ pub use disk_read::DiskReader;
 pub use doorbell::{Doorbell, Ringer};
 pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
-pub use notify::{Notify, WaitList};
+pub use notify::{Notify, WaitList, WaitPlace};
 pub use probe::{ProbeError, probe, raise_limits};
 pub use task::{Sleep, Task, give_way, now, sleep, spawn, within, yield_now};
 pub use tcp::{READ_BYTES_MAX, TcpStream};

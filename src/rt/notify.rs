@@ -1,8 +1,11 @@
 //! Wake-up inside one executor.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
 
 /// The task that waits for something, if one does. A second one takes the first one's place.
 #[derive(Default)]
@@ -28,10 +31,19 @@ impl Waiter {
 }
 
 /// Any number of tasks that wait for a condition of this executor to hold.
+///
+/// A task that waits has one place, however often it is polled, and gives it up when it no longer
+/// waits: each step costs the same however many others wait, and nothing stays behind.
 #[derive(Default)]
 pub struct WaitList {
-    waiting: RefCell<Vec<Waker>>,
+    waiting: RefCell<Slab<Waker>>,
+    /// Counts [`wake_all`](WaitList::wake_all): the places given out before the last one are void.
+    wakes: Cell<u64>,
 }
+
+/// A task's place in a [`WaitList`], for a task that keeps it by itself; empty at first.
+#[derive(Debug, Default)]
+pub struct WaitPlace(Option<(u64, usize)>);
 
 impl WaitList {
     /// Nobody waits.
@@ -40,26 +52,72 @@ impl WaitList {
     }
 
     /// Until `holds`; it is asked now and after every [`wake_all`](WaitList::wake_all).
-    pub async fn until(&self, mut holds: impl FnMut() -> bool) {
-        poll_fn(|cx| {
-            if holds() {
-                return Poll::Ready(());
-            }
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                waiting.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    pub fn until<H: FnMut() -> bool + Unpin>(&self, holds: H) -> Until<'_, H> {
+        Until { list: self, holds, place: WaitPlace::default() }
+    }
+
+    /// The task of `cx` is woken by the next [`wake_all`](WaitList::wake_all). A task gives the
+    /// same `place` every time, and `leave`s with it if it is not to be woken after all.
+    pub fn wait(&self, place: &mut WaitPlace, cx: &Context<'_>) {
+        let mut waiting = self.waiting.borrow_mut();
+        match place.0.filter(|(wakes, _)| *wakes == self.wakes.get()) {
+            Some((_, slot)) if waiting[slot].will_wake(cx.waker()) => {}
+            Some((_, slot)) => waiting[slot] = cx.waker().clone(),
+            None => place.0 = Some((self.wakes.get(), waiting.insert(cx.waker().clone()))),
+        }
+    }
+
+    /// The task with this place does not wait any more.
+    pub fn leave(&self, place: &mut WaitPlace) {
+        if let Some((wakes, slot)) = place.0.take()
+            && wakes == self.wakes.get()
+        {
+            self.waiting.borrow_mut().remove(slot);
+        }
     }
 
     /// The condition may hold now.
     pub fn wake_all(&self) {
+        if self.waiting.borrow().is_empty() {
+            return;
+        }
+        self.wakes.set(self.wakes.get() + 1);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        for waker in waiting {
+        for (_, waker) in waiting {
             waker.wake();
         }
+    }
+
+    /// Tasks that wait.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+}
+
+/// Ready when the condition holds; see [`WaitList::until`].
+pub struct Until<'a, H: FnMut() -> bool + Unpin> {
+    list: &'a WaitList,
+    holds: H,
+    place: WaitPlace,
+}
+
+impl<H: FnMut() -> bool + Unpin> Future for Until<'_, H> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let until = &mut *self;
+        if (until.holds)() {
+            return Poll::Ready(());
+        }
+        until.list.wait(&mut until.place, cx);
+        Poll::Pending
+    }
+}
+
+impl<H: FnMut() -> bool + Unpin> Drop for Until<'_, H> {
+    fn drop(&mut self) {
+        self.list.leave(&mut self.place);
     }
 }
 
@@ -109,5 +167,51 @@ impl Notify {
         }
         self.waiter.remember(cx);
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    fn poll(future: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_wait_that_ends_or_is_dropped_leaves_nothing_behind() {
+        let list = WaitList::new();
+        for _ in 0..1000 {
+            let mut never = pin!(list.until(|| false));
+            // However often it is polled, it has one place.
+            (0..3).for_each(|_| assert!(poll(never.as_mut()).is_pending()));
+            assert_eq!(list.count(), 1);
+        }
+        assert_eq!(list.count(), 0);
+        let holds = Cell::new(false);
+        let mut waiting = pin!(list.until(|| holds.get()));
+        assert!(poll(waiting.as_mut()).is_pending());
+        holds.set(true);
+        assert!(poll(waiting.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn a_place_from_before_a_wake_up_is_nobodys() {
+        let list = WaitList::new();
+        let (mut first, mut second) = (WaitPlace::default(), WaitPlace::default());
+        let cx = Context::from_waker(Waker::noop());
+        list.wait(&mut first, &cx);
+        list.wake_all();
+        assert_eq!(list.count(), 0);
+        list.wait(&mut second, &cx);
+        list.leave(&mut first);
+        assert_eq!(list.count(), 1, "the second has the slot now");
+        list.wait(&mut first, &cx);
+        assert_eq!(list.count(), 2);
+        list.leave(&mut second);
+        list.leave(&mut second);
+        assert_eq!(list.count(), 1);
     }
 }

@@ -302,6 +302,12 @@ impl Front {
         futures_lite::future::or(leaderless, futures_lite::future::or(stopping, late)).await
     }
 
+    /// Streams that wait for their end.
+    #[cfg(test)]
+    pub(super) fn streams_waiting(&self) -> usize {
+        self.leaderless.streams.count()
+    }
+
     pub(super) fn feeds(&self) -> &Feeds {
         &self.feeds
     }

@@ -1,7 +1,5 @@
 //! Puts whose events watchers wait for.
 
-use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -18,7 +16,7 @@ use crate::load::session::{Pace, Thread};
 use crate::load::source::Found;
 use crate::load::wire::{Answer, Wires};
 use crate::protocol::Method;
-use crate::rt::WaitList;
+use crate::rt::{WaitList, WaitPlace};
 use crate::types::Nanos;
 
 /// How long a writer waits before it looks whether watchers of other threads have been told.
@@ -53,6 +51,7 @@ pub(super) struct Writer {
     spreading: Vec<u32>,
     is_closed_loop: bool,
     delivered: Rc<WaitList>,
+    place: WaitPlace,
     look: Duration,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -82,6 +81,7 @@ impl Writer {
             spreading: Vec::new(),
             is_closed_loop: plan.rate.is_none(),
             delivered,
+            place: WaitPlace::default(),
             look: if plan.threads > 1 { LOOK_OTHERS } else { LOOK_OWN },
             key: Vec::new(),
             value: Vec::new(),
@@ -114,7 +114,8 @@ impl Work for Writer {
             !is_over
         });
         if free.is_empty() && !spreading.is_empty() {
-            wait(&self.delivered, cx);
+            // Woken when something has been delivered on this thread.
+            self.delivered.wait(&mut self.place, cx);
         }
         !free.is_empty()
     }
@@ -181,10 +182,4 @@ impl Work for Writer {
         }
         self.under_way = 0;
     }
-}
-
-/// Wakes the task when something has been delivered on this thread.
-fn wait(delivered: &WaitList, cx: &mut Context<'_>) {
-    let never = pin!(delivered.until(|| false));
-    assert!(never.poll(cx).is_pending(), "never is never");
 }

@@ -91,9 +91,9 @@ impl Link {
         self.front.scratch()
     }
 
-    /// Bytes that h2 holds.
-    pub(super) fn owed(&self) -> usize {
-        self.owed.get()
+    /// Whether streams may hand more to h2: half of the output is for answers of one message.
+    pub(super) fn has_room_for_streams(&self) -> bool {
+        self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX / 2
     }
 
     /// Bytes of messages go out.

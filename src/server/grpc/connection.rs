@@ -149,7 +149,9 @@ impl Driver {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Io(error))),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            self.link.drained.wake_all();
+            if self.link.has_room_for_streams() {
+                self.link.drained.wake_all();
+            }
             let more = self.link.send_postponed();
             if !more && (had_room || !self.link.has_room()) {
                 return Poll::Pending;

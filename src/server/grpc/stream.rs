@@ -15,7 +15,6 @@ use h2::server::SendResponse;
 
 use super::call::{Incoming, Link, Payload, encode, prepare, refuse};
 use super::head::{self, Head};
-use crate::limits::CONNECTION_OUTPUT_BYTES_MAX;
 use crate::protocol::convert::{self, WatchMessage};
 use crate::protocol::grpc::{MESSAGE_BYTES_MAX, PREFIX_BYTES};
 use crate::protocol::method::Method;
@@ -67,7 +66,7 @@ impl Sending {
     /// How many bytes h2 takes now: at least one, at most `wanted`.
     async fn capacity(&mut self, wanted: usize) -> Result<usize, Gone> {
         let link = self.link.clone();
-        link.drained.until(|| link.owed() < CONNECTION_OUTPUT_BYTES_MAX / 2).await;
+        link.drained.until(|| link.has_room_for_streams()).await;
         self.stream.reserve_capacity(wanted);
         while self.stream.capacity() == 0 {
             match poll_fn(|cx| self.stream.poll_capacity(cx)).await {

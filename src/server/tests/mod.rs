@@ -40,6 +40,8 @@ struct Seen {
     looked_up: Vec<usize>,
     streams_closed: usize,
     streams_open: usize,
+    /// Streams that wait to learn that they have to end.
+    streams_waiting: usize,
     /// Bytes of events that streams have been told and not given back.
     told_bytes: usize,
     /// The most of one stream there has been.
@@ -408,6 +410,9 @@ impl Rig {
                             answering.answer(ticket, answer);
                         }
                         let told = fake.borrow_mut().tell();
+                        let waiting = answering.streams_waiting();
+                        let own = fake.borrow().seen.clone();
+                        own.lock().expect("no panic").streams_waiting = waiting;
                         for (stream, reply) in told {
                             answering.watched(stream, reply);
                         }

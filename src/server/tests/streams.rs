@@ -264,7 +264,25 @@ fn a_storm_of_opened_and_cancelled_streams_leaves_nothing() {
             assert!(ended.insert(frame.header.stream), "it ends once");
         }
     }
-    rig.until(|seen| seen.streams_open == 0);
+    rig.until(|seen| seen.streams_open == 0 && seen.streams_waiting == 0);
+    rig.stop();
+}
+
+#[test]
+fn streams_that_come_and_go_leave_no_waker_behind() {
+    let rig = Rig::start(1);
+    let (mut client, _) = Client::connect(&rig, None);
+    // As a client does that keeps a lease alive once, again and again.
+    for stream in 1..=500 {
+        client.say(stream, Method::LeaseKeepAlive, &alive(7));
+        let _: pb::LeaseKeepAliveResponse = told(&client.frame().expect("a reply"));
+        if stream == 1 {
+            rig.until(|seen| seen.streams_waiting == 1);
+        }
+        client.say_bare(stream, Method::LeaseKeepAlive, Flags::END | Flags::BARE);
+        assert!(client.frame().expect("the end").header.flags.contains(Flags::END));
+    }
+    rig.until(|seen| seen.streams_waiting == 0);
     rig.stop();
 }
 
