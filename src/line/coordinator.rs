@@ -34,7 +34,9 @@ use super::message::{
 use super::routed::{Course, RoundTxn, RoutedPath, owners};
 use crate::limits::{ROUND_BYTES_MAX, ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX};
 use crate::types::txn::{self, Path, PathOp};
-use crate::types::{Epoch, LeaseId, Nanos, Origin, Refusal, Revision, ShardId, ShardSet};
+use crate::types::{
+    Cancellable, Epoch, LeaseId, Nanos, Origin, Refusal, RequestQueue, Revision, ShardId, ShardSet,
+};
 
 /// What the coordinator asks of the sequencer.
 pub trait RoundLine {
@@ -52,6 +54,14 @@ pub struct Case {
     pub origin: Origin,
     pub deadline: Option<Nanos>,
     pub txn: RoundTxn,
+}
+
+impl Cancellable for Case {
+    type Id = Origin;
+
+    fn id(&self) -> Origin {
+        self.origin
+    }
 }
 
 /// What a step of the coordinator wants done.
@@ -75,7 +85,7 @@ pub struct Revoked {
 pub struct Coordinator {
     shards: u16,
     epoch: Option<Epoch>,
-    queue: VecDeque<Case>,
+    queue: RequestQueue<Case>,
     /// Leases that end; as many as the lead lets go at a time.
     revokes: VecDeque<LeaseId>,
     /// The last round that began was one of leases: the next is one of requests, if any wait.
@@ -142,7 +152,7 @@ impl Coordinator {
         Coordinator {
             shards,
             epoch: None,
-            queue: VecDeque::new(),
+            queue: RequestQueue::default(),
             revokes: VecDeque::new(),
             revoked_last: false,
             next_round: RoundId(1),
@@ -169,7 +179,7 @@ impl Coordinator {
         };
         let entrants = rounds.flat_map(|round| round.cases).filter_map(clients);
         self.revokes.clear();
-        for origin in entrants.chain(self.queue.drain(..).map(|case| case.origin)) {
+        for origin in entrants.chain(self.queue.take_all().map(|case| case.origin)) {
             let outcome = Err(Refusal::LeaderChanged);
             effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
         }
@@ -207,7 +217,7 @@ impl Coordinator {
 
     /// The client left: drop its request if no round has it yet.
     pub fn cancel(&mut self, origin: Origin) {
-        self.queue.retain(|case| case.origin != origin);
+        self.queue.cancel(origin);
     }
 
     /// Begins the next round if none has shards frozen.
@@ -268,7 +278,7 @@ impl Coordinator {
         let mut cases: Vec<Entrant> = Vec::new();
         let footprint = &mut self.footprint;
         footprint.clear();
-        let mut left = VecDeque::new();
+        let mut left = Vec::new();
         let mut bytes = 0;
         while let Some(case) = self.queue.pop_front() {
             if case.deadline.is_some_and(|deadline| deadline <= now) {
@@ -279,7 +289,7 @@ impl Coordinator {
                 Touches::of(&case.txn.course),
                 cases.iter().map(|entrant| Touches::of(&entrant.course)),
             ) {
-                left.push_back(case);
+                left.push(case);
             } else {
                 let touches = Touches::of(&case.txn.course);
                 footprint.add(touches);
@@ -291,8 +301,7 @@ impl Coordinator {
                 break;
             }
         }
-        left.append(&mut self.queue);
-        self.queue = left;
+        left.into_iter().rev().for_each(|case| self.queue.push_front(case));
         cases
     }
 

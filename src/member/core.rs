@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::applied::Applied;
 use super::identity::Identity;
 use super::lead::{Lead, LeadEffects};
@@ -18,8 +20,9 @@ use crate::shard::{Ask, LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, 
 use crate::store::Place;
 use crate::types::placement::shard_of;
 use crate::types::{
-    AlarmKind, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Origin, Refusal,
-    Reply, Request, Revision, ShardId, StatusReply, Ticket, WatchReply, WatchRequest, WatchStream,
+    AlarmKind, Cancellable, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos,
+    Origin, Refusal, Reply, Request, RequestQueue, Revision, ShardId, Ticket, WatchReply,
+    WatchRequest, WatchStream,
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
 use crate::watch::{Hub, HubConfig, HubCounts, HubEffects, WatchLimits};
@@ -75,8 +78,8 @@ pub struct Park {
 #[derive(Debug)]
 pub struct Core {
     id: CoreId,
-    config: Arc<MemberConfig>,
-    shared: Arc<Shared>,
+    pub(super) config: Arc<MemberConfig>,
+    pub(super) shared: Arc<Shared>,
     shards: Vec<Shard>,
     lead: Option<Lead>,
     router: Router,
@@ -87,14 +90,18 @@ pub struct Core {
     epoch: Epoch,
     open: bool,
     /// Requests that wait for an epoch.
-    parked: VecDeque<Parked>,
+    parked: RequestQueue<Parked>,
     switches: Switches,
     leases: LeaseIds,
-    alarms: Arc<[crate::types::Alarm]>,
+    pub(super) alarms: Arc<[crate::types::Alarm]>,
     members: Arc<[Member]>,
     /// Mail of this core to itself.
     own: VecDeque<Mail>,
     effects: CoreEffects,
+    /// Tickets cancelled since the last turn; some may be answered among the effects.
+    cancelled: FxHashSet<Ticket>,
+    /// Streams closed since the last turn; the same.
+    closed: FxHashSet<WatchStream>,
     to_router: RouterEffects,
     to_shard: ShardEffects,
     to_lead: LeadEffects,
@@ -109,6 +116,14 @@ struct Parked {
     ticket: Ticket,
     request: Request,
     deadline: Option<Nanos>,
+}
+
+impl Cancellable for Parked {
+    type Id = Ticket;
+
+    fn id(&self) -> Ticket {
+        self.ticket
+    }
 }
 
 /// Rounds of mail to itself in one turn: a request that asks again until something else has
@@ -173,13 +188,15 @@ impl Core {
             shards,
             lead,
             open: false,
-            parked: VecDeque::new(),
+            parked: RequestQueue::default(),
             switches: Switches::default(),
             leases,
             alarms: Arc::from([]),
             members: Arc::from([]),
             own: VecDeque::new(),
             effects: CoreEffects::default(),
+            cancelled: FxHashSet::default(),
+            closed: FxHashSet::default(),
             to_router: RouterEffects::default(),
             to_shard: ShardEffects::default(),
             to_lead: LeadEffects::default(),
@@ -295,7 +312,7 @@ impl Core {
                 self.hub.opened(epoch, cut);
                 self.router.fail_above(cut, &mut self.to_router);
                 self.take_router_effects();
-                for parked in std::mem::take(&mut self.parked) {
+                for parked in self.parked.take_all() {
                     let Parked { since, ticket, request, deadline } = parked;
                     if let Some(answer) = self.submit_open(since, ticket, request, deadline) {
                         self.effects.answers.push((ticket, answer));
@@ -421,6 +438,7 @@ impl Core {
         // What it asks of a shard or the lead here is done in the next turn.
         let has_asked = !self.own.is_empty();
         self.read_own_mail();
+        self.drop_effects_for_nobody();
         self.publish();
         more || has_asked || self.hub.is_stirred()
     }
@@ -469,6 +487,19 @@ impl Core {
     /// What leases came to, for metrics: on the lead's core.
     pub fn lease_counters(&self) -> Option<LeaseCounters> {
         self.lead.as_ref().map(Lead::lease_counters)
+    }
+
+    /// Drops what is told to clients that have left since the last turn, all in one go.
+    fn drop_effects_for_nobody(&mut self) {
+        let CoreEffects { answers, watched, .. } = &mut self.effects;
+        if !self.cancelled.is_empty() {
+            answers.retain(|(ticket, _)| !self.cancelled.contains(ticket));
+            self.cancelled.clear();
+        }
+        if !self.closed.is_empty() {
+            watched.retain(|(stream, _)| !self.closed.contains(stream));
+            self.closed.clear();
+        }
     }
 
     fn read_own_mail(&mut self) {
@@ -647,35 +678,6 @@ impl Core {
     fn exceeds_quota(&self, cost: u64) -> bool {
         self.config.quota > 0 && self.shared.sizes().held + cost >= self.config.quota
     }
-
-    fn status(&self) -> Reply {
-        let sizes = self.shared.sizes();
-        let (raft_index, raft_applied_index) = self.shared.indexes();
-        let leader = self.shared.leader();
-        let mut errors = Vec::new();
-        if leader == MemberId(0) {
-            errors.push("etcdserver: no leader".to_owned());
-        }
-        errors.extend(self.alarms.iter().map(|alarm| {
-            let kind = match alarm.kind {
-                AlarmKind::NoSpace => "NOSPACE",
-                AlarmKind::Corrupt => "CORRUPT",
-            };
-            format!("memberID:{}  alarm:{kind}", alarm.member)
-        }));
-        Reply::Status(Box::new(StatusReply {
-            revision: self.shared.sequencer.stable(),
-            db_size: sizes.held as i64,
-            db_size_in_use: sizes.in_use as i64,
-            db_size_quota: self.config.quota_shown,
-            leader,
-            raft_term: self.shared.term(),
-            raft_index,
-            raft_applied_index,
-            errors,
-            is_learner: false,
-        }))
-    }
 }
 
 impl Service for Core {
@@ -739,9 +741,11 @@ impl Service for Core {
     }
 
     fn cancel(&mut self, ticket: Ticket) {
-        self.parked.retain(|parked| parked.ticket != ticket);
+        self.parked.cancel(ticket);
         // A tick or mail may have answered it since the last turn.
-        self.effects.answers.retain(|(answered, _)| *answered != ticket);
+        if !self.effects.answers.is_empty() {
+            self.cancelled.insert(ticket);
+        }
         self.router.cancel(ticket, &mut self.to_router);
         self.take_router_effects();
     }
@@ -769,7 +773,9 @@ impl Service for Core {
         self.hub.close(stream, &mut self.to_hub);
         self.take_hub_effects();
         // A tick or mail may have told it something since the last turn.
-        self.effects.watched.retain(|(told, _)| *told != stream);
+        if !self.effects.watched.is_empty() {
+            self.closed.insert(stream);
+        }
     }
 
     fn has_lead(&self) -> bool {

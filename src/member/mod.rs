@@ -21,6 +21,7 @@ mod lead;
 mod leases;
 mod mail;
 mod shared;
+mod status;
 #[cfg(test)]
 mod tests;
 

@@ -1,53 +1,54 @@
 //! Answers that rounds have made, until stable reaches their revisions.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::types::{Answer, Revision};
 
 /// In order of their revisions; those of one revision in the order in which they came. There is
-/// one coordinator, so nearly every answer comes behind all that are here.
+/// one coordinator, so nearly every answer comes behind all that are here; the others have a place
+/// of their own, for one in the midst of many would have to move them.
 #[derive(Debug, Default)]
 pub(super) struct Held {
+    /// Those that came in order.
     answers: VecDeque<(Revision, u64, Answer)>,
+    /// Those that came late, by revision and by how manieth they were.
+    late: BTreeMap<(Revision, u64), (u64, Answer)>,
+    lates: u64,
 }
 
 impl Held {
     /// Keeps the answer to `call`.
     pub fn insert(&mut self, revision: Revision, call: u64, answer: Answer) {
-        match self.answers.back() {
-            Some((last, ..)) if *last > revision => {
-                let at = self.answers.partition_point(|(held, ..)| *held <= revision);
-                self.answers.insert(at, (revision, call, answer));
-            }
-            _ => self.answers.push_back((revision, call, answer)),
+        if self.answers.back().is_some_and(|(last, ..)| *last > revision) {
+            self.lates += 1;
+            self.late.insert((revision, self.lates), (call, answer));
+        } else {
+            self.answers.push_back((revision, call, answer));
         }
     }
 
     /// The lowest revision that something here waits for.
     pub fn lowest(&self) -> Option<Revision> {
-        self.answers.front().map(|(revision, ..)| *revision)
+        let late = self.late.first_key_value().map(|((revision, _), _)| *revision);
+        self.answers.front().map(|(revision, ..)| *revision).into_iter().chain(late).min()
     }
 
     /// The next answer that `stable` has reached, with its call.
     pub fn pop(&mut self, stable: Revision) -> Option<(u64, Answer)> {
-        self.lowest().filter(|lowest| *lowest <= stable)?;
-        self.answers.pop_front().map(|(_, call, answer)| (call, answer))
+        let lowest = self.lowest().filter(|lowest| *lowest <= stable)?;
+        // What came in order came first.
+        if self.answers.front().is_some_and(|(revision, ..)| *revision == lowest) {
+            return self.answers.pop_front().map(|(_, call, answer)| (call, answer));
+        }
+        self.late.pop_first().map(|(_, answer)| answer)
     }
 
     /// The calls whose answers are above `cut`; the answers are gone.
     pub fn drop_above(&mut self, cut: Revision) -> impl Iterator<Item = u64> + use<> {
         let at = self.answers.partition_point(|(held, ..)| *held <= cut);
-        self.answers.split_off(at).into_iter().map(|(_, call, _)| call)
-    }
-
-    /// Nobody waits for the answer to `call` any more.
-    pub fn remove(&mut self, revision: Revision, call: u64) {
-        let from = self.answers.partition_point(|(held, ..)| *held < revision);
-        let same = self.answers.range(from..).take_while(|(held, ..)| *held == revision);
-        let at = same.into_iter().position(|(_, held, _)| *held == call);
-        if let Some(at) = at {
-            self.answers.remove(from + at);
-        }
+        let late = self.late.split_off(&(cut.next(), 0));
+        let in_order = self.answers.split_off(at).into_iter().map(|(_, call, _)| call);
+        in_order.chain(late.into_values().map(|(call, _)| call))
     }
 }
 
@@ -79,12 +80,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_above_a_cut_or_cancelled_is_not_released() {
-        let mut held = held(&[(5, 1), (6, 2), (6, 3), (7, 4), (8, 5)]);
-        held.remove(Revision(6), 2);
-        held.remove(Revision(6), 9);
-        held.remove(Revision(20), 1);
-        assert_eq!(held.drop_above(Revision(6)).collect::<Vec<_>>(), [4, 5]);
+    fn what_is_above_a_cut_is_not_released() {
+        let mut held = held(&[(5, 1), (7, 4), (6, 3), (8, 5), (7, 6)]);
+        assert_eq!(held.drop_above(Revision(6)).collect::<Vec<_>>(), [4, 5, 6]);
         assert_eq!(released(&mut held, 100), [1, 3]);
+    }
+
+    #[test]
+    fn an_answer_that_is_late_moves_no_other() {
+        let mut held = Held::default();
+        let expected = (1..1000).flat_map(|i| [2 * i, 2 * i + 1]);
+        (1..1000).for_each(|i| held.insert(Revision(2 * i), 2 * i as u64, Err(Refusal::Timeout)));
+        for i in (1..1000).rev() {
+            held.insert(Revision(2 * i), 2 * i as u64 + 1, Err(Refusal::Timeout));
+        }
+        assert_eq!((held.answers.len(), held.late.len()), (1000, 998), "the last is in order");
+        assert!(released(&mut held, 3000).into_iter().eq(expected));
     }
 }

@@ -100,7 +100,7 @@ enum Waits {
     /// The coordinator.
     Round(RoundKind),
     /// Its answer is held until stable reaches it.
-    Stable(Revision),
+    Stable,
     /// The control group.
     Lead,
     /// The control group, about a lease that has these keys.
@@ -359,7 +359,7 @@ impl Router {
         let Some(call) = self.calls.get_mut(origin.call) else { return };
         let Waits::Round(kind) = call.state else { unreachable!("a round it did not ask for") };
         let answer = outcome.map(|executed| whole(kind, executed, revision));
-        call.state = Waits::Stable(revision);
+        call.state = Waits::Stable;
         self.held.insert(revision, origin.call, answer);
         self.release(effects);
     }
@@ -422,8 +422,8 @@ impl Router {
         match call.state {
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
             Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
-            Waits::Stable(revision) => self.held.remove(revision, number),
-            Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) | Waits::All(_) => {}
+            // What is held or told for a call that is closed is dropped when it comes.
+            Waits::Stable | Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) | Waits::All(_) => {}
         }
         Some(call.ticket)
     }

@@ -16,7 +16,7 @@ mod call;
 mod get;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Shutdown;
 use std::net::SocketAddr;
@@ -163,7 +163,7 @@ pub(super) struct Session {
     under_way: RefCell<FxHashMap<u32, UnderWay>>,
     /// Answers for which there is no room in the output yet. They share keys and values with the
     /// store, so they are small however much they will be as bytes.
-    owed: RefCell<VecDeque<(u32, Method, Reply)>>,
+    owed: RefCell<Owed>,
     /// Streams whose messages are not taken as fast as they come.
     inlets_full: Cell<usize>,
     /// Streams that have ended here while their clients may still speak on them.
@@ -185,11 +185,37 @@ pub(super) struct Session {
 enum UnderWay {
     Ticket(Ticket),
     /// Answered, but there is no room in the output yet.
-    Owed,
+    Owed(OwedPlace),
     /// A method that answers with more than one frame.
     Stream(Task<()>),
     /// A stream of messages both ways.
     Bidi(Bidi),
+}
+
+/// Answers that wait for room in the output, oldest first.
+#[derive(Default)]
+struct Owed {
+    answers: BTreeMap<u64, (u32, Method, Reply)>,
+    pushed: u64,
+}
+
+/// Where an answer waits.
+struct OwedPlace(u64);
+
+impl Owed {
+    fn push(&mut self, answer: (u32, Method, Reply)) -> OwedPlace {
+        self.pushed += 1;
+        self.answers.insert(self.pushed, answer);
+        OwedPlace(self.pushed)
+    }
+
+    fn pop(&mut self) -> Option<(u32, Method, Reply)> {
+        self.answers.pop_first().map(|(_, answer)| answer)
+    }
+
+    fn remove(&mut self, place: OwedPlace) {
+        self.answers.remove(&place.0);
+    }
 }
 
 impl Session {
@@ -304,6 +330,11 @@ impl Session {
         self.inlets_full.get() == 0
             && self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
             && self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX
+    }
+
+    /// Whether streams may send: they leave half of the output to answers of one message.
+    fn has_room_for_streams(&self) -> bool {
+        self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2
     }
 
     /// Takes every frame that is there, as far as there is room.
@@ -434,8 +465,8 @@ impl Session {
                 self.send_reply(stream, method, &reply);
             }
             Ok(reply) => {
-                self.under_way.borrow_mut().insert(stream, UnderWay::Owed);
-                self.owed.borrow_mut().push_back((stream, method, reply));
+                let place = self.owed.borrow_mut().push((stream, method, reply));
+                self.under_way.borrow_mut().insert(stream, UnderWay::Owed(place));
             }
             Err(refusal) => {
                 self.under_way.borrow_mut().remove(&stream);
@@ -459,7 +490,7 @@ impl Session {
     /// Encodes what is owed while there is room for it.
     fn send_owed(&self) {
         while self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX {
-            let Some((stream, method, reply)) = self.owed.borrow_mut().pop_front() else {
+            let Some((stream, method, reply)) = self.owed.borrow_mut().pop() else {
                 return;
             };
             self.send_reply(stream, method, &reply);
@@ -499,7 +530,7 @@ impl Session {
         flags: Flags,
         payload: impl FnOnce(&mut BytesMut),
     ) {
-        self.drained.until(|| self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2).await;
+        self.drained.until(|| self.has_room_for_streams()).await;
         self.send(stream, method, flags, payload);
     }
 
@@ -516,9 +547,7 @@ impl Session {
                 };
                 return self.refuse(stream, method, &refusal);
             }
-            Some(UnderWay::Owed) => {
-                self.owed.borrow_mut().retain(|(owed, _, _)| *owed != stream);
-            }
+            Some(UnderWay::Owed(place)) => self.owed.borrow_mut().remove(place),
             // Its answer and the cancellation crossed.
             None => return self.ended.borrow_mut().forget(stream),
         }
@@ -573,7 +602,7 @@ async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
             if sent.is_err() {
                 session.broken.set(true);
                 session.output.borrow_mut().clear();
-                session.owed.borrow_mut().clear();
+                *session.owed.borrow_mut() = Owed::default();
                 // Wakes the reader, which then sees the end.
                 stream.shut_down(Shutdown::Both);
                 session.drained.wake_all();
@@ -588,7 +617,9 @@ async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
                 sending = BytesMut::new();
             }
             session.room.notify();
-            session.drained.wake_all();
+            if session.has_room_for_streams() {
+                session.drained.wake_all();
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::line::message::{CompareShare, Report};
 use crate::types::{
-    Answer, Blob, Compare, CoreId, DeleteRangeRequest, LeaseId, Nanos, Origin, PutRequest,
-    RangeReply, RangeRequest, Refusal, Revision, Sub, TxnRequest,
+    Answer, Blob, Cancellable, Compare, CoreId, DeleteRangeRequest, LeaseId, Nanos, Origin,
+    PutRequest, RangeReply, RangeRequest, Refusal, Revision, Sub, TxnRequest,
 };
 use crate::wal::{DiskOp, OpId};
 use crate::watch::WatchTold;
@@ -23,6 +23,14 @@ pub struct Waiting {
     /// Dropped unless it is evaluated before.
     pub deadline: Option<Nanos>,
     pub write: Write,
+}
+
+impl Cancellable for Waiting {
+    type Id = Origin;
+
+    fn id(&self) -> Origin {
+        self.origin
+    }
 }
 
 impl Waiting {

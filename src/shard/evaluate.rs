@@ -65,7 +65,7 @@ impl Shard {
         if self.is_refusing_puts().is_some() {
             return (run, bytes);
         }
-        for waiting in &self.inbox {
+        for waiting in self.inbox.iter() {
             let Write::Put(put) = &waiting.write else { break };
             let more = put.key.len() + put.value.len() + PUT_OVERHEAD_BYTES;
             let fits = bytes + more <= room

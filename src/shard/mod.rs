@@ -49,7 +49,8 @@ use crate::replica::{Fatal, Replica};
 use crate::store::Store;
 use crate::teeth::{Rule, leaves_out};
 use crate::types::{
-    Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, Revision, ShardId, Spread, Tally, Term,
+    Epoch, GroupId, LogIndex, Nanos, Origin, Refusal, RequestQueue, Revision, ShardId, Spread,
+    Tally, Term,
 };
 use crate::wal::{DiskOutcome, OpId};
 
@@ -109,7 +110,7 @@ pub struct Shard {
     /// Asked to lead and report it.
     gathering: bool,
     leading: bool,
-    inbox: VecDeque<Waiting>,
+    inbox: RequestQueue<Waiting>,
     releases: VecDeque<Release>,
     /// Own entries of changes that are not yet committed.
     proposals: VecDeque<Proposal>,
@@ -238,7 +239,7 @@ impl Shard {
 
     /// The client left: its write is dropped unless it has been evaluated.
     pub fn cancel(&mut self, origin: Origin) {
-        self.inbox.retain(|waiting| waiting.origin != origin);
+        self.inbox.cancel(origin);
     }
 
     /// Carries out what the lead orders.

@@ -9,7 +9,7 @@ use super::watch::Telling;
 use super::{LeaseIds, Shard, ShardCounters, Switches};
 use crate::line::Sequencer;
 use crate::replica::{RecoverError, ReplicaConfig, recover};
-use crate::types::{LogIndex, ShardId};
+use crate::types::{LogIndex, RequestQueue, ShardId};
 use crate::wal::ReadDisk;
 
 /// What a shard is told once.
@@ -51,7 +51,7 @@ impl Shard {
             stalled: None,
             gathering: false,
             leading: false,
-            inbox: VecDeque::new(),
+            inbox: RequestQueue::default(),
             releases: VecDeque::new(),
             proposals: VecDeque::new(),
             proposed_bytes: 0,

@@ -12,6 +12,7 @@
 //! | `range` | key ranges with etcd's conventions |
 //! | `request`, `reply` | what a client may ask, and what it is told |
 //! | `event`, `watch` | what watchers are told, and what a watch stream asks |
+//! | `request_queue` | requests that wait, any of which may be cancelled |
 //! | `refusal` | every answer that says no: one value, one text, one gRPC code (in `protocol::status`) |
 //! | `txn` | a txn flattened into compares and a linear list of operations, and put together again |
 
@@ -26,6 +27,7 @@ mod range;
 mod refusal;
 mod reply;
 mod request;
+mod request_queue;
 mod shard_set;
 mod tally;
 pub mod txn;
@@ -53,6 +55,7 @@ pub use request::{
     CompareOperator, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseTimeToLiveRequest,
     Op, PutRequest, RangeFilters, RangeRequest, Request, SortOrder, SortTarget, TxnRequest,
 };
+pub use request_queue::{Cancellable, RequestQueue};
 pub use shard_set::ShardSet;
 pub use tally::{Spread, Tally};
 pub use watch::{

@@ -31,7 +31,11 @@ pub fn render(answer: &Answer, hex: bool, value_only: bool) -> Vec<u8> {
         Answer::Alarm(answer) => {
             for alarm in &answer.alarms {
                 let name = alarm_name(alarm.alarm);
-                lines.line(&format!("memberID:{}  alarm:{name}", alarm.member_id));
+                // protobuf's text form leaves out a member of number 0.
+                lines.line(&match alarm.member_id {
+                    0 => format!("alarm:{name}"),
+                    member => format!("memberID:{member}  alarm:{name}"),
+                });
             }
         }
         Answer::Health(healths) => {

@@ -216,6 +216,9 @@ fn alarms() {
     let alarm = pb::AlarmMember { member_id: MEMBER, alarm: pb::AlarmType::Nospace as i32 };
     let answer = Answer::Alarm(pb::AlarmResponse { header: header(7), alarms: vec![alarm] });
     assert_eq!(shown(Format::Simple, &answer), "memberID:13458989633860879742  alarm:NOSPACE\n");
+    let alarm = pb::AlarmMember { member_id: 0, alarm: pb::AlarmType::Corrupt as i32 };
+    let of_none = Answer::Alarm(pb::AlarmResponse { header: header(7), alarms: vec![alarm] });
+    assert_eq!(shown(Format::Simple, &of_none), "alarm:CORRUPT\n");
     let fields = shown(Format::Fields, &answer);
     let tail = "\"MemberID\" : 13458989633860879742\n\"AlarmType\" : NOSPACE\n\n";
     assert!(fields.ends_with(tail), "{fields}");

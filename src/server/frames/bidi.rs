@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use super::{Session, UnderWay};
 use crate::limits::{STREAM_MESSAGE_BYTES_MAX, STREAM_MESSAGES_MAX, STREAMS_ENDED_MAX};
@@ -226,29 +226,60 @@ impl Outlet for FrameOutlet {
 /// The latest streams that ended before their clients had said END.
 #[derive(Default)]
 pub(super) struct Ended {
-    streams: FxHashSet<u32>,
-    /// Oldest first; one that has been forgotten may still be here.
-    order: VecDeque<u32>,
+    /// By stream, how manieth of those that ended it was.
+    streams: FxHashMap<u32, u64>,
+    /// The same, oldest first; one that has been forgotten may still be here.
+    order: VecDeque<(u32, u64)>,
+    ended: u64,
 }
 
 impl Ended {
     fn contains(&self, stream: u32) -> bool {
-        self.streams.contains(&stream)
+        self.streams.contains_key(&stream)
     }
 
     fn remember(&mut self, stream: u32) {
-        if self.order.len() == STREAMS_ENDED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.streams.remove(&oldest);
+        self.ended += 1;
+        self.streams.insert(stream, self.ended);
+        self.order.push_back((stream, self.ended));
+        while self.streams.len() > STREAMS_ENDED_MAX {
+            let (oldest, number) = self.order.pop_front().expect("each stream is in order");
+            if self.streams.get(&oldest) == Some(&number) {
+                self.streams.remove(&oldest);
+            }
         }
-        self.streams.insert(stream);
-        self.order.push_back(stream);
+        if self.order.len() > 2 * STREAMS_ENDED_MAX {
+            self.order.retain(|(stream, number)| self.streams.get(stream) == Some(number));
+        }
     }
 
     pub(super) fn forget(&mut self, stream: u32) {
-        if self.streams.remove(&stream) {
-            self.order.retain(|other| *other != stream);
+        self.streams.remove(&stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_streams_are_remembered_however_many_are_forgotten() {
+        let mut ended = Ended::default();
+        ended.remember(1);
+        for _ in 0..10 {
+            for stream in 2..2000 {
+                ended.remember(stream);
+                ended.forget(stream);
+            }
         }
+        assert!(ended.contains(1) && !ended.contains(2));
+        assert!(ended.order.len() <= 2 * STREAMS_ENDED_MAX);
+        // One that has ended again is as young as its latest end.
+        (2..2 + STREAMS_ENDED_MAX as u32 - 1).for_each(|stream| ended.remember(stream));
+        ended.forget(1);
+        ended.remember(1);
+        ended.remember(5000);
+        assert!(ended.contains(1) && !ended.contains(2) && ended.contains(3));
+        assert_eq!(ended.streams.len(), STREAMS_ENDED_MAX);
     }
 }
