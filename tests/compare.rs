@@ -246,7 +246,7 @@ fn a_story_is_a_case() {
     let story: String = (0..200).map(|_| author.command() + "\n---\n\n").collect();
     let directory = common::scratch();
     let path = directory.path().join("story.txt");
-    std::fs::write(&path, format!("# semantics.md\n\n{story}")).expect("write the story");
+    std::fs::write(&path, format!("# docs/etcd-semantics.md\n\n{story}")).expect("write the story");
     let files = CaseFile::all(directory.path(), "story");
     assert_eq!(files[0].blocks.len(), 200);
 }

@@ -10,9 +10,14 @@
 //! | no clock, no I/O, no thread, no log line, no async | pure rooms |
 //! | a room imports only what [`ROOMS`] allows it | rooms |
 //! | a fenced crate is named only by its room ([`FENCES`]) | rooms and binaries |
+//! | what is cited is there (see `tidy/citations.rs`) | code, cases, scripts and documents |
 //!
 //! Tests inside rooms are exempt from all but the first, third and fourth. Every rule has a test of
 //! its own below, on made-up snippets.
+
+mod tidy {
+    pub mod citations;
+}
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -117,6 +122,12 @@ fn the_tree_is_tidy() {
         found.extend(violations(&path, &text));
     }
     assert!(found.is_empty(), "{} untidy places:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn what_is_cited_is_there() {
+    let found = tidy::citations::Tree::read(Path::new(env!("CARGO_MANIFEST_DIR"))).violations();
+    assert!(found.is_empty(), "{} citations lead nowhere:\n{}", found.len(), found.join("\n"));
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {

@@ -10,7 +10,7 @@
 //!   belongs to, looked for from the highest stable that any log or checkpoint records.
 //! - It is computed only when every group is led from here (model: `gather`).
 //! - The epoch opens only when every group has committed its `Open` (model: `all-open`).
-//! - Losing a group, even for a moment, ends the epoch (model: `one-reign`).
+//! - Losing a group, even for a moment, ends the epoch (model: `one-leadership`).
 //!
 //! A restart of a single member is the same procedure with a quorum of one.
 

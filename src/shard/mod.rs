@@ -13,7 +13,8 @@
 //!
 //! Invariants:
 //!
-//! - Whatever an evaluation saw has a lower revision than what it decides (R5, R6).
+//! - Whatever an evaluation saw has a lower revision than what it decides, so the prefix of the
+//!   line that outlives an epoch (R6) never has a decision without what it saw.
 //! - R2: revisions of one log strictly increase; an entry counts only in the epoch and the term in
 //!   which it was proposed.
 //! - R7: no write is evaluated between a freeze and its thaw.

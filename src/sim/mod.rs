@@ -16,7 +16,7 @@
 //!
 //! - R1, R2, R7 by the asserts of the rooms, a panic being a failure like any other.
 //! - R3: no header above stable. R4: what was stable is there after every restart, unchanged.
-//! - R5: no revision without a change. R6: every revision is exactly what one call does.
+//! - R5: no revision without a change. R6: every revision is whole, exactly what one call does.
 //! - Linearizability in revision order: a sequential model explains every answer, and headers
 //!   respect the order in which calls were answered and invoked.
 //! - D1, D5: nothing acknowledged is lost, whatever was torn in whichever logs. D3: damage that

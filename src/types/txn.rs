@@ -186,8 +186,9 @@ impl Path {
     ///
     /// `revision` is the answer's header: the txn's own if something changed (then the state it
     /// began with is one below), else that of the state it saw. Headers of the operations follow
-    /// etcd (semantics.md 1): a put shows the txn's revision, a delete too if it or an earlier
-    /// operation changed something, a range the state it began with, plus one after a change.
+    /// etcd (docs/etcd-semantics.md 1.1): a put shows the txn's revision, a delete too if it or an
+    /// earlier operation changed something, a range the state it began with, plus one after a
+    /// change.
     pub fn assemble(&self, mut replies: Vec<OpReply>, revision: Revision) -> TxnReply {
         assert_eq!(self.ops.len(), replies.len(), "one reply for each operation");
         let changed = replies.iter().any(changes);

@@ -24,7 +24,7 @@
 //! | torn | a write of which a crash left only a part |
 //! | restart | the log begins anew behind a checkpoint that came from another member |
 //!
-//! Invariants (design, section 7):
+//! Invariants (docs/design.md 7):
 //!
 //! - **D1** [`Log::persisted`] rises to a ticket only when all of it is durable.
 //! - **D2** A failed write or sync is [`Fatal`]: the process ends, nothing is tried again.

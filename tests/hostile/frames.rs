@@ -1,4 +1,4 @@
-//! Attacks with frames. What the server must say is `proto/FRAMES.md`, section 4.
+//! Attacks with frames. What the server must say is in proto/FRAMES.md 4.
 
 use braid::protocol::pb::etcdserverpb as pb;
 use prost::Message;
@@ -136,7 +136,7 @@ pub fn oversized(attack: &mut Attack) {
     assert_eq!(answer(2).map(|frame| frame.flags), Some(END));
 }
 
-/// One breach each, with what FRAMES.md says to it.
+/// One breach each, with what proto/FRAMES.md 4 says to it.
 pub fn breaches(attack: &mut Attack) {
     let request = get("x");
     let not_first = |opcode| format!("braid: frame opcode {opcode:#04x} came before the hello");

@@ -77,12 +77,8 @@ impl CaseFile {
                 }
             }
         }
-        if !file
-            .header
-            .iter()
-            .any(|line| line.contains("semantics.md") || line.contains("errors.md"))
-        {
-            return Err("the header names no row of semantics.md or errors.md".to_owned());
+        if !file.header.iter().any(|line| line.contains("docs/etcd-")) {
+            return Err("the header cites no document about etcd: docs/etcd-…".to_owned());
         }
         for paragraph in paragraphs {
             let (input, expected) = paragraph

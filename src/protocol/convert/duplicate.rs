@@ -1,8 +1,8 @@
 //! etcd's walk for keys given twice, with its quirks.
 //!
 //! A txn must not put a key twice, nor put a key that it deletes, on any path of execution. What
-//! etcd refuses is not quite that, and clients live with what it does: semantics.md 4. One list of
-//! operations (a branch) is judged like this:
+//! etcd refuses is not quite that, and clients live with what it does (docs/etcd-semantics.md 4.1).
+//! One list of operations (a branch) is judged like this:
 //!
 //! 1. collect the deletes of this level;
 //! 2. for each nested txn in order: judge both its branches; its puts must not collide with puts or

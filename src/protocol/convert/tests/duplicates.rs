@@ -1,4 +1,4 @@
-//! Keys given twice: the table of semantics.md 4, and a model that says it the slow way.
+//! Keys given twice: docs/etcd-semantics.md 4.1, and a model that says it the slow way.
 
 use proptest::prelude::*;
 
