@@ -27,6 +27,40 @@ pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// request is refused.
 pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
 
+/// What a connection may have its core do before all others have a turn: bytes that are read, and
+/// [`FRAME_WORK`] for each frame. About 100 µs.
+pub const CONNECTION_TURN_WORK: usize = 256 << 10;
+/// See [`CONNECTION_TURN_WORK`].
+pub const FRAME_WORK: usize = 128;
+
+/// Bytes that are read and thrown away of a client that was refused, before its connection is
+/// closed whether or not it has heard why.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that one call sends at most; what a socket takes beyond waits until others had a turn.
+pub const WRITE_BYTES_MAX: usize = 512 << 10;
+
+/// Connections that are accepted from one listener, or taken over by one core, before others have
+/// a turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Bytes that one connection may hold in requests that are not answered, beginnings of messages and
+/// answers that are not sent, or twice its largest message if that is more; above it the connection
+/// is not read from.
+pub const CONNECTION_BYTES_MAX: usize = 24 << 20;
+
+/// What connections may hold together is by default the machine's memory (or the control group's)
+/// divided by this.
+pub const BUDGET_MEMORY_PARTS: u64 = 8;
+/// It is never less than this.
+pub const BUDGET_BYTES_MIN: usize = 32 << 20;
+/// What a core takes from the member's budget, or gives back, at a time.
+pub const BUDGET_PORTION_BYTES_MIN: usize = 64 << 10;
+/// See [`BUDGET_PORTION_BYTES_MIN`].
+pub const BUDGET_PORTION_BYTES_MAX: usize = 1 << 20;
+/// What each connection may hold at least when the budget is full.
+pub const BUDGET_SHARE_BYTES_MIN: usize = 16 << 10;
+
 /// Messages of a client on one of its streams that are not taken yet, and their bytes; above either
 /// a connection that speaks frames is not read from.
 pub const STREAM_MESSAGES_MAX: usize = 1 << 10;

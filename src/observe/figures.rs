@@ -221,6 +221,8 @@ pub struct CoreMetrics {
     pub frame_connections: Figure,
     pub requests_under_way: Figure,
     pub requests_refused: Figure,
+    /// Turns that were over while a connection had more to be read.
+    pub turns_over: Figure,
     pub mailbox_batches: Figure,
     /// The most batches that one turn found in the mailboxes to this core: since the last beat,
     /// and between the two before that, which is what is shown.
@@ -275,6 +277,7 @@ impl CoreMetrics {
             frame_connections: Figure::default(),
             requests_under_way: Figure::default(),
             requests_refused: Figure::default(),
+            turns_over: Figure::default(),
             mailbox_batches: Figure::default(),
             mailbox_peak: Figure::default(),
             mailbox_depth: Figure::default(),

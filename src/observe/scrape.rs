@@ -510,6 +510,12 @@ const CORE_SERIES: &[CoreSeries] = &[
     ("braid_core_requests_refused_total", Form::Counter, "Too many requests.", |core| {
         &core.requests_refused
     }),
+    (
+        "braid_core_connection_turns_over_total",
+        Form::Counter,
+        "Connections made to wait.",
+        |core| &core.turns_over,
+    ),
     ("braid_core_mailbox_batches_total", Form::Counter, "Batches from other cores.", |core| {
         &core.mailbox_batches
     }),

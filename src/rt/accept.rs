@@ -2,7 +2,8 @@
 //!
 //! One socket per address, without SO_REUSEPORT unless asked for: a second server on the same port
 //! must be refused, not served half of the connections. So one thread accepts for all cores; it
-//! gives each connection to the core with the fewest open ones, round robin among equals.
+//! gives each connection to the core with the fewest open ones, round robin among equals. A core
+//! that does not take what it was given, because it is busy, is passed over for the next one.
 //!
 //! Open files are bounded: beyond `open_max` connections nothing is accepted and clients wait in
 //! the kernel's backlog until one closes. When the system runs out of descriptors all the same, the
@@ -20,6 +21,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::inbox::{InboxFull, InboxSender};
+use crate::limits::ACCEPTS_PER_TURN;
 use crate::types::CoreId;
 
 /// Connections that wait in the kernel, as Go asks for.
@@ -121,16 +123,18 @@ impl Counts {
         self.cores.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// The core with the fewest connections; among equals the next in turn.
-    fn fewest(&self) -> usize {
+    /// The cores, those with the fewest connections first; among equals the next in turn.
+    fn fewest_first(&self) -> Vec<usize> {
         let cores = self.cores.len();
         let first = self.next.load(Ordering::Relaxed);
-        let core = (0..cores)
-            .map(|offset| (first + offset) % cores)
-            .min_by_key(|&core| self.cores[core].load(Ordering::Relaxed))
-            .expect("there is a core");
-        self.next.store((core + 1) % cores, Ordering::Relaxed);
-        core
+        let mut order: Vec<usize> = (0..cores).map(|offset| (first + offset) % cores).collect();
+        order.sort_by_key(|&core| self.cores[core].load(Ordering::Relaxed));
+        order
+    }
+
+    /// `core` was given a connection.
+    fn dealt_to(&self, core: usize) {
+        self.next.store((core + 1) % self.cores.len(), Ordering::Relaxed);
     }
 
     fn open(self: &Arc<Counts>, core: usize) -> OpenConnection {
@@ -276,9 +280,13 @@ impl<M: From<Accepted>> Accepting<M> {
         self.stop.asked.load(Ordering::Acquire)
     }
 
-    /// Accepts what waits at one listener. An error is the system's: out of files or memory.
+    /// Accepts what waits at one listener, as far as its turn goes. An error is the system's: out
+    /// of files or memory.
     fn accept_ready(&self, listener: usize, stop: &mut [libc::pollfd]) -> io::Result<()> {
-        while self.counts.total() < self.settings.open_max && !self.stopped() {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.counts.total() >= self.settings.open_max || self.stopped() {
+                break;
+            }
             let fd = match self.listeners[listener].socket.accept() {
                 Ok((stream, _)) => {
                     // A peer that vanished without a word is noticed within minutes. That the
@@ -300,16 +308,20 @@ impl<M: From<Accepted>> Accepting<M> {
         Ok(())
     }
 
-    /// Gives the connection to a core; waits while no core takes it.
-    fn deal(&self, fd: OwnedFd, listener: usize, stop: &mut [libc::pollfd]) {
-        let core = self.counts.fewest();
-        let open = self.counts.open(core);
-        let mut message = M::from(Accepted { fd, listener, open });
-        while let Err(InboxFull(unsent)) = self.cores[core].send(message) {
+    /// Gives the connection to a core that has room for it; waits only while none has.
+    fn deal(&self, mut fd: OwnedFd, listener: usize, stop: &mut [libc::pollfd]) {
+        loop {
+            for core in self.counts.fewest_first() {
+                let open = self.counts.open(core);
+                let accepted = Accepted { fd, listener, open };
+                match self.cores[core].send_from(accepted) {
+                    Ok(()) => return self.counts.dealt_to(core),
+                    Err(InboxFull(unsent)) => fd = unsent.fd,
+                }
+            }
             if self.stopped() {
                 return;
             }
-            message = unsent;
             poll(stop, Some(FULL_PAUSE));
         }
     }
@@ -334,6 +346,7 @@ fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::inbox::Inbox;
     use super::*;
 
     fn counts(open: &[usize]) -> Arc<Counts> {
@@ -347,8 +360,9 @@ mod tests {
         let mut held = Vec::new();
         let mut dealt = Vec::new();
         for _ in 0..6 {
-            let core = counts.fewest();
+            let core = counts.fewest_first()[0];
             held.push(counts.open(core));
+            counts.dealt_to(core);
             dealt.push(core);
         }
         assert_eq!(dealt, [1, 2, 1, 2, 0, 1]);
@@ -358,6 +372,31 @@ mod tests {
         assert_eq!(counts.cores[1].load(Ordering::Relaxed), 4);
         drop((moved, held));
         assert_eq!(counts.total(), 3);
+    }
+
+    /// One busy core stopped the thread that accepts for all.
+    #[test]
+    fn a_core_whose_inbox_is_full_is_passed_over() {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), ListenerOptions::default());
+        let listener = listener.expect("a free port");
+        let address = listener.address();
+        // Nobody takes anything: what an inbox has room for is all that its core gets.
+        let (busy, _busy_inbox) = Inbox::<Accepted>::new(2).expect("an eventfd");
+        let (other, _other_inbox) = Inbox::<Accepted>::new(8).expect("an eventfd");
+        let settings = AcceptSettings { open_max: 100 };
+        let acceptor = Acceptor::start(vec![listener], vec![busy, other], settings);
+        let acceptor = acceptor.expect("a thread");
+        let clients: Vec<_> = (0..10)
+            .map(|_| std::net::TcpStream::connect(address).expect("the listener's backlog"))
+            .collect();
+        let open = |core: usize| acceptor.counts.cores[core].load(Ordering::Relaxed);
+        while acceptor.counts.total() < clients.len() {
+            thread::yield_now();
+        }
+        while (open(0), open(1)) != (2, 8) {
+            thread::yield_now();
+        }
+        acceptor.stop();
     }
 
     #[test]

@@ -98,12 +98,20 @@ impl<T> Drop for OpenInbox<T> {
 impl<T> InboxSender<T> {
     /// Queues `item` and wakes the receiver.
     pub fn send(&self, item: T) -> Result<(), InboxFull<T>> {
+        self.send_from(item)
+    }
+
+    /// As [`InboxSender::send`], of what an item is made from once it is certain that there is room.
+    pub fn send_from<S>(&self, item: S) -> Result<(), InboxFull<S>>
+    where
+        T: From<S>,
+    {
         {
             let mut items = self.queue.lock();
             if items.closed || items.waiting.len() >= self.queue.items_max {
                 return Err(InboxFull(item));
             }
-            items.waiting.push_back(item);
+            items.waiting.push_back(T::from(item));
         }
         self.ringer.ring();
         Ok(())

@@ -67,5 +67,5 @@ pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
 pub use notify::{Notify, WaitList, WaitPlace};
 pub use probe::{ProbeError, probe, raise_limits};
-pub use task::{Sleep, Task, give_way, now, sleep, spawn, within, yield_now};
+pub use task::{Sleep, Task, give_way, now, sleep, spawn, wake_after_others, within, yield_now};
 pub use tcp::{READ_BYTES_MAX, TcpStream};

@@ -130,6 +130,12 @@ pub async fn give_way() {
     .await;
 }
 
+/// Wakes the task of `cx` as [`give_way`] does, when everything else that is ready has run: for
+/// futures that are written by hand.
+pub fn wake_after_others(cx: &Context<'_>) {
+    local().reactor.wake_after_poll(cx.waker().clone());
+}
+
 /// What `future` yields if it does so within `duration`; else it is dropped.
 pub async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
     let late = async {

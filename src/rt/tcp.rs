@@ -17,6 +17,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::executor::local;
 use super::reactor::{Readiness, Registration};
+use super::task::give_way;
+use crate::limits::WRITE_BYTES_MAX;
 
 /// Bytes that one read takes at most.
 pub const READ_BYTES_MAX: usize = 128 << 10;
@@ -124,14 +126,19 @@ impl TcpStream {
         }
     }
 
-    /// Sends all of `bytes`, in one system call if the socket takes them.
+    /// Sends all of `bytes`, in one system call if they are no more than [`WRITE_BYTES_MAX`] and
+    /// the socket takes them. Others have a turn between two calls that it took whole.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let count = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            let piece = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
+            let count = poll_fn(|cx| self.poll_write(cx, piece)).await?;
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             bytes = &bytes[count..];
+            if count == piece.len() && !bytes.is_empty() {
+                give_way().await;
+            }
         }
         Ok(())
     }

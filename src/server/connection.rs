@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::Delivery;
+use super::frames::Wish;
 use super::front::Front;
 use super::settings::ListenerKind;
 use super::{frames, grpc, http1};
 use crate::protocol::frame::{FrameFault, Protocol, Sniffed, encode_close, sniff};
-use crate::rt::{self, OpenConnection, TcpStream};
+use crate::rt::{self, InboxFull, OpenConnection, TcpStream};
 
 /// How long a connection may be silent before it has said what it speaks.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
@@ -107,17 +108,20 @@ async fn speak_frames(
     input: BytesMut,
     open: OpenConnection,
 ) -> io::Result<()> {
-    let wanted = frames::serve(front, Rc::new(stream), input).await?;
+    let wanted = frames::serve(front, Rc::new(stream), input, Wish::Granted).await?;
     let Some(hand_over) = wanted else {
         return Ok(());
     };
-    let open = open.moved(hand_over.core);
     let inbox = &front.cores[usize::from(hand_over.core.0)];
+    let open = open.moved(hand_over.core);
     let handed = HandedOver { fd: hand_over.fd, input: hand_over.input, open };
-    if inbox.send(Delivery::HandedOver(handed)).is_err() {
-        tracing::warn!(core = %hand_over.core, "connection dropped: the core's inbox is full");
-    }
-    Ok(())
+    let Err(InboxFull(unsent)) = inbox.send_from(handed) else {
+        return Ok(());
+    };
+    // That core is busy. The hello tells the client which one it got instead.
+    let _open = unsent.open.moved(front.core);
+    let stream = Rc::new(TcpStream::from_fd(unsent.fd)?);
+    frames::serve(front, stream, unsent.input, Wish::Passed).await.map(drop)
 }
 
 /// A connection that speaks frames on its way to the core that its hello asks for.

@@ -1,8 +1,8 @@
 //! A connection that speaks frames.
 //!
 //! One task reads and another writes; between them stand the requests under way, by stream. The
-//! reader decodes and submits everything a read brought before it lets anything else run; gets of
-//! one key it answers itself (`get`). Answers are encoded into one buffer, which the writer swaps
+//! reader decodes and submits everything a read brought before it lets anything else run, unless
+//! its turn is over (`turn`); gets of one key it answers itself (`get`). Answers are encoded into one buffer, which the writer swaps
 //! for an empty one and sends whole.
 //!
 //! - The first frame must be a hello. If it asks for another core, nothing is answered here: the
@@ -32,8 +32,11 @@ use self::bidi::{Bidi, Ended};
 use self::get::Counted;
 use super::front::Front;
 use super::meters::{Gauge, add};
+use super::turn::Turn;
 use super::waiters::Waiter;
-use crate::limits::{CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, REQUEST_OVERHEAD_BYTES};
+use crate::limits::{
+    CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, LINGER_BYTES_MAX, REQUEST_OVERHEAD_BYTES,
+};
 use crate::member::{Answer, Ticket};
 use crate::protocol::frame::{
     CONNECTION_STREAM, Decoder, Flags, Frame, FrameFault, Opcode, PING_BYTES_MAX, PREFACE,
@@ -66,11 +69,21 @@ pub(super) struct HandOver {
     pub(super) input: BytesMut,
 }
 
-/// Serves the connection until it ends or wants another core. `input` is what was read already.
+/// What becomes of a hello's wish for another core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Granted,
+    /// The core that is asked for has no room.
+    Passed,
+}
+
+/// Serves the connection until it ends or, if that wish is granted, wants another core. `input` is
+/// what was read already.
 pub(super) async fn serve(
     front: &Rc<Front>,
     stream: Rc<TcpStream>,
     mut input: BytesMut,
+    wish: Wish,
 ) -> io::Result<Option<HandOver>> {
     let _counted = Gauge::up(&front.meters().connections_frames);
     let session = Rc::new(Session {
@@ -83,6 +96,7 @@ pub(super) async fn serve(
         inlets_full: Cell::new(0),
         ended: RefCell::default(),
         credits: RefCell::default(),
+        turn: Turn::new(&front.settings.figures),
         written: Notify::new(),
         room: Notify::new(),
         drained: WaitList::new(),
@@ -90,7 +104,7 @@ pub(super) async fn serve(
         broken: Cell::new(false),
     });
     let writer = rt::spawn(write(session.clone(), stream.clone()));
-    let result = session.read(&stream, &mut input).await;
+    let result = session.read(&stream, &mut input, wish).await;
     session.cancel_all();
     let end = match result {
         Ok(End::HandOver(core)) => {
@@ -170,6 +184,8 @@ pub(super) struct Session {
     ended: RefCell<Ended>,
     /// Events in the output, to be given back to their streams once it has been sent.
     credits: RefCell<Vec<(WatchStream, usize)>>,
+    /// Of the reader.
+    turn: Turn,
     /// There is output.
     written: Notify,
     /// There may be room for more requests or more output.
@@ -223,8 +239,9 @@ impl Session {
         self: &Rc<Session>,
         stream: &TcpStream,
         input: &mut BytesMut,
+        wish: Wish,
     ) -> Result<End, Broken> {
-        let Some(end) = rt::within(HELLO_TIMEOUT, self.hello(stream, input)).await else {
+        let Some(end) = rt::within(HELLO_TIMEOUT, self.hello(stream, input, wish)).await else {
             return Ok(End::Left);
         };
         if let Some(end) = end? {
@@ -242,6 +259,10 @@ impl Session {
             if closing.is_raised() {
                 return self.finish().await;
             }
+            if self.turn.is_over() {
+                self.turn.give_way().await;
+                continue;
+            }
             if !self.has_room() {
                 let shut = async { closing.wait().await };
                 futures_lite::future::or(self.room.wait(), shut).await;
@@ -254,7 +275,8 @@ impl Session {
             };
             match futures_lite::future::or(reading, shut).await {
                 Some(Ok(0)) => return Ok(End::Left),
-                Some(Ok(_)) | None => {}
+                Some(Ok(bytes)) => self.turn.read(bytes),
+                None => {}
                 Some(Err(error)) => return Err(error.into()),
             }
         }
@@ -265,6 +287,7 @@ impl Session {
         self: &Rc<Session>,
         stream: &TcpStream,
         input: &mut BytesMut,
+        wish: Wish,
     ) -> Result<Option<End>, Broken> {
         let frame = loop {
             // Looked at in a copy: another core must find everything as it came.
@@ -293,6 +316,7 @@ impl Session {
             return Err(FrameFault::Version { wanted, spoken: PROTOCOL_VERSION }.into());
         }
         if let Some(core) = hello.core
+            && wish == Wish::Granted
             && core != u32::from(self.front.core.0)
             && (core as usize) < self.front.cores.len()
         {
@@ -337,7 +361,7 @@ impl Session {
         self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX / 2
     }
 
-    /// Takes every frame that is there, as far as there is room.
+    /// Takes every frame that is there, as far as there is room and the turn goes.
     fn take_all(self: &Rc<Session>, input: &mut BytesMut) -> Result<(), FrameFault> {
         let now = rt::now();
         let mut gets = Counted::default();
@@ -353,7 +377,7 @@ impl Session {
         input: &mut BytesMut,
         gets: &mut Counted,
     ) -> Result<(), FrameFault> {
-        while self.has_room() {
+        while self.has_room() && !self.turn.is_over() {
             let (taken, next) = match Decoder::opcode(input) {
                 Some(opcode) if opcode == Method::Range.opcode() => {
                     self.answer_gets(input, gets)?
@@ -362,7 +386,10 @@ impl Session {
             };
             input.advance(taken);
             match next {
-                Some(header) => self.take(now, Decoder::cut(input, header))?,
+                Some(header) => {
+                    self.turn.took(1);
+                    self.take(now, Decoder::cut(input, header))?;
+                }
                 None if taken == 0 => break,
                 None => {}
             }
@@ -579,11 +606,16 @@ impl Session {
 }
 
 /// Reads until the client's end: closing a socket with unread bytes would destroy what is still on
-/// its way to the client.
+/// its way to the client. One that goes on sending is not read for long.
 pub(super) async fn linger(stream: &TcpStream) {
     let mut ignored = BytesMut::new();
-    while matches!(stream.read(&mut ignored).await, Ok(1..)) {
+    let mut left = LINGER_BYTES_MAX;
+    while left > 0
+        && let Ok(bytes @ 1..) = stream.read(&mut ignored).await
+    {
+        left = left.saturating_sub(bytes);
         ignored.clear();
+        rt::give_way().await;
     }
 }
 

@@ -17,7 +17,7 @@ use super::signal::Signal;
 use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
 use super::watching::Feeds;
-use crate::limits::CORE_REQUESTS_MAX;
+use crate::limits::{ACCEPTS_PER_TURN, CORE_REQUESTS_MAX};
 use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
@@ -95,9 +95,14 @@ impl Front {
     /// Serves every connection that `inbox` brings, until the task that runs this is dropped.
     pub async fn receive(self: Rc<Front>, inbox: OpenInbox<Delivery>) {
         let receiving = async {
+            let mut taken = 0;
             loop {
                 let delivery = inbox.receive().await;
                 super::connection::spawn(&self, delivery);
+                taken += 1;
+                if taken % ACCEPTS_PER_TURN == 0 {
+                    rt::give_way().await;
+                }
             }
         };
         futures_lite::future::or(receiving, self.look_for_lead()).await

@@ -35,12 +35,13 @@
 //! | `concurrency` | locks and elections, made of ordinary requests |
 //! | `health` | gRPC's health service |
 //! | `range_stream` | a large range in parts, one revision |
+//! | `turn` | what a connection may do before others have a turn |
 //! | `slow` | what is logged of a request that took too long |
 //! | `meters`, `signal`, `settings` | counters, shutdown, what flags say |
 //!
 //! Bounds: a connection with `CONNECTION_REQUESTS_MAX` requests under way, or one that owes its
-//! client `CONNECTION_OUTPUT_BYTES_MAX`, is not read from. A client that leaves cancels what it
-//! asked for. Not here: TLS, unix sockets, the JSON gateway.
+//! client `CONNECTION_OUTPUT_BYTES_MAX`, is not read from. One that always has more to be read
+//! gets its turn like all others (`turn`). A client that leaves cancels what it asked for. Not here: TLS, unix sockets, the JSON gateway.
 
 mod concurrency;
 mod connection;
@@ -57,6 +58,7 @@ mod slow;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod waiters;
 mod watching;
 
@@ -74,6 +76,12 @@ pub enum Delivery {
     Accepted(Accepted),
     /// One that another core gives away.
     HandedOver(HandedOver),
+}
+
+impl From<HandedOver> for Delivery {
+    fn from(handed: HandedOver) -> Delivery {
+        Delivery::HandedOver(handed)
+    }
 }
 
 impl From<Accepted> for Delivery {

@@ -58,6 +58,7 @@ impl Session {
         drop(output);
         let taken = gets.headers[..answered].iter().map(Header::frame_bytes).sum();
         if answered > 0 {
+            self.turn.took(answered);
             counted.gets += answered as u64;
             counted.bytes_received += taken;
             counted.bytes_sent += sent;

@@ -20,6 +20,7 @@ use crate::server::frames::{LINGER_TIMEOUT, linger};
 use crate::server::front::Front;
 use crate::server::meters::{Gauge, add};
 use crate::server::settings::Keepalive;
+use crate::server::turn::Turn;
 use crate::types::Nanos;
 
 /// How long a client may take for its preface, and for what it is told before a close.
@@ -43,8 +44,13 @@ pub(in crate::server) async fn serve(
     let _counted = Gauge::up(&front.meters().connections_grpc);
     let keepalive = front.settings.keepalive;
     let remote = stream.peer();
-    let wire = Wire::new(stream, input, Pings::new(keepalive.ping_interval_min));
-    let handshake = builder(front).handshake::<_, Payload>(Socket(wire.clone()));
+    let turn = Turn::new(&front.settings.figures);
+    let wire = Wire::new(stream, input, Pings::new(keepalive.ping_interval_min), turn);
+    let mut handshake = builder(front).handshake::<_, Payload>(Socket(wire.clone()));
+    let handshake = poll_fn(|cx| {
+        wire.begin_turn();
+        Pin::new(&mut handshake).poll(cx)
+    });
     let Some(connection) = rt::within(HANDSHAKE_TIMEOUT, handshake).await else {
         return Ok(());
     };
@@ -64,7 +70,11 @@ pub(in crate::server) async fn serve(
     drop(driver);
     if let Err(End::SentAway) = &result {
         add(&front.meters().connections_refused, 1);
-        let _ = rt::within(CLOSE_TIMEOUT, poll_fn(|cx| wire.poll_send(cx))).await;
+        let sending = poll_fn(|cx| {
+            wire.begin_turn();
+            wire.poll_send(cx)
+        });
+        let _ = rt::within(CLOSE_TIMEOUT, sending).await;
         wire.stream().shut_down(Shutdown::Write);
         rt::within(LINGER_TIMEOUT, linger(wire.stream())).await;
     }
@@ -119,6 +129,7 @@ impl Driver {
         mut raised: Pin<&mut S>,
     ) -> Poll<Result<(), End>> {
         self.link.driven_by(cx.waker());
+        self.link.wire.begin_turn();
         loop {
             if let Poll::Ready(result) = self.poll_calls(cx) {
                 return Poll::Ready(result.map_err(End::Error));

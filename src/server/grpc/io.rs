@@ -3,6 +3,9 @@
 //! h2 flushes every 16 KiB and after every turn of its own; here a flush only marks the end of what
 //! was written, and the connection's task sends everything in one write when h2 has nothing more to
 //! say. What is read is looked at for pings (`pings`) before h2 sees it.
+//!
+//! h2 reads, and writes, until it has to wait. So it is made to wait when the connection's turn is
+//! over, whatever the frames were: it answers or drops most kinds of them by itself.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,7 +18,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pings::Pings;
+use crate::limits::WRITE_BYTES_MAX;
 use crate::rt::{self, TcpStream};
+use crate::server::turn::Turn;
 use crate::types::Nanos;
 
 /// Output at which h2 has to wait for the socket.
@@ -30,30 +35,48 @@ pub(super) struct Wire {
     input: RefCell<BytesMut>,
     output: RefCell<BytesMut>,
     pub(super) pings: RefCell<Pings>,
+    /// Of reading.
+    turn: Turn,
+    /// Bytes that were sent in this turn.
+    sent: Cell<usize>,
     /// When bytes last came.
     pub(super) heard: Cell<Nanos>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, input: BytesMut, mut pings: Pings) -> Rc<Wire> {
-        pings.look(&input);
+    pub(super) fn new(stream: TcpStream, input: BytesMut, pings: Pings, turn: Turn) -> Rc<Wire> {
         Rc::new(Wire {
             stream,
             input: RefCell::new(input),
             output: RefCell::default(),
             pings: RefCell::new(pings),
+            turn,
+            sent: Cell::new(0),
             heard: Cell::new(rt::now()),
         })
+    }
+
+    /// The connection's task has its turn: to be called whenever it is polled.
+    pub(super) fn begin_turn(&self) {
+        self.turn.begin();
+        self.sent.set(0);
     }
 
     /// Sends what h2 has written. Ready when all of it is out.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut output = self.output.borrow_mut();
         while !output.is_empty() {
-            let count = ready!(self.stream.poll_write(cx, &output))?;
+            let left = WRITE_BYTES_MAX.saturating_sub(self.sent.get());
+            if left == 0 {
+                rt::wake_after_others(cx);
+                return Poll::Pending;
+            }
+            let piece = &output[..output.len().min(left)];
+            let count = ready!(self.stream.poll_write(cx, piece))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.sent.set(self.sent.get() + count);
             output.advance(count);
         }
         if output.capacity() > KEPT_BYTES {
@@ -84,13 +107,13 @@ impl AsyncRead for Socket {
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = &self.0;
+        ready!(wire.turn.poll_left(cx));
         let mut input = wire.input.borrow_mut();
         if input.is_empty() {
             match wire.stream.poll_read(cx, &mut input) {
                 Poll::Ready(result) => {
                     result?;
                     wire.heard.set(rt::now());
-                    wire.pings.borrow_mut().look(&input);
                 }
                 Poll::Pending => {
                     // Nothing will come for a while; an idle connection holds no buffer.
@@ -100,7 +123,10 @@ impl AsyncRead for Socket {
             }
         }
         let count = input.len().min(target.remaining());
-        target.put_slice(&input[..count]);
+        let piece = &input[..count];
+        wire.turn.read(count);
+        wire.turn.took(wire.pings.borrow_mut().look(piece));
+        target.put_slice(piece);
         input.advance(count);
         Poll::Ready(Ok(()))
     }

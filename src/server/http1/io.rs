@@ -11,6 +11,7 @@ use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::rt::{self, TcpStream};
+use crate::server::turn::Turn;
 use crate::types::Nanos;
 
 pub(super) struct Socket {
@@ -18,11 +19,18 @@ pub(super) struct Socket {
     input: BytesMut,
     /// When bytes last came.
     heard: Rc<Cell<Nanos>>,
+    turn: Rc<Turn>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, input: BytesMut, heard: Rc<Cell<Nanos>>) -> Socket {
-        Socket { stream, input, heard }
+    /// Reads as long as something is left of `turn`; what it reads is counted there.
+    pub(super) fn new(
+        stream: TcpStream,
+        input: BytesMut,
+        heard: Rc<Cell<Nanos>>,
+        turn: Rc<Turn>,
+    ) -> Socket {
+        Socket { stream, input, heard, turn }
     }
 }
 
@@ -33,12 +41,15 @@ impl Read for Socket {
         mut target: ReadBufCursor<'_>,
     ) -> Poll<Result<()>> {
         let socket = &mut *self;
+        ready!(socket.turn.poll_left(cx));
         if socket.input.is_empty() {
             socket.input = BytesMut::new();
             ready!(socket.stream.poll_read(cx, &mut socket.input))?;
             socket.heard.set(rt::now());
         }
         let count = socket.input.len().min(target.remaining());
+        socket.turn.read(count);
+        socket.turn.took(1);
         target.put_slice(&socket.input[..count]);
         socket.input.advance(count);
         Poll::Ready(Ok(()))

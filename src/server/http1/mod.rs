@@ -25,6 +25,7 @@ use hyper::service::service_fn;
 use self::io::Socket;
 use super::front::Front;
 use super::meters::Gauge;
+use super::turn::Turn;
 use crate::rt::{self, TcpStream};
 
 /// How long a client may be silent while it waits for nothing.
@@ -51,7 +52,8 @@ pub(super) async fn serve(
     let _counted = Gauge::up(&front.meters().connections_http);
     let heard = Rc::new(Cell::new(rt::now()));
     let busy = Rc::new(Cell::new(0));
-    let socket = Socket::new(stream, input, heard.clone());
+    let turn = Rc::new(Turn::new(&front.settings.figures));
+    let socket = Socket::new(stream, input, heard.clone(), turn.clone());
     let service = service_fn(|request| {
         let (front, busy) = (front.clone(), busy.clone());
         async move {
@@ -75,6 +77,7 @@ pub(super) async fn serve(
     let mut closing = std::pin::pin!(front.closing().wait());
     let mut is_closing = false;
     std::future::poll_fn(|cx| {
+        turn.begin();
         if !is_closing && closing.as_mut().poll(cx).is_ready() {
             is_closing = true;
             connection.as_mut().graceful_shutdown();

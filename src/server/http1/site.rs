@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::Site;
 use super::health::{self, Outcome};
+use crate::rt;
 use crate::server::front::Front;
 
 type Answer = Response<Full<Bytes>>;
@@ -26,6 +27,8 @@ pub(super) async fn answer(front: &Front, site: Site, request: Request<Incoming>
     }
     let path = request.uri().path();
     if path == "/metrics" {
+        // Every one is about a millisecond's work, and a client may ask for many at once.
+        rt::give_way().await;
         return found(METRICS, (front.settings.metrics)());
     }
     let query = Query(request.uri().query().unwrap_or(""));

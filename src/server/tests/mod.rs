@@ -8,6 +8,7 @@ mod http1;
 mod hub;
 mod speed;
 mod streams;
+mod turns;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
