@@ -101,7 +101,7 @@ impl<T> InboxSender<T> {
         self.send_from(item)
     }
 
-    /// As [`InboxSender::send`], of what an item is made from once it is certain that there is room.
+    /// As [`InboxSender::send`], of what an item is made from once there is room for it.
     pub fn send_from<S>(&self, item: S) -> Result<(), InboxFull<S>>
     where
         T: From<S>,

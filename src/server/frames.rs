@@ -2,8 +2,8 @@
 //!
 //! One task reads and another writes; between them stand the requests under way, by stream. The
 //! reader decodes and submits everything a read brought before it lets anything else run, unless
-//! its turn is over (`turn`); gets of one key it answers itself (`get`). Answers are encoded into one buffer, which the writer swaps
-//! for an empty one and sends whole.
+//! its turn is over (`turn`); gets of one key it answers itself (`get`). Answers are encoded into
+//! one buffer, which the writer swaps for an empty one and sends whole.
 //!
 //! - The first frame must be a hello. If it asks for another core, nothing is answered here: the
 //!   socket and every byte read so far go to that core, which answers the hello itself.

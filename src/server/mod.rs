@@ -41,7 +41,9 @@
 //!
 //! Bounds: a connection with `CONNECTION_REQUESTS_MAX` requests under way, or one that owes its
 //! client `CONNECTION_OUTPUT_BYTES_MAX`, is not read from. One that always has more to be read
-//! gets its turn like all others (`turn`). A client that leaves cancels what it asked for. Not here: TLS, unix sockets, the JSON gateway.
+//! gets its turn like all others (`turn`). A client that leaves cancels what it asked for.
+//!
+//! Not here: TLS, unix sockets, the JSON gateway.
 
 mod concurrency;
 mod connection;
