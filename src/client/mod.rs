@@ -1,4 +1,4 @@
-//! The client library: what `braidctl`, the load generator and the tests talk to a cluster with.
+//! The client library. `braidctl`, the load generator and the tests use it.
 //!
 //! ```text
 //!  caller ──▶ Client ──▶ pool: endpoints in turn ──▶ Connection ──▶ Call ──▶ socket
@@ -25,7 +25,7 @@
 //! Built on that: [`watch`] (watchers that outlive their connection), [`lease`] (leases kept
 //! alive) and [`concurrency`] (sessions, locks, elections).
 //!
-//! Not here: TLS.
+//! TLS is not there yet.
 
 pub mod blocking;
 pub mod concurrency;

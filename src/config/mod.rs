@@ -1,4 +1,5 @@
-//! The configuration: etcd's flag, environment and file names live at this edge and nowhere deeper.
+//! The configuration. etcd's names of flags, variables and file keys are known here and nowhere
+//! deeper.
 //!
 //! ```text
 //!  command line ──┐
@@ -9,25 +10,25 @@
 //! All of etcd's flags, variables and YAML keys are read, with its syntax, its rules and its texts.
 //! A flag whose feature is not there yet is refused by name, and only when it is set to something
 //! other than its default; a flag that tunes a part of etcd that Braid does not have is accepted.
-//! Which is which stands in one place, [`table`].
+//! [`table`] says which is which.
 //!
-//! A file, if there is one, is all there is: flags and variables are then not read. Otherwise a
-//! variable sets what the command line does not, and both at once is fatal.
+//! With a configuration file, flags and variables are not read. Without one, a variable sets what
+//! the command line does not, and both at once are fatal.
 //!
-//! Reading is a function of its arguments: no clock, no look at the machine but what [`Machine`]
-//! says, no file but through the function that is handed in. Nothing is printed or logged here;
-//! [`Exit`] and [`Parsed::notes`] say what should be.
+//! Reading is a function of its arguments: it has no clock, knows the machine only by [`Machine`],
+//! and reads files only through the function that is handed in. It prints and logs nothing;
+//! [`Exit`] and [`Parsed::notes`] say what should be printed and logged.
 //!
 //! | file | what |
 //! |---|---|
 //! | `table` | every flag: form, default, what Braid makes of it |
 //! | `command_line`, `environment`, `file` | the three sources |
-//! | `raw` | one value for each flag |
-//! | `check` | raw settings in, [`Config`] out; every rule once |
+//! | `raw` | one value for each flag, before any rule |
+//! | `check` | every rule, once: makes a [`Config`] of raw settings |
 //! | `derived` | [`Config`] |
 //! | `bootstrap`, `ids` | a new member's identity |
 //! | `gates`, `url`, `gotext`, `level` | feature gates, URLs, Go's text forms, log levels |
-//! | `note`, `exit`, `help` | what to say |
+//! | `note`, `exit`, `help` | notes for the log, the end of the process, the text of `--help` |
 
 mod bootstrap;
 mod check;

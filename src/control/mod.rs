@@ -1,16 +1,16 @@
-//! The control group: what is decided once for all shards.
+//! The control group: the Raft group that decides what is decided once for all shards.
 //!
 //! ```text
-//!  lead ──propose──▶ replica (raft, wal) ──committed──▶ State ──▶ Decided, to the lead
-//!  tick ───────────▶ elections                      └──▶ won / lost, to the reign
+//!  leader ──propose──▶ replica (raft, wal) ──committed──▶ State ──▶ Decided, to the leader
+//!  tick ─────────────▶ elections                      └──▶ won / lost, to the takeover
 //! ```
 //!
-//! It carries no revisions. It decides who leads and under which epoch, which history goes, which
-//! alarms stand, who the members are, which leases there are; later issues add auth and membership
-//! changes. Every member has a replica; the one that leads it is the lead member.
+//! It decides who leads and under which epoch, which history is compacted, which alarms stand, who
+//! the members are and which leases there are. It carries no revisions. Every member has a replica;
+//! the member that leads it is the leader.
 //!
-//! Its checkpoint is due when what changed since the last comes to as much as there is to write,
-//! so that a million leases cost each decision no more than a few do; see [`State`] for how it is
+//! Its checkpoint is due when as much has changed since the last one as there is to write, so that
+//! a million leases cost each decision no more than a few do. [`State`] says how the checkpoint is
 //! written while decisions go on.
 
 pub mod entry;

@@ -7,13 +7,13 @@
 //!                                        output: simple, fields, json, protobuf, table
 //! ```
 //!
-//! One file per command: its flags, the request they make, and the call. What a command prints is
-//! an `output::Answer`, or many for commands that go on (`watch` and its like); the files of
-//! `output` each know one format and nothing of commands, so every byte of them is tested without
-//! a server. `go` has the text forms of Go's standard library, which are part of etcdctl's output.
+//! Each command has one file with its flags, the request that they make, and the call. A command
+//! prints an `output::Answer`, or many if it goes on (`watch` and its like). Each file of `output`
+//! knows one format and nothing of commands, so every byte of them is tested without a server. `go`
+//! has the text forms of Go's standard library, which are part of etcdctl's output.
 //!
-//! Flags and arguments follow etcdctl 3.7. What differs on purpose: unknown subcommands of a group
-//! are an error, a bad value in the environment is an error, a third word after `watch` is an
+//! Flags and arguments follow etcdctl 3.7, with differences on purpose: unknown subcommands of a
+//! group are an error, a bad value in the environment is an error, a third word after `watch` is an
 //! error, and everything about TLS and DNS discovery is refused by name instead of being ignored.
 //! `lock` and `elect` end their lease when they end, and what `lock` tells its program goes before
 //! what the environment says. `make-mirror --rev` keeps the prefix, and the first copy goes in

@@ -1,7 +1,7 @@
 //! The braid: one revision line over all shards.
 //!
-//! Every shard has a log of its own and commits at its own pace. The line gives their writes one
-//! numbering and decides what of it may be seen.
+//! Every shard has a log of its own and commits at its own pace. The line numbers the writes of all
+//! shards and decides which of them may be seen.
 //!
 //! ```text
 //!  next ──────────────────────────────────────────▶ 19      handed out: up to 18
@@ -11,29 +11,27 @@
 //!  stable ─────────────────────────▶ 14                     visible: up to 14, on every core
 //! ```
 //!
-//! | word | meaning |
-//! |---|---|
-//! | pending / committed / stable | handed out / in its group's log for good / all below too |
-//! | lane, floor | a shard's share of the line / nothing of it at or below the floor is pending |
-//! | round | a write over several shards; its revision is protected by the floors of its freeze |
+//! The words are those of docs/design.md 1. How this room keeps the rules of docs/invariants.md:
 //!
-//! - **R1** A revision is handed out once per epoch, and none that is ≤ the epoch's cut.
-//! - **R2** Within one lane, revisions strictly increase.
-//! - **R3** Nothing above `stable` is shown, and `stable` never covers a revision that is pending.
-//! - **R4** `stable` never goes back, not from one epoch to the next either.
-//! - **R5** Revisions are dense: whoever takes one logs it, or the epoch ends.
+//! - R1: the sequencer hands out revisions by `fetch_add`, and begins an epoch above its cut.
+//! - R2: a lane asserts that its revisions rise.
+//! - R3: `stable` is the least of `next - 1` and all floors, and a lane stores its floor before it
+//!   takes revisions.
+//! - R4: `stable` is only raised, and a cut below it is refused.
+//! - R5: a lane that takes a revision has it pending until it is logged, or the epoch ends.
+//! - R7: a frozen lane takes no revision.
 //!
 //! | file | what |
 //! |---|---|
 //! | `sequencer` | `next`, the floors, `stable`: what the cores share |
 //! | `lane` | one shard's hold on the sequencer |
-//! | `wake` | who sleeps until when, and who must wake him |
+//! | `wake` | which core sleeps until which revision, and who must wake it |
 //! | `mailbox` | a bounded queue from one core to another |
 //! | `coordinator`, `footprint` | rounds: one revision for a write over several shards |
-//! | `routed` | a path with where its operations go: what a round passes around |
-//! | `epoch` | how a reign begins: gather, cut, open |
-//! | `message` | what the braid and the shards say to one another |
-//! | `atomics` | std's or loom's |
+//! | `routed` | a txn's path with the shards of its operations, shared by all parts of a round |
+//! | `epoch` | the takeover: gather, find the cut, open the epoch |
+//! | `message` | messages between the leader and the shards |
+//! | `atomics` | the atomics of std, or loom's in its build |
 
 mod atomics;
 pub mod coordinator;

@@ -11,9 +11,9 @@
 //!
 //! A *session* is one client; in a **closed loop** it keeps its slots busy, in an **open loop** it
 //! makes requests when they are due and measures from then, so that a server that stalls cannot
-//! hide the requests it kept from being made (coordinated omission). What runs here is meant to be
-//! several times cheaper than the server: requests are written straight into send buffers and read
-//! out of receive buffers, in batches, without an allocation of their own.
+//! hide the requests that it kept from being made (coordinated omission). A request costs the
+//! generator several times less than the server: it is written straight into a send buffer, and its
+//! answer read out of a receive buffer, in batches and without an allocation of its own.
 //!
 //! | file | what |
 //! |---|---|
@@ -23,12 +23,12 @@
 //! | `source`, `protobuf` | requests planned and written, answers judged |
 //! | `wire`, `frames`, `grpc`, `calls`, `http2`, `hpack` | connections |
 //! | `session`, `run`, `affinity` | clients, threads, pace |
-//! | `living` | watchers and leases: workloads that are more than requests and answers |
-//! | `record` | what is counted, and when |
-//! | `summary`, `table`, `hdr_log`, `page` | what is reported |
-//! | `acks`, `check` | proving that what was acknowledged is there |
+//! | `living` | workloads with watchers and leases, whose load goes on in the background |
+//! | `record` | counters and histograms, interval by interval |
+//! | `summary`, `table`, `hdr_log`, `page` | the reports |
+//! | `acks`, `check` | prove that every acknowledged write is there |
 //! | `null` | a server that does nothing |
-//! | `compare` | Braid and etcd side by side |
+//! | `compare` | runs Braid and etcd in turn |
 //!
 //! Errors are counted by code and never retried; every bound is an argument.
 

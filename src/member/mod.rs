@@ -1,16 +1,16 @@
-//! A member, core by core: what one core owns, put together.
+//! What one core of a member owns, put together: router, shards, watchers, and the leader's part.
 //!
 //! ```text
 //!            ┌──────────────────────────── core 0 ───────────────────────────┐   ┌─── core 1 ───┐
-//!  submit ──▶│ Router ──▶ Shard 0, 2, …  ──▶ disk      Lead: control group,  │◀─▶│ Router       │
-//!  answers ◀─│   ▲           │ told, reports           reign, rounds         │   │ Shard 1, 3, … │
+//!  submit ──▶│ Router ──▶ Shard 0, 2, …  ──▶ disk      leader: control group,│◀─▶│ Router       │
+//!  answers ◀─│   ▲           │ told, reports           takeover, rounds      │   │ Shard 1, 3, … │
 //!            └───┼───────────┴──────────── mail ─────────────────────────────┘   └──────────────┘
 //!                └── Shared: sequencer, who sleeps, gauges
 //! ```
 //!
-//! A [`Core`] is synchronous and does no I/O: requests, mail of the other cores, ended disk
-//! operations and ticks go in; answers, mail, disk operations and cores to wake come out. The
-//! runtime carries them out with sockets and io_uring, the simulator with fakes; nothing else
+//! A [`Core`] is synchronous and does no I/O. Requests, mail of the other cores, ended disk
+//! operations and ticks go in; replies, mail, disk operations and cores to wake come out. The
+//! runtime carries them out with sockets and io_uring, and the simulator with fakes. Nothing else
 //! differs between the two.
 
 mod applied;

@@ -1,4 +1,4 @@
-//! Log lines and metrics: what a member tells those who run it.
+//! Log lines and metrics.
 //!
 //! ```text
 //!  core ──tracing event──▶ line ──▶ bounded queue ──▶ thread ──▶ stderr, stdout, files
@@ -7,20 +7,20 @@
 //!
 //! Neither ever makes a core wait. A line that finds the queue full is dropped and counted. A
 //! figure has one writer, its core, so that adding to it is a load and a store on a cache line that
-//! nobody else writes; a scrape reads them all and adds them up.
+//! nobody else writes. A scrape reads all of them and adds them up.
 //!
 //! Names, labels, buckets and the form of lines are etcd's; `braid_*` is ours.
 //!
 //! | file | what |
 //! |---|---|
 //! | `log` | starting the log, writing notes, leaving |
-//! | `line` | one line, as JSON or for people |
+//! | `line` | one line, as JSON or for the console |
 //! | `slow` | etcd's lines about slow requests |
 //! | `cell` | counters and histograms with one writer |
-//! | `figures` | what a core and a shard count |
+//! | `figures` | the counters of a core and of a shard |
 //! | `exposition` | Prometheus's text form |
 //! | `scrape` | all figures under their names |
-//! | `os` | what the kernel knows of this process |
+//! | `os` | figures of the kernel about this process |
 
 pub mod cell;
 mod exposition;

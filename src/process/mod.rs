@@ -1,4 +1,4 @@
-//! One server process: from a configuration to a member that serves, and down again.
+//! The server process: it starts a member from a configuration, serves, and shuts down.
 //!
 //! ```text
 //!  main thread    directory, listeners ─▶ executors ─▶ recovered? ─▶ ready: accept ─▶ stop
@@ -6,8 +6,8 @@
 //!  signal thread                                           SIGTERM, SIGINT ─────────┘
 //! ```
 //!
-//! A member that cannot start says why in one line and exits with 1. After SIGTERM or SIGINT what
-//! is in flight is finished, then the process ends by that signal, as etcd does.
+//! A member that cannot start says why in one line and exits with 1. After SIGTERM or SIGINT the
+//! requests in flight are finished, and the process then ends by that signal, as etcd does.
 
 mod applying;
 mod core_loop;

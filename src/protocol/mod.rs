@@ -1,4 +1,4 @@
-//! Bytes to requests and replies to bytes, pure.
+//! The wire formats: bytes become requests, and replies become bytes. The room is pure.
 //!
 //! ```text
 //!            ┌─ frame ──┐                        ┌──────── types ────────┐
@@ -14,9 +14,9 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`method`] | the table of RPCs: opcode, path, shape, who serves it |
+//! | [`method`] | the table of RPCs: opcode, path, shape, and the room that serves each |
 //! | [`frame`] | Braid's own wire: preface, header, checksum (`proto/FRAMES.md`) |
-//! | [`grpc`] | what gRPC adds to HTTP/2: message prefix, timeout, percent-encoding |
+//! | [`grpc`] | the parts of gRPC that HTTP/2 lacks: message prefix, timeout, percent-encoding |
 //! | [`Fields`] | the fields of a message, without making one of it |
 //! | [`convert`] | messages to requests, with etcd's checks of form; replies to messages |
 //! | [`status`] | refusals to gRPC codes and etcd's texts |
@@ -28,7 +28,7 @@
 //!   multiple of the bytes that really arrived.
 //! - Keys and values of requests are slices of the receive buffer; those of replies are copied
 //!   once, into the send buffer.
-//! - What etcd's clients can see is etcd's: order of checks, codes, texts, which fields are there.
+//! - Clients see what etcd would show: the order of checks, codes, texts, and which fields are set.
 
 pub mod convert;
 mod fields;

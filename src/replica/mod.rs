@@ -7,9 +7,9 @@
 //!                 └────────────────────────────────────────────────┘
 //! ```
 //!
-//! D1: what Raft may count as persisted is what the log says is durable, never more. Checkpoints
-//! of the group's state are written through here too, so that the log is only ever cut below one
-//! that is published.
+//! Raft counts as persisted what the log says is durable, and never more (D1). Checkpoints of the
+//! group's state are written through this room too, so that the log is only cut below one that is
+//! published.
 
 mod recover;
 

@@ -1,4 +1,4 @@
-//! The way of a request through a core: planned by its keys, split over shards, merged again.
+//! Routing: a request is planned by its keys, split over shards, and its replies are merged.
 //!
 //! ```text
 //!  submit ─plan─┬─ one shard ─────────▶ Ask ──▶ Told::Answer ────────────────────────▶ answer
@@ -7,14 +7,14 @@
 //!               └─ no keys ───────────▶ control group, or every shard ───────────────▶ answer
 //! ```
 //!
-//! One router per core; it keeps the *calls* of that core's connections: whoever waits for a
-//! request that is under way. Their number is bounded, which bounds every queue behind them.
+//! There is one router per core. It keeps a *call* for each request of that core's connections that
+//! is under way. The number of calls is bounded, which bounds every queue behind them.
 //!
-//! - A read of several shards that a compaction overtakes starts again at a newer stable, if it
-//!   asked for the latest: it never answers Compacted.
-//! - An answer that a round made is held until stable reaches its revision.
-//! - What takes longer than etcd's request timeout is answered with that error; a late answer
-//!   finds its call closed.
+//! - A read of the latest state of several shards that a compaction overtakes starts again at a
+//!   newer stable, so it never answers Compacted.
+//! - The answer of a round is held until stable reaches its revision.
+//! - A request that takes longer than etcd's request timeout is answered with that error; a late
+//!   answer finds its call closed.
 
 mod calls;
 mod gather;

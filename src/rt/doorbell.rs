@@ -90,8 +90,9 @@ impl Ringer {
         if self.shared.rung.swap(true, Ordering::SeqCst) {
             return;
         }
-        // SAFETY: the descriptor lives as long as `shared`, and `ManuallyDrop` leaves it open.
+        // SAFETY: the descriptor lives as long as `shared`.
         let fd = unsafe { BorrowedFd::borrow_raw(self.shared.eventfd.as_raw_fd()) };
+        // SAFETY: as above, and `ManuallyDrop` leaves it open.
         let mut file = mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) });
         // Only an overflow of the 64-bit counter could block or fail, and one ring adds 1.
         file.write_all(&1u64.to_ne_bytes()).expect("an eventfd can be written");

@@ -1,11 +1,10 @@
 //! The runtime: executors, sockets, wake-ups, clock, disk. The only room that names glommio.
 //!
-//! One **executor** is glommio's: one OS thread with its tasks, an epoll instance of ours for
-//! sockets and an io_uring of ours for the log, pinned to a CPU where there are enough of them;
-//! everything that a core
-//! owns runs on it and is `!Send`. What crosses threads does so through three things only: a
-//! [`Ringer`] (wake that core), an [`InboxSender`] (give that core something, bounded), and the
-//! accept thread, which deals sockets out.
+//! An **executor** is glommio's: one OS thread with its tasks, pinned to a CPU where there are
+//! enough of them. It has an epoll instance of ours for sockets and an io_uring of ours for the
+//! log. Everything that a core owns runs on it and is `!Send`. Threads reach one another through
+//! three things only: a [`Ringer`] (wakes a core), an [`InboxSender`] (gives a core something,
+//! bounded), and the accept thread, which deals sockets out.
 //!
 //! ```text
 //!  accept thread ──fd──▶ Inbox ─┐                    ┌─ Notify ◀── a connection submitted
@@ -16,22 +15,22 @@
 //! | file | what |
 //! |---|---|
 //! | `executor` | starting, pinning and joining executors; the poller |
-//! | `reactor` | what an executor waits for: sockets, bells, timers |
+//! | `reactor` | waits for sockets, wake-ups and timers |
 //! | `task` | `spawn`, `sleep`, `now` |
 //! | `notify` | wake-up inside one executor |
 //! | `doorbell` | wake-up from any thread, or from any eventfd |
 //! | `inbox` | a bounded queue into an executor |
 //! | `tcp` | a stream that reads without owning a buffer while it is idle |
 //! | `disk`, `disk_thread`, `disk_buffers`, `disk_probe` | log batches on an io_uring, longer work on threads |
-//! | `disk_read` | files read for recovery |
+//! | `disk_read` | reads files for recovery |
 //! | `accept` | listeners, the thread that accepts, and the limit on open files |
-//! | `probe` | can this process run here at all, and if not, what has to change |
+//! | `probe` | checks whether this process can run here, and if not, what has to change |
 //!
 //! Facts about glommio 0.9 that the code depends on:
 //!
 //! - Left to wait by itself it enters the kernel four to six times for every round of its loop and
-//!   arms a poll after every read: half of what a request cost (`perf/PROFILE.md`). So sockets,
-//!   bells and timers are ours, and so is the waiting.
+//!   arms a poll after every read. So sockets, wake-ups and timers are ours, and so is the waiting
+//!   (docs/decisions/001-glommio-with-our-own-reactor.md).
 //! - One task queue per executor, first come, first served: with more, wake-ups wait for the
 //!   scheduler's turn.
 //! - While its queue is never empty it looks at its rings only when its preemption timer runs out,

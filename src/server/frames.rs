@@ -584,6 +584,7 @@ impl Session {
 
     fn cancel_all(&self) {
         let under_way = std::mem::take(&mut *self.under_way.borrow_mut());
+        #[expect(clippy::iter_over_hash_type, reason = "all are cancelled, in any order")]
         for (_, one) in under_way {
             if let UnderWay::Ticket(ticket) = one {
                 self.front.cancel(ticket);

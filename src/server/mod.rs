@@ -1,10 +1,10 @@
-//! Connections: what clients say, to the core; what the core answers, to clients.
+//! Connections: they carry requests from clients to the core, and replies and events back.
 //!
-//! A connection lives on one core and is served by one task. It sniffs what is spoken, decodes
-//! every request that one read of the socket brought, and submits them all to the core's
-//! [`Service`](crate::member::Service) before anything else runs. Answers come by ticket, at once
-//! or from a later turn of the core's loop, and are encoded straight into the connection's output;
-//! what became ready in one turn leaves in one write.
+//! A connection lives on one core and is served by one task. It tells the protocol by the first
+//! bytes, decodes every request that one read of the socket brought, and submits them all to the
+//! core's [`Service`](crate::member::Service) before anything else runs. Answers come by ticket, at
+//! once or from a later turn of the core's loop, and are encoded straight into the connection's
+//! output. The answers of one turn leave in one write.
 //!
 //! ```text
 //!           read                 submit               turn
@@ -15,35 +15,35 @@
 //!
 //! How a core is put together:
 //!
-//! 1. one `Inbox<Delivery>` per core, all senders to the [`Acceptor`](crate::rt::Acceptor);
-//! 2. on each executor a [`Front`] over the core's service; its [`receive`](Front::receive) runs as
-//!    a task;
-//! 3. the core's loop waits for the `Notify` given to the front, takes a turn, and passes every
-//!    answer to [`Front::answer`];
-//! 4. at the end [`Front::shut_down`].
+//! 1. Each core has one `Inbox<Delivery>`; the [`Acceptor`](crate::rt::Acceptor) has all senders.
+//! 2. Each executor has a [`Front`] over the core's service, whose [`receive`](Front::receive) runs
+//!    as a task.
+//! 3. The core's loop waits for the `Notify` given to the front, takes a turn, and passes every
+//!    answer to [`Front::answer`].
+//! 4. At the end it calls [`Front::shut_down`].
 //!
 //! | file | what |
 //! |---|---|
-//! | `front` | what a core's connections share |
-//! | `waiters` | from ticket to who waits |
-//! | `connection` | sniffing, and where a connection goes |
+//! | `front` | the state that a core's connections share |
+//! | `waiters` | the waiting task or stream of each ticket |
+//! | `connection` | tells the protocol, and hands a connection to its core |
 //! | `frames` | Braid's own protocol |
 //! | `grpc` | etcd's protocol over HTTP/2 |
 //! | `http1` | health checks, version, metrics |
-//! | `streams` | watch and keep-alive, whatever they are spoken over |
-//! | `watching` | one watch stream as a task has it |
+//! | `streams` | watch and keep-alive streams, over frames and gRPC |
+//! | `watching` | the state that a task has of one watch stream |
 //! | `concurrency` | locks and elections, made of ordinary requests |
 //! | `health` | gRPC's health service |
-//! | `range_stream` | a large range in parts, one revision |
+//! | `range_stream` | a large range in parts, at one revision |
 //! | `turn` | what a connection may do before others have a turn |
-//! | `slow` | what is logged of a request that took too long |
-//! | `meters`, `signal`, `settings` | counters, shutdown, what flags say |
+//! | `slow` | log lines about requests that took too long |
+//! | `meters`, `signal`, `settings` | counters, shutdown, settings from flags |
 //!
 //! Bounds: a connection with `CONNECTION_REQUESTS_MAX` requests under way, or one that owes its
 //! client `CONNECTION_OUTPUT_BYTES_MAX`, is not read from. One that always has more to be read
 //! gets its turn like all others (`turn`). A client that leaves cancels what it asked for.
 //!
-//! Not here: TLS, unix sockets, the JSON gateway.
+//! TLS, unix sockets and the JSON gateway are not there yet.
 
 mod concurrency;
 mod connection;

@@ -1,4 +1,4 @@
-//! One shard's life: from a request to a change that every replica has.
+//! One shard: it evaluates requests, logs their changes, and releases the replies when stable.
 //!
 //! ```text
 //!  routers ──ask──▶ inbox ──evaluate──▶ store (pending) ──▶ one entry ──▶ replica (raft, wal)
@@ -7,22 +7,22 @@
 //!  routers ◀──told── releases ◀── stable ≥ revision ◀── sequencer ◀── lane raises its floor
 //! ```
 //!
-//! Terms: a *release* is an answer that waits for stable; the *tail* is every revision this log
-//! holds above the stable it knows, with who takes part in it; *known* is the highest stable that
-//! the committed log records.
+//! Terms: a *release* is a reply that waits for stable. The *tail* is every revision that this log
+//! holds above the stable that it knows, with the shards that take part in each. *Known* is the
+//! highest stable that the committed log records.
 //!
 //! Invariants:
 //!
 //! - Whatever an evaluation saw has a lower revision than what it decides, so the prefix of the
 //!   line that outlives an epoch (R6) never has a decision without what it saw.
-//! - R2: revisions of one log strictly increase; an entry counts only in the epoch and the term in
-//!   which it was proposed.
-//! - R7: no write is evaluated between a freeze and its thaw.
-//! - R9: a shard that has applied a later `Open` evaluates nothing for an earlier epoch.
-//! - Releases leave in order: their revisions never fall.
+//! - An entry counts only in the epoch and the term in which it was proposed, so the revisions of
+//!   one log strictly increase (R2).
+//! - No write is evaluated between a freeze and its thaw (R7).
+//! - A shard that has applied a later `Open` evaluates nothing for an earlier epoch (R9).
+//! - Releases leave in the order of their revisions.
 //!
-//! Not here: choosing who leads (`line::epoch`), rounds (`line::coordinator`), merging answers of
-//! several shards (`router`), files (`wal`).
+//! Takeovers are in `line::epoch`, rounds in `line::coordinator`, merged replies of several shards
+//! in `router`, and files in `wal`.
 
 mod apply;
 mod ask;

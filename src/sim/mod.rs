@@ -1,4 +1,4 @@
-//! The simulator: a whole member on a fake disk and clock, driven from one seed.
+//! The simulator: it runs a whole member on a fake disk and clock, driven from one seed.
 //!
 //! ```text
 //!            ┌────────────────────────── World ──────────────────────────┐
@@ -9,26 +9,26 @@
 //!            └────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The member is the production code from `member` down; only sockets, disk, clock and entropy are
-//! replaced, and who runs next is drawn. Nothing else is chance: equal seeds give equal traces.
+//! The member is the production code from `member` down. Only sockets, disk, clock and entropy are
+//! replaced, and which core runs next is drawn. Nothing else is random: equal seeds give equal
+//! traces.
 //!
-//! What is checked:
+//! It checks the rules of docs/invariants.md and more:
 //!
-//! - R1, R2, R7 by the asserts of the rooms, a panic being a failure like any other.
-//! - R3: no header above stable. R4: what was stable is there after every restart, unchanged.
-//! - R5: no revision without a change. R6: every revision is whole, exactly what one call does.
+//! - R1, R2 and R7 are asserts of the rooms; a panic is a failure like any other.
+//! - R3: no header is above stable. R4: what was stable is there after every restart, unchanged.
+//! - R5: no revision is without a change. R6: every revision is whole: it is what one call does.
 //! - Linearizability in revision order: a sequential model explains every answer, and headers
 //!   respect the order in which calls were answered and invoked.
 //! - D1, D5: nothing acknowledged is lost, whatever was torn in whichever logs. D3: damage that
-//!   must be noticed is, and what must not matter does not.
-//! - No lost wake-up: when nothing moves, nobody waits. Logs do not grow without end.
+//!   must be noticed is noticed, and damage that must not matter does not.
+//! - No wake-up is lost: when nothing moves, nobody waits. Logs do not grow without end.
+//! - Watches (`stream`): events are ordered, unique, atomic, reliable, resumable and bookmarkable;
+//!   previous pairs and filters are right; every watcher gets everything in the end.
+//! - Leases (`leases`): a lease ends only with a cause, ends in time, does not return, and takes
+//!   all its keys at one revision.
 //!
-//! - Watches (`stream`): ordered, unique, atomic, reliable, resumable, bookmarkable; what was
-//!   before; filters; everybody is told of everything in the end.
-//! - Leases (`leases`): no end without a cause, none that does not come, no return, all keys at
-//!   one revision.
-//!
-//! Not here yet: several members, a network.
+//! Several members and a network are not there yet.
 
 mod call;
 pub mod chance;

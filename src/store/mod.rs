@@ -1,7 +1,7 @@
 //! The store: one shard's revision B-tree.
 //!
-//! It keeps, in memory and ordered by key, every version of every key that compaction has not
-//! dropped. A read names the revision at which it looks; a write adds a version above all others.
+//! It keeps in memory, ordered by key, every version of every key that compaction has not dropped.
+//! A read names the revision at which it looks; a write adds a version above all others.
 //!
 //! ```text
 //!  key      revision ──▶   compacted           stable       newest
@@ -24,33 +24,33 @@
 //! | `versions` | one key's versions |
 //! | `timeline` | the index from revisions to keys |
 //! | `read` | get, range, count, changes |
-//! | `events` | changes as watchers are told of them |
-//! | `prefetch` | a hint which keys will be written |
+//! | `events` | changes as watchers get them |
+//! | `prefetch` | a hint of the keys that will be written |
 //! | `write` | put, delete, their replicated forms, roll-back |
 //! | `evaluate` | compares, and the operations of a txn |
 //! | `compact`, `defragment` | dropping history and giving memory back, in slices |
 //! | `hash` | the fingerprint that all members must agree on |
 //! | `checkpoint` | the whole state as bytes, and back |
-//! | `lease`, `size` | keys of a lease; what it all takes |
+//! | `lease`, `size` | the keys of a lease; the bytes that the store takes |
 //!
 //! Measured by `benches/store.rs` (one core of an EPYC shared with other work, CPU time; 1M keys
 //! of 32 bytes with values of 256, visited in random order): get 0.6 µs; put 0.9 µs, of a new key
 //! too; scan 11M keys/s; count of 500k keys 0.3 µs, 100 changes back 11 µs; compaction 0.7 µs for
 //! each version dropped. Memory beyond keys and values: 111 B per key asked of the allocator
 //! (12 of it for the timeline, until compaction), 138 B resident.
-//! Get and put came before memory: leaves level with a neighbour only when that is well below
-//! full, and each version carries its numbers in the allocation of its value, so that a read
-//! waits for memory once less.
+//! Speed was chosen over memory in two places: a leaf moves records to a neighbour only when that
+//! is well below full, and each version carries its numbers in the allocation of its value, so that
+//! a read waits for memory once less.
 //!
 //! Invariants:
 //!
-//! 1. A change is above all that are there, by (revision, sub); of one key strictly.
+//! 1. A change is at or above all that are there by (revision, sub), and above those of its key.
 //! 2. `timeline` names every version that a roll-back, a compaction or a watcher may ask for: all
 //!    but those below the last compaction that went through, of which one per key can be left.
 //! 3. Counts, lease index and sizes are those of the newest state, whatever the path to it. The
 //!    sizes count what is held, so they fall as slices of a compaction go on.
 //! 4. A read at or above `compacted` answers the same before, between and after slices.
-//! 5. Deterministic: no clock, no chance, no hash table.
+//! 5. The room is deterministic: it has no clock, no random number and no hash table.
 
 mod checkpoint;
 mod compact;

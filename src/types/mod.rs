@@ -1,7 +1,8 @@
-//! Requests, answers and numbers as the core sees them: the words every room shares.
+//! The types that every room shares: requests, replies, events and numbers as the core sees them.
 //!
-//! Nothing here is prost's and nothing here does I/O. `protocol` converts at the edge, by moving;
-//! `store`, `line`, `shard`, `control` and `router` speak only these types.
+//! None of them comes from prost, and none of them does I/O. `protocol` converts messages at the
+//! edge, by moving their bytes; `store`, `line`, `shard`, `control` and `router` use these types
+//! only.
 //!
 //! | file | what |
 //! |---|---|
@@ -10,10 +11,10 @@
 //! | `placement` | which shard a key lives on: an on-disk constant |
 //! | `prefetch` | a hint to the processor |
 //! | `range` | key ranges with etcd's conventions |
-//! | `request`, `reply` | what a client may ask, and what it is told |
-//! | `event`, `watch` | what watchers are told, and what a watch stream asks |
+//! | `request`, `reply` | what a client may ask, and the answers to it |
+//! | `event`, `watch` | changes as watchers get them; requests and replies of a watch stream |
 //! | `request_queue` | requests that wait, any of which may be cancelled |
-//! | `refusal` | every answer that says no: one value, one text, one gRPC code (in `protocol::status`) |
+//! | `refusal` | every refusal: one value, for which `protocol::status` has one text and one gRPC code |
 //! | `txn` | a txn flattened into compares and a linear list of operations, and put together again |
 
 mod blob;

@@ -1,4 +1,4 @@
-//! The durable log of one group, and its checkpoints: what must survive, and how it is found again.
+//! The durable log of one group and its checkpoints: writing them, and reading them back.
 //!
 //! ```text
 //!   raft ready ──▶ Log ──▶ DiskOp ──▶ rt::disk, or the simulator's fake
@@ -11,9 +11,9 @@
 //!                            case the newer is bad     + log after it = the group's state
 //! ```
 //!
-//! Everything here is synchronous and without I/O: writers say what the disk must do as values
-//! ([`DiskOp`]) and are told how it went; readers read through [`ReadDisk`]. So the simulator runs
-//! the same code on a disk that tears, loses and misplaces writes.
+//! The room is synchronous and does no I/O. Writers return what the disk must do as values
+//! ([`DiskOp`]) and are given the outcomes; readers read through [`ReadDisk`]. So the simulator
+//! runs the same code on a disk that tears, loses and misplaces writes.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -24,32 +24,31 @@
 //! | torn | a write of which a crash left only a part |
 //! | restart | the log begins anew behind a checkpoint that came from another member |
 //!
-//! Invariants (docs/design.md 7):
+//! How this room keeps the rules of docs/invariants.md:
 //!
-//! - **D1** [`Log::persisted`] rises to a ticket only when all of it is durable.
-//! - **D2** A failed write or sync is [`Fatal`]: the process ends, nothing is tried again.
-//! - **D3** A bad last batch is cut off. Damage that a later whole batch follows stops the start
-//!   with [`Damage`]: file, offset, remedy. `reader` says how the two are told apart, and which
-//!   damage no single replica can tell from a torn write.
-//! - **D4** Segments and checkpoints appear whole under their names.
-//! - **D5** Every prefix of the writes of any subset of the groups recovers to a state with
-//!   everything that was reported persisted: groups share nothing here, so each stands alone.
-//! - **D6** A checkpoint's header records the stable revision it covers; the caller keeps it.
+//! - D1: [`Log::persisted`] rises to a ticket only when all of it is durable.
+//! - D2: a failed write or sync is [`Fatal`]; the caller ends the process.
+//! - D3: a bad last batch is cut off, and damage that a later whole batch follows is [`Damage`]
+//!   with file, offset and remedy. `reader` says how the two are told apart, and which damage no
+//!   single replica can tell from a torn write.
+//! - D4: segments and checkpoints are written under other names and renamed when they are whole.
+//! - D5: groups share nothing here, so what holds for one log holds for any subset of them.
+//! - D6: a checkpoint's header records the stable revision that it covers; the caller chooses it.
 //!
 //! | file | what |
 //! |---|---|
-//! | `format` | the bytes of segments, batches, records: the tables |
+//! | `format` | the bytes of segments, batches and records, with their tables |
 //! | `op` | disk operations, outcomes, file names |
 //! | `buffer` | aligned memory for direct writes |
-//! | `config` | whose log, which sizes |
-//! | `queue` | what waits, cut into batches |
+//! | `config` | the owner of a log, and its sizes |
+//! | `queue` | records that wait, cut into batches |
 //! | `segments` | the files of a log: prepared, begun, recycled |
 //! | `log` | the writer |
-//! | `reader` | the chain followed, the end found, damage told from torn writes |
+//! | `reader` | follows the chain, finds the end, tells damage from torn writes |
 //! | `checkpoint`, `checkpoint_reader` | checkpoints: format, writer, reader |
-//! | `recover` | newest good checkpoint + log = state; log open for writing again |
-//! | `inspect` | a data directory described, without changing it |
-//! | `damage` | why a directory cannot be opened |
+//! | `recover` | reads the newest good checkpoint and the log after it, and opens the log again |
+//! | `inspect` | describes a data directory without changing it |
+//! | `damage` | the reasons why a directory cannot be opened |
 
 mod buffer;
 mod checkpoint;

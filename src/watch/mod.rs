@@ -1,4 +1,4 @@
-//! Watches: who wants to hear of a change, and telling it in order, once, without a gap.
+//! Watches: events reach the watchers that want them in order, once, and without a gap.
 //!
 //! ```text
 //!  shard 0 ── Interest: which cores want this key? ──┐ events, before they commit
@@ -11,25 +11,26 @@
 //!              Recent ◀───────┘         └── behind: history of the shards, then Recent, then live
 //! ```
 //!
-//! Terms: a *hub* has the watchers of one core's connections; a *topic* is one range with all of
-//! its watchers there; *position* is the revision up to which a hub has told everything. A watcher
-//! is *registering* (its topic is not known to every shard), *synced*, *catching up* (queued, or a
-//! *fetch* of history is under way), *lagging* (its stream has no room), or *compacted*.
+//! Terms: a *hub* has the watchers of one core's connections. A *topic* is one range with all of
+//! its watchers there. The *position* is the revision up to which a hub has sent every event. A
+//! watcher is *registering* (its topic is not known to every shard), *synced*, *catching up* (it is
+//! queued, or a *fetch* of history is under way), *lagging* (its stream has no room), or
+//! *compacted*.
 //!
-//! Why a hub may tell everything up to a stable that it has seen: a shard posts an event to every
-//! core that wants it before the write of the entry that holds it can end, so before stable can
-//! reach it; a core looks at stable first and empties its mailboxes then (`member::Core::look`).
-//! So shards without changes never matter, nobody announces how far a shard is, and nobody is
-//! woken but by stable. What an epoch had pending above the next one's cut is void: words of
-//! shards carry their epoch, and a hub drops what it may not believe any more.
+//! A hub may send everything up to a stable that it has seen (W1): a shard posts an event to every
+//! core that wants it before the write of its entry can end, so before stable can reach it, and a
+//! core reads stable before it empties its mailboxes (`member::Core::look`). So shards without
+//! changes never matter, no shard announces how far it is, and only stable wakes a core. Pending
+//! changes above the cut of the next epoch are void: messages of shards carry their epoch, and a
+//! hub drops those of an epoch that is over.
 //!
 //! | file | what |
 //! |---|---|
-//! | `word` | what hubs and shards say to one another |
-//! | `interest` | the shard's side: which cores want a key |
+//! | `word` | messages between hubs and shards |
+//! | `interest` | the shard's side: the cores that want a key |
 //! | `interval`, `hash`, `keys` | which spans hold a key; tables of keys; sets of keys and cores |
 //! | `hub` | requests of streams and their answers, in order |
-//! | `inflow`, `emit` | what is told and not stable yet; telling it |
+//! | `inflow`, `emit` | events that are not stable yet; sending those that are |
 //! | `catch_up`, `recent` | history, and the last events |
 //! | `progress` | notifications by the clock |
 //! | `watcher`, `stream` | the records |
@@ -41,18 +42,16 @@
 //!
 //! Invariants:
 //!
-//! 1. R8, for each watcher: revisions in order, each event once, whole revisions, no event after a
-//!    progress that covered it, no gap but by a cancel with the compact revision.
-//! 2. R3: nothing above the stable that was seen.
-//! 3. Whoever is synced has been told everything up to position that it wants, from its start on.
-//! 4. A topic has been told of every change above its `base`; a watcher lives only when position
-//!    has reached that.
-//! 5. Every queue is bounded: the inflow by what shards may have pending, what a client has not
-//!    taken by its room, and who lags costs a few bytes.
+//! 1. R8 holds for each watcher.
+//! 2. R3: nothing above the stable that was seen is sent.
+//! 3. A synced watcher has got every event that it wants, from its start up to the position.
+//! 4. A topic has got every change above its `base`; a watcher lives only when the position has
+//!    reached that.
+//! 5. Every queue is bounded: the inflow by the changes that shards may have pending, a client's
+//!    events by the room of its stream. A lagging watcher costs a few bytes.
 //! 6. An idle watcher holds no buffer of the network; hub and shards share its key.
 //!
-//! Not here: how replies are encoded and split (`protocol`), the end of a stream without a lead
-//! (`server`), permissions.
+//! Replies are encoded and split in `protocol`. `server` ends streams while there is no leader.
 
 mod catch_up;
 mod emit;

@@ -65,10 +65,11 @@ impl Tree {
                 if name != "results" {
                     self.walk(root, &path);
                 }
-            } else if KINDS.contains(&kind(&name)) && path != THIS {
-                if let Ok(text) = fs::read_to_string(entry.path()) {
-                    self.texts.insert(path, text);
-                }
+            } else if KINDS.contains(&kind(&name))
+                && path != THIS
+                && let Ok(text) = fs::read_to_string(entry.path())
+            {
+                self.texts.insert(path, text);
             }
         }
     }
@@ -132,10 +133,11 @@ impl Tree {
                 for rule in word.split('/').filter(|rule| !rules.contains(rule)) {
                     report(at, format!("{rule} is not in {RULES}"));
                 }
-            } else if is_document && PLACES.iter().any(|place| word.starts_with(place)) {
-                if let Some(what) = self.missing_place(word) {
-                    report(at, what);
-                }
+            } else if is_document
+                && PLACES.iter().any(|place| word.starts_with(place))
+                && let Some(what) = self.missing_place(word)
+            {
+                report(at, what);
             }
         }
         found

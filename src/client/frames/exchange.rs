@@ -265,6 +265,7 @@ impl Exchanges {
         state.output.clear();
         state.senders.drain(..).for_each(Waker::wake);
         state.streams.retain(|_, exchange| !exchange.abandoned);
+        #[expect(clippy::iter_over_hash_type, reason = "all are told the same, in any order")]
         for exchange in state.streams.values_mut() {
             exchange.answers.push_back(Answer::Failed(error.clone()));
             if let Some(call) = exchange.call.take() {

@@ -170,6 +170,7 @@ impl Link {
     /// The connection is gone.
     pub(super) fn cancel_all(&self) {
         let under_way = std::mem::take(&mut *self.under_way.borrow_mut());
+        #[expect(clippy::iter_over_hash_type, reason = "all are cancelled, in any order")]
         for ticket in under_way {
             self.cancel(ticket);
         }
