@@ -1,38 +1,48 @@
-//! Braid: an etcd-v3-compatible key-value store, thread-per-core.
+//! Braid: a key-value store that serves etcd's v3 API, built thread-per-core.
 //!
 //! ```text
-//!  client ─▶ connection ─▶ router ─▶ shard leader ─▶ raft ─▶ wal ─▶ (quorum) ─▶ store ─▶ client
-//!            on any core   by key    evaluates, asks  entry   io_uring           visible
-//!                                    sequencer for r  batch   DSYNC              at stable
+//!  client ─▶ connection ─▶ router ─▶ shard ─▶ replica (raft, wal) ─▶ disk
+//!            on any core   by key    evaluates,  one entry for a turn   io_uring,
+//!                                    asks for r                         DSYNC
+//!                ▲                                                        │
+//!                └─ answer ◀─ release at stable ≥ r ◀─ line ◀─ committed ◀┘
 //! ```
 //!
-//! The keyspace is hash-sharded over the cores; every shard is a Raft group of its own with its own
-//! log and its own in-memory revision B-tree; all shards are braided into one revision line.
+//! The keyspace is hashed over shards. Every shard is a Raft group with a log and a revision B-tree
+//! of its own, and all shards are braided into one revision line. In the repository,
+//! `docs/design.md` says how that works and has the glossary, `docs/invariants.md` has the rules
+//! that always hold, `ARCHITECTURE.md` says what each module may use, and `CONTRIBUTING.md` how to
+//! work on it.
 //!
-//! | room | what |
+//! Others use two modules: [`client`] is the client library, and [`load`] is the load generator
+//! `braid-load`. The rest is the server, the command line client and the simulator; it is public
+//! for the programs and tests of this repository, and promises nothing.
+//!
+//! | module | what it is |
 //! |---|---|
-//! | [`types`] | requests and answers as the core sees them |
+//! | [`types`] | requests, replies, events and numbers that every room shares |
 //! | [`limits`] | every bound of the system |
-//! | [`config`] | etcd's flag, environment and file names; they live at this edge |
-//! | [`protocol`] | bytes ↔ request and reply, pure |
-//! | [`server`] | listener, connections, gRPC, HTTP |
-//! | [`member`] | what one core of a member owns, put together: pure |
-//! | [`router`] | placement, plan, merge |
-//! | [`mod@line`] | sequencer, rounds, epochs: the braid |
-//! | [`shard`] | one shard's life |
+//! | [`config`] | the configuration, under etcd's names of flags, variables and file keys |
+//! | [`protocol`] | the wire formats: bytes to requests, replies to bytes; pure |
+//! | [`server`] | connections: frames, gRPC, HTTP/1.1 |
+//! | [`member`] | what one core of a member owns, put together; pure |
+//! | [`router`] | requests planned by their keys, split over shards, merged |
+//! | [`mod@line`] | the revision line: sequencer, rounds, takeovers |
+//! | [`shard`] | one shard: evaluation, logging, release |
 //! | [`control`] | the control group |
-//! | [`raft`] | raft-rs, fenced |
+//! | [`raft`] | Raft, by raft-rs |
 //! | [`replica`] | one group: its Raft state and its log, joined |
-//! | [`wal`] | records, segments, checkpoints |
-//! | [`store`] | revision B-tree |
-//! | [`watch`] | watchers: who wants a change, and telling it in order, once, without a gap |
-//! | [`rt`] | glommio, io-uring, sockets, threads |
-//! | [`process`] | one server process: directory, core loops, signals |
+//! | [`wal`] | the durable log and its checkpoints |
+//! | [`store`] | one shard's revision B-tree |
+//! | [`watch`] | watchers, and the events that reach them |
+//! | [`rt`] | the runtime: executors, sockets, io_uring, threads |
+//! | [`process`] | the server process |
 //! | [`observe`] | log lines and metrics |
-//! | [`client`] | the client library under `braidctl` |
+//! | [`client`] | the client library |
 //! | [`ctl`] | `braidctl`: commands and output formats |
-//! | [`load`] | `braid-load`: the load generator, and Braid beside etcd |
+//! | [`load`] | `braid-load`: the load generator |
 //! | [`sim`] | the simulator |
+//! | [`teeth`] | rules that a test build can leave out |
 
 pub mod client;
 pub mod config;
