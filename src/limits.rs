@@ -79,6 +79,13 @@ pub const ROUND_QUEUE_MAX: usize = 1 << 14;
 /// Requests that one round may carry.
 pub const ROUND_REQUESTS_MAX: usize = 256;
 
+/// Looks at keys that a round may take for requests that then have to wait for a later one, and how
+/// many more for each look at a request that it carries: so the work of finding out who may share a
+/// round is in proportion to the requests.
+pub const ROUND_LOOKS_FREE: usize = 512;
+/// See [`ROUND_LOOKS_FREE`].
+pub const ROUND_LOOKS_FACTOR: usize = 4;
+
 /// Batches of messages in one mailbox between two cores.
 pub const MAILBOX_BATCHES_MAX: usize = 1 << 10;
 

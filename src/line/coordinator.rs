@@ -26,13 +26,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::footprint::{Footprint, Touches};
+use super::footprint::{Footprint, Looked, Touches};
 use super::message::{
     CaseCompares, CaseExecute, CaseShare, CompareShare, Executed, Finished, Order, Report, RoundId,
     ShareReply, Verdict,
 };
 use super::routed::{Course, RoundTxn, RoutedPath, owners};
-use crate::limits::{ROUND_BYTES_MAX, ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX};
+use crate::limits::{
+    ROUND_BYTES_MAX, ROUND_LOOKS_FACTOR, ROUND_LOOKS_FREE, ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX,
+};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
     Cancellable, Epoch, LeaseId, Nanos, Origin, Refusal, RequestQueue, Revision, ShardId, ShardSet,
@@ -93,6 +95,8 @@ pub struct Coordinator {
     next_round: RoundId,
     /// Of the round that is being gathered; kept for its memory.
     footprint: Footprint,
+    /// Looks at the keys of requests so far: see `footprint`.
+    looks: u64,
     /// The round that has shards frozen.
     open: Option<Round>,
     /// Rounds whose shares are being logged.
@@ -157,6 +161,7 @@ impl Coordinator {
             revoked_last: false,
             next_round: RoundId(1),
             footprint: Footprint::default(),
+            looks: 0,
             open: None,
             executing: BTreeMap::new(),
         }
@@ -193,6 +198,11 @@ impl Coordinator {
     /// Requests waiting for a round.
     pub fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Looks at keys and ranges that it has taken to find requests that can share a round.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// Takes a request; one too many is refused.
@@ -242,11 +252,12 @@ impl Coordinator {
             refusing: Vec::new(),
             cases,
         };
+        let mut compares = round.compares(self.shards);
         for shard in involved.iter() {
             let order = Order::Freeze {
                 epoch,
                 round: id,
-                compares: round.compares_for(shard, self.shards),
+                compares: std::mem::take(&mut compares[usize::from(shard.0)]),
                 check: round.shares_for(shard, |entrant| !entrant.is_guarded()),
                 current: line.newest(),
             };
@@ -273,31 +284,47 @@ impl Coordinator {
         self.revokes.drain(..count).map(|lease| Entrant::revoke(lease, shards)).collect()
     }
 
-    /// Takes the requests of the next round off the queue, in order of arrival.
+    /// Takes the requests of the next round off the queue, in order of arrival. One that conflicts
+    /// with an earlier one is looked at again in later rounds; so that this does not add up, a
+    /// round looks at no more of them than it takes of others.
     fn gather(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<Entrant> {
         let mut cases: Vec<Entrant> = Vec::new();
         let footprint = &mut self.footprint;
         footprint.clear();
         let mut left = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut looks) = (0, ROUND_LOOKS_FREE);
         while let Some(case) = self.queue.pop_front() {
             if case.deadline.is_some_and(|deadline| deadline <= now) {
                 let outcome = Err(Refusal::DeadlineExceeded);
                 let origin = case.origin;
                 effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
-            } else if footprint.is_touched_by(
-                Touches::of(&case.txn.course),
-                cases.iter().map(|entrant| Touches::of(&entrant.course)),
-            ) {
-                left.push(case);
-            } else {
-                let touches = Touches::of(&case.txn.course);
-                footprint.add(touches);
-                bytes += touches.put_bytes();
-                cases.push(Entrant::new(case));
+                continue;
+            }
+            let touches = Touches::of(&case.txn.course);
+            // The first waits for nobody, whatever it takes to see that.
+            let most = if cases.is_empty() { usize::MAX } else { looks };
+            let earlier = cases.iter().map(|entrant| Touches::of(&entrant.course));
+            match footprint.look(touches, most, earlier) {
+                Looked::Free(looked) => {
+                    looks = looks.saturating_add(ROUND_LOOKS_FACTOR * looked);
+                    self.looks += looked as u64;
+                    footprint.add(touches);
+                    bytes += touches.put_bytes();
+                    cases.push(Entrant::new(case));
+                }
+                Looked::Touched(looked) => {
+                    looks = looks.saturating_sub(looked);
+                    self.looks += looked as u64;
+                    left.push(case);
+                }
+                Looked::Unknown => {
+                    self.looks += looks as u64;
+                    looks = 0;
+                    left.push(case);
+                }
             }
             let full = cases.len() == ROUND_REQUESTS_MAX || bytes >= ROUND_BYTES_MAX;
-            if full || left.len() == ROUND_REQUESTS_MAX {
+            if full || left.len() == ROUND_REQUESTS_MAX || looks == 0 {
                 break;
             }
         }
@@ -447,18 +474,21 @@ impl Coordinator {
 }
 
 impl Round {
-    fn compares_for(&self, shard: ShardId, shards: u16) -> Vec<CaseCompares> {
-        let mut found = Vec::new();
+    /// By shard: the compares that concern it.
+    fn compares(&self, shards: u16) -> Vec<Vec<CaseCompares>> {
+        let mut found: Vec<Vec<CaseCompares>> = vec![Vec::new(); usize::from(shards)];
         for (case, entrant) in self.cases.iter().enumerate() {
             let Course::Guarded(txn) = &entrant.course else { continue };
-            let compares: Vec<_> = txn::compares(txn)
-                .into_iter()
-                .enumerate()
-                .filter(|(_, compare)| owners(&compare.range, shards).contains(shard))
-                .map(|(number, compare)| (number as u16, compare.clone()))
-                .collect();
-            if !compares.is_empty() {
-                found.push(CaseCompares { case: case as u16, compares });
+            let case = case as u16;
+            for (number, compare) in txn::compares(txn).into_iter().enumerate() {
+                for shard in owners(&compare.range, shards).iter() {
+                    let of_shard = &mut found[usize::from(shard.0)];
+                    if of_shard.last().is_none_or(|last| last.case != case) {
+                        of_shard.push(CaseCompares { case, compares: Vec::new() });
+                    }
+                    let last = of_shard.last_mut().expect("just pushed");
+                    last.compares.push((number as u16, compare.clone()));
+                }
             }
         }
         found

@@ -1,7 +1,7 @@
 //! What the coordinator orders, and when a request is finished.
 
 use super::*;
-use crate::types::{CoreId, Op, PutRequest, Sub, TxnRequest};
+use crate::types::{CoreId, DeleteRangeRequest, KeyRange, Op, PutRequest, Sub, TxnRequest};
 use bytes::Bytes;
 
 struct Line(i64);
@@ -188,4 +188,73 @@ fn a_shard_that_takes_no_puts_refuses_plain_txns_and_no_revision_is_taken() {
     assert!(effects.orders.iter().all(|(_, order)| matches!(order, Order::Thaw { .. })));
     assert_eq!(line.newest(), Revision(50), "R5");
     assert!(!coordinator.is_busy());
+}
+
+/// A txn of a range delete for each number.
+fn deletes(call: usize, numbers: impl Iterator<Item = usize>) -> Case {
+    let key = |number: usize| Bytes::from(format!("{number:06}"));
+    let success = numbers.map(|number| {
+        let range = KeyRange::from_api(key(2 * number), key(2 * number + 1));
+        Op::DeleteRange(DeleteRangeRequest { range, prev_kv: false })
+    });
+    let txn = TxnRequest { success: success.collect(), ..TxnRequest::default() };
+    let txn = RoundTxn::new(txn, ShardSet::all(2), 2);
+    let origin = Origin { core: CoreId(0), call: call as u64, part: 0 };
+    Case { origin, deadline: None, txn }
+}
+
+/// Carries out all `cases`; in how many rounds, and with how many looks at their keys.
+fn looks_for(cases: impl Iterator<Item = Case>) -> (usize, u64) {
+    let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+    let mut effects = RoundEffects::default();
+    coordinator.open(EPOCH);
+    cases.for_each(|case| coordinator.submit(case, &mut effects));
+    let mut rounds = 0;
+    while coordinator.queued() > 0 {
+        coordinator.turn(Nanos(0), &mut line, &mut effects);
+        carry_out(&mut coordinator, &mut line, &mut effects, |_, _| true);
+        rounds += 1;
+    }
+    (rounds, coordinator.looks())
+}
+
+#[test]
+fn who_may_share_a_round_is_found_in_proportion_to_what_was_asked() {
+    const TXNS: usize = 300;
+    const DELETES: usize = 128;
+    const OPS: u64 = (TXNS * DELETES) as u64;
+    let own = |i: usize| i * DELETES..(i + 1) * DELETES;
+    // Ranges of their own, all in a round or two.
+    let (rounds, looks) = looks_for((0..TXNS).map(|i| deletes(i, own(i))));
+    assert!(rounds <= 2 && looks <= 2 * OPS, "{rounds} rounds, {looks} looks");
+    // All the same ranges: the first look says so.
+    let (rounds, looks) = looks_for((0..TXNS).map(|i| deletes(i, own(0))));
+    assert_eq!(rounds, TXNS);
+    assert!(looks <= 3 * OPS, "{looks} looks");
+    // Only the last range is the same, so that each look goes all the way.
+    let last_same = |i: usize| deletes(i, own(i).chain([TXNS * DELETES]));
+    let (rounds, looks) = looks_for((0..TXNS).map(last_same));
+    assert_eq!(rounds, TXNS);
+    let most = OPS * (2 + ROUND_LOOKS_FACTOR as u64) + (TXNS * ROUND_LOOKS_FREE) as u64;
+    assert!(looks <= most, "{looks} looks of {most}");
+}
+
+#[test]
+fn requests_overtake_one_that_has_to_wait() {
+    let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+    let mut effects = RoundEffects::default();
+    coordinator.open(EPOCH);
+    for (call, prefix) in ["same", "same", "same", "other"].into_iter().enumerate() {
+        coordinator.submit(puts(call as u64, prefix, false), &mut effects);
+    }
+    coordinator.turn(Nanos(0), &mut line, &mut effects);
+    carry_out(&mut coordinator, &mut line, &mut effects, |_, _| true);
+    let finished: Vec<_> = effects.finished.drain(..).map(|one| one.origin.call).collect();
+    assert_eq!(finished, [0, 3]);
+    // Those that waited are the oldest.
+    coordinator.submit(puts(9, "same", false), &mut effects);
+    coordinator.turn(Nanos(0), &mut line, &mut effects);
+    carry_out(&mut coordinator, &mut line, &mut effects, |_, _| true);
+    let finished: Vec<_> = effects.finished.drain(..).map(|one| one.origin.call).collect();
+    assert_eq!((finished, coordinator.queued()), (vec![1], 2));
 }

@@ -1,15 +1,22 @@
 //! Which keys a txn may touch: two that may not change or see each other's keys share a round.
+//!
+//! Work is counted in *looks*: one for each key or range of a txn that is looked for among those
+//! that the round may change, and one more for every [`LOOK_BYTES`] of its key.
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 use rustc_hash::FxHashSet;
 
+use super::ranges::RangeSet;
 use super::routed::{Course, RoutedPath};
 use crate::types::placement::place_of;
 use crate::types::txn::PathOp;
 use crate::types::{KeyRange, Op, RangeEnd, TxnRequest};
+
+/// Bytes of a key that count as another look.
+const LOOK_BYTES: usize = 256;
 
 /// The keys that the txns of a round may change.
 #[derive(Debug, Default)]
@@ -19,7 +26,7 @@ pub struct Footprint {
     keys: FxHashSet<u64>,
     /// The single keys in order, as soon as some txn of the round is about a range.
     sorted: Option<BTreeSet<Bytes>>,
-    ranges: Vec<KeyRange>,
+    ranges: RangeSet,
 }
 
 /// What a txn is about.
@@ -29,9 +36,30 @@ pub enum Touches<'a> {
     Guarded(&'a TxnRequest),
 }
 
+/// What a look at a txn came to, and how many looks it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// It touches no key that an earlier one may change.
+    Free(usize),
+    /// It does.
+    Touched(usize),
+    /// Nobody knows: it took as many looks as it was given.
+    Unknown,
+}
+
 enum Touch<'a> {
     Key { key: &'a Bytes, hash: u64 },
     Range(&'a KeyRange),
+}
+
+impl Touch<'_> {
+    fn looks(&self) -> usize {
+        let key = match self {
+            Touch::Key { key, .. } => key,
+            Touch::Range(range) => &range.start,
+        };
+        1 + key.len() / LOOK_BYTES
+    }
 }
 
 impl Footprint {
@@ -42,49 +70,68 @@ impl Footprint {
         self.ranges.clear();
     }
 
-    /// Whether `txn` reads, compares or may change a key that an earlier one may change. `earlier`
-    /// are all that were added.
-    pub fn is_touched_by<'a>(
+    /// Whether `txn` reads, compares or may change a key that an earlier one may change, found in
+    /// about `looks` looks at most. `earlier` are all that were added.
+    pub fn look<'a>(
         &mut self,
         txn: Touches<'_>,
+        looks: usize,
         earlier: impl Iterator<Item = Touches<'a>>,
-    ) -> bool {
-        if self.sorted.is_none() && txn.has_ranges() {
-            let mut sorted = BTreeSet::new();
-            for txn in earlier {
-                txn.visit(&mut |touch, writes| {
-                    if let (Touch::Key { key, .. }, true) = (touch, writes) {
-                        sorted.insert(key.clone());
-                    }
-                });
+    ) -> Looked {
+        let (mut earlier, mut looked) = (Some(earlier), 0);
+        let mut is_touched = false;
+        let end = txn.visit(&mut |touch, _| {
+            if looked >= looks {
+                return ControlFlow::Break(());
             }
-            self.sorted = Some(sorted);
+            looked += touch.looks();
+            if matches!(touch, Touch::Range(_)) && self.sorted.is_none() {
+                self.sort(earlier.take().expect("sorted once"));
+            }
+            is_touched = self.covers(&touch);
+            if is_touched { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match end {
+            ControlFlow::Continue(()) => Looked::Free(looked),
+            ControlFlow::Break(()) if is_touched => Looked::Touched(looked),
+            ControlFlow::Break(()) => Looked::Unknown,
         }
-        let mut touched = false;
-        txn.visit(&mut |touch, _| touched |= self.covers(&touch));
-        touched
+    }
+
+    /// Once a round: the first of its txns that is about a range.
+    fn sort<'a>(&mut self, earlier: impl Iterator<Item = Touches<'a>>) {
+        let mut sorted = BTreeSet::new();
+        for txn in earlier {
+            let _ = txn.visit(&mut |touch, writes| {
+                if let (Touch::Key { key, .. }, true) = (touch, writes) {
+                    sorted.insert(key.clone());
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        self.sorted = Some(sorted);
     }
 
     /// Adds what `txn` may change, on either branch.
     pub fn add(&mut self, txn: Touches<'_>) {
-        txn.visit(&mut |touch, writes| match touch {
-            _ if !writes => {}
-            Touch::Key { key, hash } => {
-                self.keys.insert(hash);
-                if let Some(sorted) = &mut self.sorted {
-                    sorted.insert(key.clone());
+        let _ = txn.visit(&mut |touch, writes| {
+            match touch {
+                _ if !writes => {}
+                Touch::Key { key, hash } => {
+                    self.keys.insert(hash);
+                    if let Some(sorted) = &mut self.sorted {
+                        sorted.insert(key.clone());
+                    }
                 }
+                Touch::Range(range) => drop(self.ranges.add(range)),
             }
-            Touch::Range(range) => self.ranges.push(range.clone()),
+            ControlFlow::Continue(())
         });
     }
 
     fn covers(&self, touch: &Touch<'_>) -> bool {
         let range = match touch {
-            Touch::Key { key, hash } => {
-                let in_range = || self.ranges.iter().any(|own| own.contains(key));
-                return self.keys.contains(hash) || in_range();
-            }
+            Touch::Key { key, hash } => return self.keys.contains(hash) || self.ranges.has(key),
             Touch::Range(range) if range.is_empty() => return false,
             Touch::Range(range) => range,
         };
@@ -97,7 +144,7 @@ impl Footprint {
                 sorted.range::<Bytes, _>(bounds).next().is_some()
             }
         };
-        keys || self.ranges.iter().any(|own| own.overlaps(range))
+        keys || self.ranges.meets(range)
     }
 }
 
@@ -118,19 +165,8 @@ impl<'a> Touches<'a> {
         }
     }
 
-    fn has_ranges(self) -> bool {
-        let mut found = false;
-        match self {
-            Touches::Known(path) => found = path.has_ranges(),
-            Touches::Guarded(_) => {
-                self.visit(&mut |touch, _| found |= matches!(touch, Touch::Range(_)));
-            }
-        }
-        found
-    }
-
     /// Calls `each` with every key and range, and whether it may be changed.
-    fn visit(self, each: &mut dyn FnMut(Touch<'a>, bool)) {
+    fn visit(self, each: &mut Visit<'_, 'a>) -> ControlFlow<()> {
         let path = match self {
             Touches::Known(path) => path,
             Touches::Guarded(txn) => return visit(txn, each),
@@ -138,7 +174,7 @@ impl<'a> Touches<'a> {
         for (op, hash) in path.hashed() {
             let (range, writes) = match op {
                 PathOp::Put(put) => {
-                    each(Touch::Key { key: &put.key, hash }, true);
+                    each(Touch::Key { key: &put.key, hash }, true)?;
                     continue;
                 }
                 PathOp::Range(range) => (&range.range, false),
@@ -146,12 +182,16 @@ impl<'a> Touches<'a> {
                 PathOp::Revoke(lease) => unreachable!("lease {lease} ends in a round of its own"),
             };
             match range.single_key() {
-                Some(key) => each(Touch::Key { key, hash }, writes),
-                None => each(Touch::Range(range), writes),
+                Some(key) => each(Touch::Key { key, hash }, writes)?,
+                None => each(Touch::Range(range), writes)?,
             }
         }
+        ControlFlow::Continue(())
     }
 }
+
+/// Who is told of a key or range, and whether it may be changed; it says when that is enough.
+type Visit<'v, 'a> = dyn FnMut(Touch<'a>, bool) -> ControlFlow<()> + 'v;
 
 fn put_bytes(txn: &TxnRequest) -> usize {
     let ops = txn.success.iter().chain(&txn.failure);
@@ -164,7 +204,7 @@ fn put_bytes(txn: &TxnRequest) -> usize {
 }
 
 /// Every branch, nested ones included.
-fn visit<'a>(txn: &'a TxnRequest, each: &mut dyn FnMut(Touch<'a>, bool)) {
+fn visit<'a>(txn: &'a TxnRequest, each: &mut Visit<'_, 'a>) -> ControlFlow<()> {
     fn key_or_range(range: &KeyRange) -> Touch<'_> {
         match range.single_key() {
             Some(key) => Touch::Key { key, hash: place_of(key) },
@@ -172,16 +212,17 @@ fn visit<'a>(txn: &'a TxnRequest, each: &mut dyn FnMut(Touch<'a>, bool)) {
         }
     }
     for compare in &txn.compare {
-        each(key_or_range(&compare.range), false);
+        each(key_or_range(&compare.range), false)?;
     }
     for op in txn.success.iter().chain(&txn.failure) {
         match op {
-            Op::Range(range) => each(key_or_range(&range.range), false),
-            Op::Put(put) => each(Touch::Key { key: &put.key, hash: place_of(&put.key) }, true),
-            Op::DeleteRange(delete) => each(key_or_range(&delete.range), true),
-            Op::Txn(nested) => visit(nested, each),
+            Op::Range(range) => each(key_or_range(&range.range), false)?,
+            Op::Put(put) => each(Touch::Key { key: &put.key, hash: place_of(&put.key) }, true)?,
+            Op::DeleteRange(delete) => each(key_or_range(&delete.range), true)?,
+            Op::Txn(nested) => visit(nested, each)?,
         }
     }
+    ControlFlow::Continue(())
 }
 
 #[cfg(test)]
@@ -228,7 +269,8 @@ mod tests {
         for (number, txn) in txns.into_iter().enumerate() {
             let case = RoundTxn::new(txn, ShardSet::all(2), 2);
             let earlier = cases.iter().map(|(_, case)| Touches::of(&case.course));
-            if !footprint.is_touched_by(Touches::of(&case.course), earlier) {
+            let looked = footprint.look(Touches::of(&case.course), usize::MAX, earlier);
+            if matches!(looked, Looked::Free(_)) {
                 footprint.add(Touches::of(&case.course));
                 cases.push((number, case));
             }
@@ -281,6 +323,25 @@ mod tests {
         let mut footprint = Footprint::default();
         footprint.add(Touches::of(&case.course));
         footprint.clear();
-        assert!(!footprint.is_touched_by(Touches::of(&case.course), std::iter::empty()));
+        let touches = Touches::of(&case.course);
+        assert_eq!(footprint.look(touches, 1, std::iter::empty()), Looked::Free(1));
+    }
+    #[test]
+    fn a_look_ends_at_the_first_key_that_is_touched_or_when_it_has_taken_enough() {
+        let mut many = get("x", "");
+        many.success.extend((0..99).flat_map(|_| get("b", "c").success));
+        let many = RoundTxn::new(many, ShardSet::all(2), 2);
+        let touches = Touches::of(&many.course);
+        let mut footprint = Footprint::default();
+        let none = std::iter::empty;
+        assert_eq!(footprint.look(touches, 100, none()), Looked::Free(100));
+        assert_eq!(footprint.look(touches, 99, none()), Looked::Unknown);
+        let delete = RoundTxn::new(delete("a", "bb"), ShardSet::all(2), 2);
+        footprint.add(Touches::of(&delete.course));
+        assert_eq!(footprint.look(touches, 99, none()), Looked::Touched(2));
+        let long = Bytes::from(vec![b'k'; 10 * LOOK_BYTES]);
+        let long = RangeRequest::of(KeyRange::single(long));
+        let long = RoundTxn::new(txn(Op::Range(long)), ShardSet::all(2), 2);
+        assert_eq!(footprint.look(Touches::of(&long.course), 99, none()), Looked::Free(11));
     }
 }

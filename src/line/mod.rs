@@ -27,7 +27,7 @@
 //! | `lane` | one shard's hold on the sequencer |
 //! | `wake` | which core sleeps until which revision, and who must wake it |
 //! | `mailbox` | a bounded queue from one core to another |
-//! | `coordinator`, `footprint` | rounds: one revision for a write over several shards |
+//! | `coordinator`, `footprint`, `ranges` | rounds: one revision for a write over several shards |
 //! | `routed` | a txn's path with the shards of its operations, shared by all parts of a round |
 //! | `epoch` | the takeover: gather, find the cut, open the epoch |
 //! | `message` | messages between the leader and the shards |
@@ -40,6 +40,7 @@ mod footprint;
 pub mod lane;
 pub mod mailbox;
 pub mod message;
+mod ranges;
 pub mod routed;
 pub mod sequencer;
 pub mod wake;

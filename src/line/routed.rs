@@ -25,7 +25,6 @@ pub struct RoutedPath {
     owners: ShardSet,
     put_bytes: usize,
     is_plain: bool,
-    has_ranges: bool,
 }
 
 /// Where an operation goes.
@@ -44,7 +43,6 @@ impl RoutedPath {
             owners: ShardSet::EMPTY,
             put_bytes: 0,
             is_plain: true,
-            has_ranges: false,
             path,
         };
         for op in &routed.path.ops {
@@ -53,10 +51,7 @@ impl RoutedPath {
                     let hash = place_of(key);
                     Place { owners: ShardSet::one(shard_at(hash, shards)), hash }
                 }
-                None => {
-                    routed.has_ranges = true;
-                    Place { owners: ShardSet::all(shards), hash: 0 }
-                }
+                None => Place { owners: ShardSet::all(shards), hash: 0 },
             };
             routed.owners = routed.owners.union(place.owners);
             routed.places.push(place);
@@ -89,11 +84,6 @@ impl RoutedPath {
     /// Bytes of keys and values that its puts add to the logs.
     pub fn put_bytes(&self) -> usize {
         self.put_bytes
-    }
-
-    /// Whether some operation is about more than one key.
-    pub fn has_ranges(&self) -> bool {
-        self.has_ranges
     }
 
     /// Each operation with the hash of its key, which says nothing if it is about several.
@@ -217,7 +207,7 @@ mod tests {
         let range = PathOp::Range(RangeRequest::of(KeyRange::all()));
         let routed = routed(vec![put("a"), range, put("b"), put("c"), put("d")]);
         assert_eq!(routed.owners(), ShardSet::all(SHARDS));
-        assert!(routed.has_ranges() && !routed.is_plain());
+        assert!(!routed.is_plain());
         assert_eq!(routed.put_bytes(), 4 * 6);
         let mut puts = 0;
         for shard in (0..SHARDS).map(ShardId) {
