@@ -296,6 +296,11 @@ impl Gather {
         }
     }
 
+    /// The shards that have not told yet.
+    pub fn missing(&self) -> ShardSet {
+        self.missing
+    }
+
     /// What the shards have told, in order.
     pub fn take_keys(&mut self) -> Vec<Blob> {
         self.keys.sort_unstable();

@@ -422,8 +422,14 @@ impl Router {
         match call.state {
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
             Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
+            Waits::All(gather) => {
+                effects.outgoing.extend(gather.missing().iter().map(|shard| {
+                    let origin = Origin { part: shard.0, ..origin };
+                    Outgoing::CancelShard { shard, origin }
+                }));
+            }
             // What is held or told for a call that is closed is dropped when it comes.
-            Waits::Stable | Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) | Waits::All(_) => {}
+            Waits::Stable | Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) => {}
         }
         Some(call.ticket)
     }

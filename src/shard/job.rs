@@ -1,12 +1,11 @@
 //! What a shard does beside its traffic, a slice a turn: compaction, checkpoints, hashes,
 //! defragmentation.
 
-use std::collections::VecDeque;
-
+use super::hashes::Hashes;
 use super::{Shard, ShardEffects, Told};
 use crate::limits::{CHECKPOINT_SLICE_BYTES, COMPACTION_SLICE_KEYS};
 use crate::line::message::Report;
-use crate::store::{CheckpointCursor, HashCursor, Store};
+use crate::store::{CheckpointCursor, Store};
 use crate::types::{LogIndex, Origin, Refusal, Revision};
 use crate::wal::CheckpointHeader;
 
@@ -18,7 +17,7 @@ pub(super) const COMPACTED_BYTES: usize = 8;
 pub(super) struct Jobs {
     /// The target that is being worked off.
     compacting: Option<Revision>,
-    hashes: VecDeque<Hashing>,
+    pub hashes: Hashes,
     defragment: Vec<Origin>,
     checkpoint: Option<Checkpointing>,
     /// The disk had no room for a checkpoint: so often idle until the next is tried.
@@ -27,13 +26,6 @@ pub(super) struct Jobs {
 
 /// About two seconds.
 const ROOM_IDLES: u32 = 4;
-
-#[derive(Debug)]
-struct Hashing {
-    origin: Origin,
-    at: Revision,
-    cursor: HashCursor,
-}
 
 #[derive(Debug)]
 struct Checkpointing {
@@ -101,7 +93,7 @@ impl Shard {
         if self.hash_is_overtaken(at) {
             return Err(Refusal::Compacted);
         }
-        self.jobs.hashes.push_back(Hashing { origin, at, cursor: HashCursor::new(at) });
+        self.jobs.hashes.ask(origin, at);
         Ok(())
     }
 
@@ -111,7 +103,7 @@ impl Shard {
     }
 
     pub(super) fn hash_some(&mut self, effects: &mut ShardEffects) -> bool {
-        let Some(hashing) = self.jobs.hashes.front_mut() else { return false };
+        let Some(hashing) = self.jobs.hashes.first() else { return false };
         let told = if hashing.at.0 > 0 && hashing.at.0 < self.held.store.compacted() {
             Err(Refusal::Compacted)
         } else {
@@ -120,9 +112,8 @@ impl Shard {
                 None => return true,
             }
         };
-        let origin = hashing.origin;
-        self.jobs.hashes.pop_front();
-        effects.told.push((origin, Told::Hash(told)));
+        let waiting = self.jobs.hashes.finish();
+        effects.told.extend(waiting.into_iter().map(|origin| (origin, Told::Hash(told.clone()))));
         !self.jobs.hashes.is_empty()
     }
 

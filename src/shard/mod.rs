@@ -28,6 +28,7 @@ mod apply;
 mod ask;
 pub mod entry;
 mod evaluate;
+mod hashes;
 mod held;
 mod job;
 mod leases;
@@ -238,8 +239,9 @@ impl Shard {
         self.inbox.push_back(Waiting { origin, deadline, write });
     }
 
-    /// The client left: its write is dropped unless it has been evaluated.
+    /// The client left: its write is dropped unless it has been evaluated, and so is a hash.
     pub fn cancel(&mut self, origin: Origin) {
+        self.jobs.hashes.cancel(origin);
         self.inbox.cancel(origin);
     }
 

@@ -38,8 +38,8 @@ impl HashCursor {
 }
 
 impl Store {
-    /// Goes over about `keys` versions; the hash when it is through. Over shards, hashes are added
-    /// with [`u32::wrapping_add`].
+    /// Goes over about `keys` versions, and keys that have none to hash; the hash when it is
+    /// through. Over shards, hashes are added with [`u32::wrapping_add`].
     pub fn hash_slice(&self, cursor: &mut HashCursor, keys: usize) -> Option<u32> {
         if cursor.compacted != self.compacted() {
             *cursor = HashCursor { compacted: self.compacted(), ..HashCursor::new(cursor.at) };
@@ -51,6 +51,7 @@ impl Store {
             for record in records {
                 let same = record.key == start;
                 let behind = if same { (cursor.modified, cursor.sub) } else { (-1, 0) };
+                let mut is_counted = same;
                 for (version, next) in record.versions_above(behind.0, behind.1) {
                     let stamp = version.stamp();
                     if stamp.modified > cursor.at.0 {
@@ -61,6 +62,7 @@ impl Store {
                         return ControlFlow::Break(());
                     }
                     left -= 1;
+                    is_counted = true;
                     cursor.key = record.key.clone();
                     (cursor.modified, cursor.sub) = (stamp.modified, stamp.sub);
                     if is_kept(stamp, next.map(|next| next.modified()), cursor.compacted) {
@@ -68,6 +70,17 @@ impl Store {
                         cursor.sum = cursor.sum.wrapping_add(hash);
                     }
                 }
+                if is_counted {
+                    continue;
+                }
+                // All of it is above the revision: that was seen, and is not looked at again.
+                if left == 0 {
+                    is_cut = true;
+                    return ControlFlow::Break(());
+                }
+                left -= 1;
+                cursor.key = record.key.clone();
+                (cursor.modified, cursor.sub) = (i64::MAX, u32::MAX);
             }
             ControlFlow::Continue(())
         });

@@ -51,6 +51,24 @@ fn hash(store: &Store, at: i64) -> u32 {
 }
 
 #[test]
+fn a_hash_of_long_ago_goes_in_slices_too() {
+    let mut store = Store::new();
+    put(&mut store, 2, "m", "old");
+    (0..10_000).for_each(|i| put(&mut store, 3 + i, &format!("{i}"), "new"));
+    let (mut cursor, mut slices) = (HashCursor::new(Revision(2)), 1);
+    let sliced = loop {
+        match store.hash_slice(&mut cursor, 100) {
+            Some(hash) => break hash,
+            None => slices += 1,
+        }
+    };
+    assert!(slices >= 100, "{slices} slices for 10,001 keys");
+    let mut only = Store::new();
+    put(&mut only, 2, "m", "old");
+    assert_eq!((sliced, sliced), (hash(&store, 2), hash(&only, 2)));
+}
+
+#[test]
 fn a_key_deleted_and_put_again_in_one_revision_begins_a_generation() {
     let mut store = Store::new();
     put(&mut store, 2, "k", "a");
