@@ -8,7 +8,7 @@
 //! | nothing is left undone | everywhere |
 //! | items have no name that says nothing | pure rooms |
 //! | no clock, no I/O, no thread, no log line, no async | pure rooms |
-//! | a room imports only what [`ROOMS`] allows it | rooms |
+//! | a room imports only what the table in ARCHITECTURE.md allows it, and all of that | rooms |
 //! | a fenced crate is named only by its room ([`FENCES`]) | rooms and binaries |
 //! | what is cited is there (see `tidy/citations.rs`) | code, cases, scripts and documents |
 //!
@@ -19,54 +19,66 @@ mod tidy {
     pub mod citations;
 }
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 const LINE_CHARS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 800;
 
-/// Every room, whether it is pure, and the rooms that it may import besides itself.
-#[rustfmt::skip]
-const ROOMS: &[(&str, Purity, &[&str])] = &[
-    ("types", Purity::Pure, &[]),
-    ("limits", Purity::Pure, &[]),
-    ("store", Purity::Pure, &["types", "limits"]),
-    ("line", Purity::Pure, &["types", "limits"]),
-    ("watch", Purity::Pure, &["types", "limits", "teeth"]),
-    ("protocol", Purity::Pure, &["types", "limits"]),
-    ("raft", Purity::Pure, &["types", "limits"]),
-    ("wal", Purity::Pure, &["types", "limits"]),
-    ("teeth", Purity::Pure, &[]),
-    ("replica", Purity::Pure, &["types", "limits", "raft", "wal", "teeth"]),
-    ("control", Purity::Pure, &["types", "limits", "line", "raft", "replica", "wal", "store"]),
-    ("shard", Purity::Pure,
-        &["types", "limits", "line", "raft", "replica", "wal", "store", "watch", "teeth"]),
-    ("router", Purity::Pure, &["types", "limits", "line", "shard"]),
-    ("member", Purity::Pure, PURE),
-    ("rt", Purity::Impure, &["types", "limits", "wal", "member"]),
-    ("server", Purity::Impure,
-        &["rt", "protocol", "member", "types", "limits", "observe", "config", "router"]),
-    ("process", Purity::Impure,
-        &["types", "limits", "line", "member", "rt", "server", "protocol", "config", "observe", "wal"]),
-    ("config", Purity::Impure, &["types", "limits"]),
-    ("observe", Purity::Impure, &["types", "limits", "config"]),
-    ("client", Purity::Impure, &["protocol", "types", "limits"]),
-    ("ctl", Purity::Impure,
-        &["client", "protocol", "types", "limits", "wal", "config", "member", "rt"]),
-    ("load", Purity::Impure, &["client", "protocol", "types", "limits", "rt"]),
-    ("sim", Purity::Impure, PURE),
-];
+/// A room, as the table in ARCHITECTURE.md describes it.
+struct Room {
+    name: &'static str,
+    /// Whether it must be synchronous and deterministic.
+    is_pure: bool,
+    /// The rooms that it may import besides itself.
+    may_use: BTreeSet<&'static str>,
+}
 
-/// All that is synchronous and deterministic.
-const PURE: &[&str] = &[
-    "types", "limits", "store", "line", "watch", "protocol", "raft", "wal", "teeth", "replica",
-    "control", "shard", "router", "member",
-];
+/// The rooms that every room may import but those that may use nothing.
+const SHARED: [&str; 2] = ["types", "limits"];
 
-/// Files of pure rooms that carry effects out.
-const EFFECTS: &[&str] = &["src/shard/driver.rs"];
+/// The table of rooms in ARCHITECTURE.md.
+fn map() -> &'static [Room] {
+    static MAP: OnceLock<Vec<Room>> = OnceLock::new();
+    MAP.get_or_init(|| read_map(include_str!("../ARCHITECTURE.md")))
+}
+
+/// Reads `| rooms | pure | what they are | what they may use |`.
+fn read_map(text: &'static str) -> Vec<Room> {
+    let rows = text.lines().skip_while(|line| !line.starts_with("| room |")).skip(2);
+    let mut rooms = Vec::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [names, pure, _, uses] = cells[..] else {
+            panic!("ARCHITECTURE.md: a row of the table of rooms has other columns: {row}");
+        };
+        let mut may_use: BTreeSet<&str> = words(uses).collect();
+        if !may_use.remove("nothing") {
+            may_use.extend(SHARED);
+        }
+        for name in words(names) {
+            rooms.push(Room { name, is_pure: pure == "pure", may_use: may_use.clone() });
+        }
+    }
+    rooms
+}
+
+/// Permissions of the map that no room makes use of; `used` has what each one imports.
+fn unused(map: &[Room], used: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let mut found = Vec::new();
+    for room in map {
+        let used = used.get(room.name);
+        for other in room.may_use.iter().filter(|other| !SHARED.contains(other)) {
+            if !used.is_some_and(|used| used.contains(*other)) {
+                found.push(format!("ARCHITECTURE.md: {} may use {other} and does not", room.name));
+            }
+        }
+    }
+    found
+}
 
 /// A crate, and the rooms that may name it.
 const FENCES: &[(&str, &[&str])] = &[
@@ -101,12 +113,6 @@ const UNDONE: &[&str] = &[
     concat!("db", "g!"),
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purity {
-    Pure,
-    Impure,
-}
-
 #[test]
 fn the_tree_is_tidy() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -115,12 +121,17 @@ fn the_tree_is_tidy() {
         collect(&root.join(folder), &mut files);
     }
     assert!(files.len() > 20, "the tree was not found: {} files", files.len());
-    let mut found = Vec::new();
+    let (mut found, mut used) = (Vec::new(), BTreeMap::<String, BTreeSet<String>>::new());
     for file in files {
         let path = file.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
         let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}: {error}"));
         found.extend(violations(&path, &text));
+        if let Some(room) = room_of(&path).filter(|_| !is_test_file(&path)) {
+            let (code, _) = blank_tests(&blank_literals(&text));
+            used.entry(room.to_owned()).or_default().extend(names_of(&code, "crate"));
+        }
     }
+    found.extend(unused(map(), &used));
     assert!(found.is_empty(), "{} untidy places:\n{}", found.len(), found.join("\n"));
 }
 
@@ -176,13 +187,13 @@ fn rooms(path: &str, code: &str, found: &mut Vec<String>) {
     let Some(name) = room_of(path) else {
         return;
     };
-    let Some((_, purity, allowed)) = ROOMS.iter().find(|(room, ..)| *room == name) else {
-        return found.push(format!("1: room {name} is not in the table of tests/tidy.rs"));
+    let Some(room) = map().iter().find(|room| room.name == name) else {
+        return found.push(format!("1: room {name} is not in the table of ARCHITECTURE.md"));
     };
-    imports(path, name, allowed, code, found);
-    if *purity == Purity::Pure {
+    imports(path, room, code, found);
+    if room.is_pure {
         empty_names(code, found);
-        impure(path, code, found);
+        impure(code, found);
     }
 }
 
@@ -262,10 +273,7 @@ fn empty_names(code: &str, found: &mut Vec<String>) {
     }
 }
 
-fn impure(path: &str, code: &str, found: &mut Vec<String>) {
-    if EFFECTS.contains(&path) {
-        return;
-    }
+fn impure(code: &str, found: &mut Vec<String>) {
     for word in IMPURE {
         for at in occurrences(code, word) {
             found.push(format!("{}: {word} in a pure room", line_of(code, at)));
@@ -291,7 +299,7 @@ fn fences(path: &str, code: &str, found: &mut Vec<String>) {
     let room = room_of(path).unwrap_or("");
     for (name, rooms) in FENCES.iter().filter(|(_, rooms)| !rooms.contains(&room)) {
         // Our own room of the same name may be imported and then stand at the start of a path.
-        let own_room = ROOMS.iter().any(|(room, ..)| room == name)
+        let own_room = map().iter().any(|room| room.name == *name)
             && ["crate", "braid", "super"].iter().any(|root| names_of(code, root).contains(*name));
         for at in occurrences(code, name) {
             let (before, after) = (code[..at].trim_end(), code[at + name.len()..].trim_start());
@@ -325,15 +333,15 @@ fn in_group(code: &str, at: usize) -> bool {
     ["crate::{", "braid::{"].iter().any(|group| code[start..at].contains(group))
 }
 
-fn imports(path: &str, room: &str, allowed: &[&str], code: &str, found: &mut Vec<String>) {
+fn imports(path: &str, room: &Room, code: &str, found: &mut Vec<String>) {
     for name in names_of(code, "crate") {
-        let is_room = ROOMS.iter().any(|(other, ..)| *other == name);
-        if is_room && name != room && !allowed.contains(&name.as_str()) {
+        let is_room = map().iter().any(|other| other.name == name);
+        if is_room && name != room.name && !room.may_use.contains(name.as_str()) {
             let at = occurrences(code, "crate")
                 .into_iter()
                 .find(|&at| names_at(code, at + "crate".len()).contains(&name))
                 .unwrap_or(0);
-            found.push(format!("{}: {room} imports {name}", line_of(code, at)));
+            found.push(format!("{}: {} imports {name}", line_of(code, at), room.name));
         }
     }
     // Modules between the file and the crate: as many `super`s lead out of the room.
@@ -658,7 +666,6 @@ mod rules {
         ] {
             assert!(one("src/line/a.rs", code).ends_with("in a pure room"), "{code}");
             assert!(check("src/rt/a.rs", code).is_empty(), "{code}");
-            assert!(check("src/shard/driver.rs", code).is_empty(), "{code}");
             let test = format!("#[cfg(test)]\nmod tests {{\n{code}\n}}");
             assert!(check("src/line/a.rs", &test).is_empty(), "{code}");
         }
@@ -686,6 +693,22 @@ mod rules {
         let test = "#[cfg(test)]\nmod tests {\n    use crate::raft::Node;\n}\n";
         assert!(check("src/store/a.rs", test).is_empty());
         assert!(one("src/attic/a.rs", "").contains("attic is not in the table"));
+    }
+
+    #[test]
+    fn the_map_is_read_and_grants_nothing_that_nobody_uses() {
+        let map = read_map(
+            "| room | | what | may use |\n|---|---|---|---|\n\
+             | `types`, `limits` | pure | words | nothing |\n\
+             | `store` | pure | a tree | |\n| `shard` | pure | | store, wal |\n| `rt` | | | wal |\n\n| no | row |\n",
+        );
+        let names: Vec<&str> = map.iter().map(|room| room.name).collect();
+        assert_eq!(names, ["types", "limits", "store", "shard", "rt"]);
+        assert!(map[0].may_use.is_empty() && map[0].is_pure && !map[4].is_pure);
+        assert_eq!(map[2].may_use, BTreeSet::from(SHARED));
+        let used = |room: &str, other: &str| (room.to_owned(), BTreeSet::from([other.to_owned()]));
+        let used = BTreeMap::from([used("shard", "store"), used("rt", "wal")]);
+        assert_eq!(unused(&map, &used), ["ARCHITECTURE.md: shard may use wal and does not"]);
     }
 
     #[test]
@@ -724,11 +747,11 @@ mod rules {
             "use crate::{raft::Node, types::Blob};",
             "struct A { raft: u8 }",
         ] {
-            assert!(check("src/shard/a.rs", code).is_empty(), "{code}");
+            assert!(check("src/replica/a.rs", code).is_empty(), "{code}");
         }
         assert!(check("src/bin/braid-sim.rs", "use braid::raft::Node;").is_empty());
         let both = "use crate::raft;\nfn f() { ::raft::step(); }";
-        assert!(one("src/shard/a.rs", both).contains(":3: raft is named only in raft"));
+        assert!(one("src/replica/a.rs", both).contains(":3: raft is named only in raft"));
     }
 
     #[test]
