@@ -1,4 +1,4 @@
-//! What can go wrong between a request and its answer, and what it says about the outcome.
+//! Errors between a request and its answer, and whether the outcome is known after them.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a caller may choose about a client.
+//! Options of a client.
 
 use std::time::Duration;
 

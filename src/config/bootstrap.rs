@@ -1,5 +1,5 @@
-//! Who the member is when it has no data yet: the `initial-*` settings, checked as etcd checks them
-//! and made into ids.
+//! The identity of a member without data: the `initial-*` settings, checked as etcd checks them and
+//! made into ids.
 //!
 //! A member that has data knows who it is; then none of this is read, and none of it can be wrong.
 

@@ -1,5 +1,5 @@
-//! What the rest of the program sees of the configuration: values that are checked and in the form
-//! in which they are used.
+//! The configuration as the rest of the program sees it: values that are checked, in the form in
+//! which they are used.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

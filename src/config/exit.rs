@@ -1,4 +1,4 @@
-//! Why the program ends before it has begun, and what it leaves behind.
+//! Reasons for which the program ends before it has begun, with its output and exit code.
 
 use super::level::LogLevel;
 use super::note::{FieldValue, Note};

@@ -1,4 +1,4 @@
-//! What `--help` and `--version` print, and how the program is called.
+//! The texts of `--help` and `--version`.
 
 use std::fmt::Write as _;
 

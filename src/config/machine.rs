@@ -1,4 +1,4 @@
-//! What reading the configuration needs to know of the machine.
+//! The facts about the machine that reading the configuration needs.
 
 use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
 

@@ -1,4 +1,4 @@
-//! What reading the configuration has to say: log lines, as values.
+//! Notes: log lines that reading the configuration makes, as values.
 //!
 //! There is no logger yet while flags are read, so lines travel with the result and are written by
 //! whoever has one (`observe::log`).

@@ -1,4 +1,4 @@
-//! What the control group logs, and the state it comes to, byte by byte.
+//! Entries of the control group's log, and its state, byte by byte.
 //!
 //! ```text
 //! entry = version u8 | kind u8 | body                                   integers little-endian

@@ -1,4 +1,4 @@
-//! What the control group's log has come to: the same on every member.
+//! The state that the control group's log comes to; it is the same on every member.
 //!
 //! A checkpoint of it is a head and as many chunks of leases as it takes, in the order of their
 //! numbers:
@@ -11,7 +11,7 @@
 //! The head is written at once, at the checkpoint's index. The leases are written while decisions
 //! go on, so a chunk may show some that came later. Reading the log again from the index on makes
 //! up for that. A lease only ever goes from absent to granted to going to absent, each by a
-//! decision that the lead makes knowing what went before. If one of those read again ends the
+//! decision that the leader makes knowing what went before. If one of those read again ends the
 //! lease, nothing of what it was before matters; if none does, making the same ones twice comes to
 //! the same.
 

@@ -1,4 +1,4 @@
-//! What every command needs: a client and an output format.
+//! The session of a command: a client and an output format.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Rounds: how a request that writes and touches several shards gets one revision.
+//! Rounds: they give a request that writes and touches several shards its one revision.
 //!
 //! ```text
 //!            Freeze ──▶ shards ──▶ Frozen      compares answered on the state before the txn
@@ -7,21 +7,22 @@
 //!            Execute ─▶ shards ──▶ Executed    each logs its share with the participants, thaws
 //! ```
 //!
-//! One coordinator in the lead member means no deadlock. A round carries a batch of requests, none
-//! of which touches a key that an earlier one of it may change. From the freeze to the thaw a
+//! The leader has one coordinator, so there is no deadlock. A round carries a batch of requests,
+//! none of which touches a key that an earlier one of it may change. From the freeze to the thaw a
 //! frozen shard evaluates no write, so a revision taken in between is above everything the shard
 //! has logged (R7 gives R2), and its frozen floor keeps stable below it. The next round may freeze
 //! while the shares of this one are still being logged: orders reach a shard in order.
 //!
-//! Of a plain path (see `routed`) all is known when its shards are frozen: it is part of no check,
-//! and finished as soon as it is ordered, since its answer waits for stable and so for its shards.
+//! Everything about blind puts (see `routed`) is known when their shards are frozen: they are part
+//! of no check, and finished as soon as they are ordered, since their answer waits for stable and
+//! so for their shards.
 //!
 //! Leases that end have rounds of their own: no put that may attach a key shares one with them. All
 //! keys of a lease go at one revision; one without keys takes none. Nothing refuses that, and no
 //! client waits for it, so it comes back as [`Revoked`].
 //!
-//! What this does not do: wait for a disk. The shards release nothing; the router that has the
-//! call answers when stable reaches the revision.
+//! A round never waits for a disk. The shards release nothing; the router that has the call answers
+//! when stable reaches the revision.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

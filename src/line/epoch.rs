@@ -1,4 +1,4 @@
-//! How a reign begins: gather every group, find the cut, open.
+//! The takeover: how an epoch begins. Gather every group, find the cut, open.
 //!
 //! ```text
 //! Idle ─control won─▶ Gathering ─all led─▶ Numbering ─Epoch committed─▶ Opening ─all opened─▶ Open

@@ -1,4 +1,4 @@
-//! What the lead member's braid and the shards say to one another.
+//! Messages between the leader and the shards: orders and reports.
 //!
 //! Within a member these travel through mailboxes, in order and without loss; every message of a
 //! round carries the epoch and the round, so that one of an earlier epoch is noticed and dropped.

@@ -6,9 +6,10 @@
 //!             └─ compares ───▶ Guarded ──Frozen: branches──▶ RoutedPath ┘
 //! ```
 //!
-//! A path is *plain* if it is nothing but puts without a lease that ask for nothing back. Of such a
-//! path everything but its revision is known beforehand: only a shard that takes no puts at all can
-//! refuse it, every owner of a key changes something, and no shard has anything to tell.
+//! A path is *plain* (blind puts) if it is nothing but puts without a lease that ask for nothing
+//! back. Everything about such a path but its revision is known beforehand: only a shard that takes
+//! no puts at all can refuse it, every owner of a key changes something, and no shard has anything
+//! to tell.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The sequencer: the atomics by which all cores of the lead member share one revision line.
+//! The sequencer: the atomics by which all cores of the leader share one revision line.
 //!
 //! One counter hands revisions out, and one *floor* per shard says below what nothing of that shard
 //! is pending. Whatever lies at or below every floor, and was handed out at all, is committed:

@@ -1,4 +1,4 @@
-//! What each subcommand does, from arguments to exit code.
+//! The subcommands, from arguments to exit code.
 
 use std::fs;
 use std::io::{IsTerminal, Write};

@@ -4,8 +4,8 @@
 //! measured. Here a request is two frames behind one another in the send buffer: HEADERS, which
 //! after the first request of a connection is seven bytes of table references, and DATA. Answers
 //! are taken from one read buffer. Windows are kept as the protocol demands, in both directions.
-//! Of a *stream* (watch, keep-alive) HEADERS go out once and DATA per message; a message is said as
-//! soon as it is there whole.
+//! A *stream* (watch, keep-alive) sends HEADERS once and DATA for each message; a message is handed
+//! on as soon as all of it is there.
 //!
 //! Header blocks hardly ever change: one that goes out or comes in as it did before, with the same
 //! table behind it, is not encoded or decoded again.

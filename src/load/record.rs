@@ -1,4 +1,4 @@
-//! What one thread counts: answers and latencies per interval and row of the workload.
+//! The counts of one thread: answers and latencies per interval and row of the workload.
 //!
 //! ```text
 //!   start      measured_from                                  end          drained

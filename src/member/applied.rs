@@ -1,4 +1,4 @@
-//! What a core has evaluated, by kind of request: for metrics.
+//! Counts of the requests that a core has evaluated, by kind, for metrics.
 
 use crate::types::Tally;
 

@@ -1,4 +1,4 @@
-//! One core: its shards, its router, and on the first core the lead.
+//! One core: its shards, its router and its hub, and on the first core the leader's part.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! When leases end: the lead's memory of what nobody else knows.
+//! Deadlines of leases, which only the leader knows and keeps in memory.
 //!
 //! ```text
 //!  id ──hash──▶ Timed { deadline, queued at … }      renewing moves the deadline, nothing else

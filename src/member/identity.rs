@@ -1,4 +1,4 @@
-//! Who a data directory belongs to: the file `member/identity`.
+//! The file `member/identity`, which says to which member a data directory belongs.
 //!
 //! A few lines of text, the last of which is a CRC-32 of those before, so that an operator can
 //! read it and a damaged one is noticed:

@@ -1,8 +1,8 @@
-//! The lead member's part: the control group's decisions, the reign, the rounds.
+//! The leader's part: the control group's decisions, the takeover, the rounds.
 //!
 //! It lives on one core and is the only one that hands out epochs, runs rounds and decides
-//! compactions and alarms. What the cores must act on is sent as numbered notices; a decision that
-//! every core must know of is answered when each has noticed it.
+//! compactions and alarms. Cores are told by numbered notices. A decision that every core must know
+//! is answered when each core has noticed it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Leases as the lead member sees them: granting, keeping alive, ending.
+//! Leases on the leader: granting them, keeping them alive, ending them.
 //!
 //! ```text
 //!  grant ──▶ LeaseGrant ──committed──▶ every core knows it ──▶ answered
@@ -15,7 +15,7 @@
 //!   a key back whose lease nobody knows.
 //! - Decisions about leases are proposed in an open epoch only. So when an epoch opens, none of an
 //!   earlier one is under way: the log holds it, or it never will.
-//! - Deadlines are in the lead's memory alone ([`Deadlines`]). Keep-alives write nothing, unless
+//! - Deadlines are in the leader's memory alone ([`Deadlines`]). Keep-alives write nothing, unless
 //!   the log says that less than the whole TTL is left: that is taken back first.
 //! - Leases expire a batch at each tick, the longest overdue first, so many a second and so many
 //!   under way at most: traffic goes on between the rounds.

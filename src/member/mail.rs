@@ -1,4 +1,4 @@
-//! What the cores of a member send one another.
+//! Mail: the messages that the cores of a member send one another.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the cores of a member share: the line, who sleeps, and gauges that anybody may read.
+//! The state that the cores of a member share: the line, who sleeps, and gauges that any may read.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

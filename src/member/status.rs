@@ -1,4 +1,4 @@
-//! What a member says of itself.
+//! The answer to Status.
 
 use super::core::Core;
 use crate::types::{Alarm, AlarmKind, MemberId, Reply, StatusReply};

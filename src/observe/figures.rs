@@ -1,4 +1,4 @@
-//! What a core and a shard count, each written by one core.
+//! The counters of a core and of a shard, each written by one core.
 
 use super::cell::{Figure, Histogram, PROMETHEUS_DEFAULT, Scale};
 use crate::types::Tally;

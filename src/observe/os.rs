@@ -1,4 +1,4 @@
-//! What the kernel knows of this process, from `/proc`.
+//! Figures of the kernel about this process, from `/proc`.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! All figures under their names: what GET /metrics answers.
 //!
-//! Whoever serves the scrape fills [`Scrape`]: the cores' and shards' own figures by reference, and
-//! what only the member knows as plain numbers. Figures of cores are added up.
+//! The caller fills [`Scrape`]: the figures of cores and shards by reference, and those that only
+//! the member knows as plain numbers. Figures of cores are added up.
 
 use std::sync::Arc;
 

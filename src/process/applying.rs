@@ -1,4 +1,4 @@
-//! How long applying took: for metrics, and for a log line when it took too long.
+//! Durations of applying, for metrics and for a log line when it took too long.
 //!
 //! A core evaluates all requests that wait in one turn, and a clock call for each would cost as
 //! much as some of them. So the turn is timed, and every request in it counts with the turn's time.

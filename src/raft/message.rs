@@ -1,4 +1,4 @@
-//! What replicas of a group tell each other, in our own encoding.
+//! Messages between replicas of a group, in an encoding of our own.
 //!
 //! rust-protobuf never sees bytes from the network (RUSTSEC-2024-0437). Little-endian:
 //!

@@ -1,4 +1,4 @@
-//! What a group starts from, and whether it makes sense.
+//! The state from which a group starts, checked.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the file system under the data directory offers, found out by trying.
+//! The probe of the file system under the data directory: it tries what the log needs.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! What an executor waits for: sockets, bells and the clock.
+//! The reactor: it waits for sockets, wake-ups and timers of one executor.
 //!
 //! One epoll instance per executor, everything in it edge-triggered and registered once. A socket
 //! remembers what the kernel last said of it; a read that brought less than was asked for has

@@ -1,4 +1,4 @@
-//! What the connections of one core share: the core under them, who waits for what, the counters.
+//! The state that one core's connections share: the core under them, their waiters, the counters.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

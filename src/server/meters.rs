@@ -1,4 +1,4 @@
-//! What the connections of one core count. Plain cells: a scrape asks every core and adds up.
+//! Counters of one core's connections. They are plain cells; a scrape asks every core and adds up.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! What the connections of a member are told once, at the start.
+//! Settings of a member's connections, fixed at the start.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How much a connection may have a core do before everybody else has a turn.
+//! The work that a connection may have a core do before all others have a turn.
 //!
 //! A client that sends without a pause always has more to be read. Work is therefore counted, in
 //! bytes read and frames taken, and a connection whose turn is over goes on only after the

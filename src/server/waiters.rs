@@ -1,4 +1,4 @@
-//! Who waits for which answer.
+//! The tasks and streams that wait for answers, by ticket.
 //!
 //! A ticket is a slot of a slab and the slot's generation, so that an answer that comes late, after
 //! its client left, meets nobody instead of whoever has the slot now.

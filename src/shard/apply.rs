@@ -1,4 +1,4 @@
-//! What the group has committed: own proposals are only ticked off, everything else is applied.
+//! Committed entries: a shard's own proposals are only ticked off, everything else is applied.
 
 use super::held::Applied;
 use super::{Shard, ShardEffects, entry};

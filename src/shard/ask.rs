@@ -1,4 +1,4 @@
-//! What a shard is asked by the routers, and what it answers.
+//! Questions of the routers to a shard, and its answers.
 
 use crate::line::message::{CompareShare, Report};
 use crate::types::{

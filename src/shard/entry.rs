@@ -1,4 +1,4 @@
-//! What a shard logs: one entry of a group's log, byte by byte.
+//! The entries that a shard logs, byte by byte.
 //!
 //! ```text
 //! entry   = version u8 | kind u8 | epoch u64 | term u64 | stable i64 | body      little-endian

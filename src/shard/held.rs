@@ -1,4 +1,4 @@
-//! What a shard holds of its log: the state that replay, replication and evaluation share.
+//! The state of a shard that its log comes to; replay, replication and evaluation share it.
 //!
 //! Applying cannot fail. An entry that cannot be applied is damage that no checksum saw, and ends
 //! the process naming group and index.

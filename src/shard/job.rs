@@ -1,4 +1,4 @@
-//! What a shard does beside its traffic, a slice a turn: compaction, checkpoints, hashes,
+//! Background work of a shard, a slice each turn: compaction, checkpoints, hashes,
 //! defragmentation.
 
 use super::hashes::Hashes;

@@ -17,7 +17,7 @@
 //!
 //! Time is counted twice, from both sides: `most` is what leases may have felt (the clock without
 //! the pauses that the simulator made), `least` is what they must have felt (only gaps between two
-//! steps of the lead's core that nobody can take for a pause).
+//! steps of the leader's core that nobody can take for a pause).
 //!
 //! A number that was granted again while somebody may have asked for the older lease's end is left
 //! out from then on: nobody can tell the two apart.

@@ -1,4 +1,4 @@
-//! What one seed is about: drawn once, so that seeds differ in kind and not only in order.
+//! The plan of a seed, drawn once, so that seeds differ in kind and not only in order.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What happened, as one number and, when somebody wants to read it, as lines.
+//! The trace of a run: one number, and lines if they are to be read.
 
 use std::collections::VecDeque;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! What the clients ask: few keys, so that they meet, and values that nobody writes twice.
+//! The requests of the clients: few keys, so that they meet, and values that nobody writes twice.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! How much there is, and what it takes.
+//! The number of keys and versions, and the bytes that they take.
 //!
 //! Bytes are reckoned from what is stored, not asked of the allocator, so that they do not depend
 //! on the path that led here and come back exactly when pending changes are rolled back. The

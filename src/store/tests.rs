@@ -1,4 +1,4 @@
-//! What the model tests cannot say by name: worked cases, hostile bytes, costs.
+//! Tests beside the model's: worked cases, hostile bytes, costs.
 
 use bytes::Bytes;
 

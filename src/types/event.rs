@@ -1,4 +1,4 @@
-//! What watchers are told of: one change of one key.
+//! An event: one change of one key, as watchers get it.
 
 use std::sync::OnceLock;
 

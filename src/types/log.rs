@@ -1,4 +1,4 @@
-//! What a group's log holds, as `raft`, `shard` and `wal` hand it to one another.
+//! Entries of a group's log, as `raft`, `shard` and `wal` hand them to one another.
 
 use bytes::Bytes;
 

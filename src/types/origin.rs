@@ -1,4 +1,4 @@
-//! Who waits for an answer.
+//! The origin of a request: the core and the call that wait for its answer.
 
 use super::CoreId;
 

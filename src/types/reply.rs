@@ -1,5 +1,5 @@
-//! What a client is told. Cluster, member and term of a header are filled in by `protocol`; the
-//! core knows the revision.
+//! Replies to clients. The core fills in a header's revision; `protocol` adds cluster, member and
+//! term.
 
 use super::{Alarm, Blob, LeaseId, MemberId, Refusal, Revision};
 

@@ -1,4 +1,4 @@
-//! What a client may ask.
+//! Requests of clients.
 
 use bytes::Bytes;
 

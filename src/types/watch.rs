@@ -1,4 +1,4 @@
-//! What a watch stream asks, and what it is told.
+//! Requests and replies of a watch stream.
 
 use std::sync::Arc;
 

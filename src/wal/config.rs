@@ -1,4 +1,4 @@
-//! What a group's log is told once.
+//! The settings of a group's log.
 
 use crate::limits::{LOG_BATCH_BYTES_MAX, SEGMENT_BYTES};
 

@@ -1,4 +1,4 @@
-//! Why a data directory cannot be opened, with the place and what to do.
+//! The reasons for which a data directory cannot be opened, with the place and the remedy.
 
 use std::fmt;
 use std::io;

@@ -1,5 +1,5 @@
-//! What the log and the checkpoints want of the disk, as values. `rt::disk` carries them out, the
-//! simulator does on a fake.
+//! Disk operations of the log and the checkpoints, as values. `rt::disk` carries them out; the
+//! simulator does so on a fake.
 //!
 //! Paths are relative to the member's directory, with `/` between names:
 //! `group-001/wal/00000003.seg`.

@@ -1,4 +1,4 @@
-//! What waits to be written, in order.
+//! The queue of records that wait to be written.
 
 use std::collections::VecDeque;
 

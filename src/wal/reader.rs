@@ -17,8 +17,8 @@
 //! batch's write, so it may be there without the batch or the batch without it: both are cut, and
 //! the log goes on in that segment.
 //!
-//! What cannot be told apart here: a last batch that was durable and acknowledged and is damaged
-//! afterwards, from one that was torn (Alagappan et al., FAST'18: a single replica cannot know).
+//! A last batch that was durable and acknowledged and is damaged afterwards cannot be told from one
+//! that was torn (Alagappan et al., FAST'18: a single replica cannot know).
 //! [`Log::seal`](super::Log::seal) narrows this to the batches of the last moments, and a commit
 //! or checkpoint above the log's end shows what is left of it.
 

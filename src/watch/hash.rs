@@ -1,5 +1,5 @@
-//! How keys are spread over a table: by a seed that clients do not know, so that nobody can choose
-//! keys that all fall on one place. The tables are looked up in and never walked.
+//! The hash of the tables of keys. Its seed is not known to clients, so that nobody can choose keys
+//! that all fall on one place. The tables are looked up in and never walked.
 
 use std::hash::{BuildHasher, Hasher};
 

@@ -1,4 +1,4 @@
-//! What the shards have told and stable has not reached yet.
+//! Events that the shards have posted and stable has not reached yet.
 //!
 //! ```text
 //!  shard 0   12 12 15 ──▶│

@@ -1,4 +1,4 @@
-//! What hubs and shards say to one another.
+//! Messages between hubs and shards.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! Sessions, locks and elections, as etcd's own client makes them of keys, leases and watchers.
 //!
-//! Who wants something writes a key of its own below the common name, on the lease of its
-//! [`Session`]: `name/` and the lease's number. The keys are a queue in the order of their
-//! `create_revision`; the oldest has the lock, or leads. Everybody else waits for the key just
-//! before its own to go, so that one departure wakes one waiter. A session that dies takes its key
-//! with it when its lease ends, and the next in the queue goes on.
+//! A caller writes a key of its own below the common name, on the lease of its [`Session`]: `name/`
+//! and the lease's number. The keys are a queue in the order of their `create_revision`; the oldest
+//! has the lock, or leads. Everybody else waits for the key just before its own to go, so that one
+//! departure wakes one waiter. A session that dies takes its key with it when its lease ends, and
+//! the next in the queue goes on.
 //!
 //! ```text
 //!  name/694d…0a  create_revision 7   ◀── owner
@@ -15,8 +15,8 @@
 //! Keys, values and txns are those of etcd's client (clientv3/concurrency) and of its Lock and
 //! Election services: all of them may compete for one name.
 //!
-//! Whoever holds a lock knows it only as of its last answer. What must not be done twice belongs
-//! into a txn guarded by [`Mutex::is_owner`] or [`Election::is_leader`].
+//! The holder of a lock knows only that it held it at its last answer. An action that must not be
+//! done twice belongs into a txn guarded by [`Mutex::is_owner`] or [`Election::is_leader`].
 
 mod election;
 mod mutex;

@@ -1,4 +1,4 @@
-//! What calls and the connection's task share: the output buffer and the streams under way.
+//! The state that calls and a connection's task share: the output buffer and the streams under way.
 //!
 //! Invariants:
 //!

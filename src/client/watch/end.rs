@@ -1,4 +1,4 @@
-//! Why a watcher ended.
+//! Reasons for which a watcher ends.
 
 use std::fmt;
 

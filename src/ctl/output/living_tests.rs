@@ -1,4 +1,4 @@
-//! What etcdctl 3.7.1 prints of watches and leases, taken down byte for byte.
+//! The output of etcdctl 3.7.1 for watches and leases, byte for byte.
 
 use super::tests::{header, hex, kv, shown};
 use super::*;

@@ -1,4 +1,4 @@
-//! What etcdctl 3.7.1 prints for the same answers, taken down byte for byte.
+//! The output of etcdctl 3.7.1 for the same answers, byte for byte.
 
 use super::*;
 use crate::protocol::pb::mvccpb::KeyValue;

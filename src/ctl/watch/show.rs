@@ -1,4 +1,4 @@
-//! What a watch has to say: on standard output, and to a program.
+//! Output of a watch: on standard output, and to a program.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

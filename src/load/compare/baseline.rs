@@ -1,5 +1,5 @@
-//! What the machine itself takes: one durable write, and one round trip over the loopback. A lone
-//! put can never be faster than both together.
+//! The cost of the machine itself: one durable write, and one round trip over loopback. A lone put
+//! can never be faster than both together.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What else is there while a run is made: idle watchers, leases about to end.
+//! Background load during a run: idle watchers, and leases about to end.
 
 use super::expiring::Expiring;
 use super::idle::Held;

@@ -1,4 +1,4 @@
-//! What is known of every put under way, by its stamp: the book that writers and watchers share.
+//! The ledger that writers and watchers share: every put under way, by its stamp.
 //!
 //! Each writer has a ring of pages of its own; a page is free again when its put is answered and
 //! every watcher has been told. All of it is atomics, since watchers may be on other threads: a

@@ -1,4 +1,4 @@
-//! When a client of this room makes its requests: the loop that writers and keepers share.
+//! The loop that writers and keepers share: it makes a client's requests when they are due.
 
 use std::future::poll_fn;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! How many operations a txn's bytes hold, before anything is allocated for them.
+//! Counts the operations in a txn's bytes before anything is allocated for them.
 //!
 //! An operation can be two bytes on the wire and a hundred times that in memory, and a txn can be
 //! nested as deep as its bytes go. So before prost builds anything, this walk reads the outline of

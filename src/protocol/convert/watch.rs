@@ -1,8 +1,8 @@
 //! A watch stream's messages: requests in, `WatchResponse`s out.
 //!
-//! What many watchers are told is the same event again and again. So an event's bytes are made
-//! once, as they stand in every message (with the key and the length in front), and only copied
-//! after that; of a message itself only the few bytes before its events are made anew.
+//! Many watchers get the same event. So an event's bytes are made once, as they stand in every
+//! message (with the key and the length in front), and only copied after that. Only the few bytes
+//! before a message's events are made anew.
 
 use std::slice;
 use std::sync::Arc;

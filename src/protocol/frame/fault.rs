@@ -1,4 +1,4 @@
-//! What can be wrong with a connection's bytes.
+//! Faults in the bytes of a connection.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a frame on the client port is about.
+//! Opcodes of frames on the client port.
 
 use crate::protocol::method::Method;
 

@@ -1,4 +1,4 @@
-//! What gRPC puts between HTTP/2 and the messages.
+//! The layer that gRPC puts between HTTP/2 and the messages.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What locks and elections ask the core.
+//! The requests to the core of which locks and elections are made.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Gets of one key, answered where they are read.
 //!
-//! Who reads keys reads many, and such a get needs nothing but the tree of its shard. So nothing is
-//! made of it: the key is looked up where it stands in what the socket read, several at a time, and
-//! what is found is encoded from where it stands in the store. What is counted is counted for all
-//! gets of one read.
+//! Gets come in great numbers, and each needs nothing but the tree of its shard. So no request is
+//! made of one: its key is looked up where it stands in the bytes that the socket read, several at
+//! a time, and the pair is encoded from where it stands in the store. Counters are raised once for
+//! all gets of one read.
 
 use std::ops::ControlFlow;
 

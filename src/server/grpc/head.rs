@@ -1,4 +1,4 @@
-//! What a request's headers say, and what an answer's look like.
+//! Headers of gRPC requests, read, and of answers, written.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Calls that send or take more than one message: a task each.
 //!
-//! What such a call sends is handed to h2 only as far as its client takes it: a stream that nobody
-//! reads holds one message at most, and that by itself; it takes nothing of what the connection may
-//! owe, which others need.
+//! Messages are handed to h2 only as far as the client takes them. A stream that nobody reads holds
+//! one message at most, of its own; it takes nothing of the bytes that the connection may owe,
+//! which others need.
 
 use std::future::{Future, poll_fn};
 use std::rc::Rc;

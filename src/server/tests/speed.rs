@@ -1,4 +1,4 @@
-//! How fast requests pass, with a core that costs nothing. Run with
+//! The speed of connections over a core that costs nothing. Run with
 //! `cargo test --release --lib server::tests::speed -- --ignored --nocapture`.
 
 use std::time::Instant;
