@@ -1,4 +1,4 @@
-//! What a request costs between the socket and the core: frame, checksum, message, and back.
+//! The cost of a request between the socket and the core: frame, checksum, message, and back.
 
 use std::hint::black_box;
 

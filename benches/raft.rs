@@ -1,4 +1,4 @@
-//! What a write pays the fence around raft-rs: propose, persist, commit, apply, alone and in runs.
+//! The cost of the room around raft-rs for a write: propose, persist, commit, apply, one and many.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;

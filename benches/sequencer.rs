@@ -1,4 +1,4 @@
-//! What a write pays the line: take and commit, alone and against another core.
+//! The cost of the line for a write: take and commit, alone and against another core.
 
 use std::hint::black_box;
 use std::sync::Arc;

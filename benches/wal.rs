@@ -1,7 +1,7 @@
 //! The log alone: encoding a batch, flushing one, reading a log back.
 //!
 //! `WAL_BENCH_DIR` chooses the disk (default: `target/`), `WAL_BENCH_READ_MIB` the length of the
-//! log that is read (default 256; 1024 for the figure in the design).
+//! log that is read (default 256).
 
 use std::fs::{self, File};
 use std::hint::black_box;

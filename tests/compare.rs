@@ -4,8 +4,8 @@
 //! path of an etcd 3.7.1, that as well. (With `BRAID_CASES_ETCD`, as for the other drivers, two
 //! etcds and no braid: this proves that nothing here depends on chance.)
 //!
-//! What is sent is written in the language of the cases, so that a difference is printed as a
-//! scenario from an empty store; `BRAID_SEED` repeats it, and it goes into `tests/cases/`.
+//! Commands are written in the language of the cases, so that a difference is printed as a scenario
+//! from an empty store. `BRAID_SEED` repeats it, and it can become a case in `tests/cases/`.
 
 mod common;
 mod script;

@@ -1,4 +1,4 @@
-//! What bytes from outside may cost in memory, measured at the allocator.
+//! The memory that bytes from outside may cost, measured at the allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

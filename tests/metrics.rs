@@ -1,5 +1,5 @@
-//! What GET /metrics shows of a running server: every series that tells of requests moves with
-//! them. What etcd shows too is proven against it with `BRAID_CASES_ETCD`.
+//! GET /metrics of a running server: every series about requests moves with them. Series that etcd
+//! has too are proven against it with `BRAID_CASES_ETCD`.
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! The life of the server process as its operator sees it: flags, start, refusals to start, log,
 //! health and metrics, stop, restart.
 //!
-//! What etcd does the same way is proven against it with `BRAID_CASES_ETCD`.
+//! Tests that etcd must pass too are proven against it with `BRAID_CASES_ETCD`.
 
 mod common;
 

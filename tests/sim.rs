@@ -1,5 +1,5 @@
-//! The simulator on a handful of seeds: those that are always the same, those that ever failed, and
-//! that a seed is one story. Fresh seeds are `.ci/run simulator`'s.
+//! The simulator on a handful of seeds: a few that are always the same, and those that ever failed.
+//! Equal seeds must give equal traces. `.ci/run simulator` runs fresh seeds.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The linter is a test: it reads the tree and holds it to the house's rules.
+//! The linter, as a test: it reads the tree and holds it to the rules of the house.
 //!
 //! | rule | where |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What clients did and were told, and whether the server's history agrees.
+//! The history of clients' calls and answers, and the check that the server's agrees.
 //!
 //! Every write carries a value that no other has, so whatever stands at a revision says which
 //! request put it there. [`Checker`] walks the revisions one by one and holds them to:

@@ -1,4 +1,4 @@
-//! What a watch stream promises, checked on everything that arrives, whatever a case is about:
+//! The promises of a watch stream, checked on everything that arrives, whatever a case is about:
 //! each event once, in order, no response torn that was not to be, nothing at or below a progress
 //! that had been reported, nothing of a watcher before its creation and after its end.
 
