@@ -11,12 +11,14 @@
 //! | a room imports only what the table in ARCHITECTURE.md allows it, and all of that | rooms |
 //! | a fenced crate is named only by its room ([`FENCES`]) | rooms and binaries |
 //! | what is cited is there (see `tidy/citations.rs`) | code, cases, scripts and documents |
+//! | what etcd has is documented (see `tidy/specification.rs`) | errors, flags and metrics |
 //!
 //! Tests inside rooms are exempt from all but the first, third and fourth. Every rule has a test of
 //! its own below, on made-up snippets.
 
 mod tidy {
     pub mod citations;
+    pub mod specification;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,6 +141,24 @@ fn the_tree_is_tidy() {
 fn what_is_cited_is_there() {
     let found = tidy::citations::Tree::read(Path::new(env!("CARGO_MANIFEST_DIR"))).violations();
     assert!(found.is_empty(), "{} citations lead nowhere:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn what_etcd_has_is_documented() {
+    use tidy::specification::{unknown_errors, unknown_flags, unknown_metrics};
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |path: &str| fs::read_to_string(root.join(path)).expect(path);
+    let code = |folder: &str| {
+        let mut files = Vec::new();
+        collect(&root.join(folder), &mut files);
+        files.iter().map(|file| fs::read_to_string(file).expect("code")).collect::<String>()
+    };
+    let errors = unknown_errors(&code("src"), &text("docs/etcd-errors.md"));
+    assert!(errors.is_empty(), "not in docs/etcd-errors.md: {errors:?}");
+    let flags = unknown_flags(&code("src/config/table"), &text("docs/etcd-flags.md"));
+    assert!(flags.is_empty(), "only in src/config/table or in docs/etcd-flags.md: {flags:?}");
+    let metrics = unknown_metrics(&text("src/observe/scrape.rs"), &text("docs/etcd-metrics.md"));
+    assert!(metrics.is_empty(), "not in docs/etcd-metrics.md: {metrics:?}");
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {
