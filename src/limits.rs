@@ -20,6 +20,11 @@ pub const CORE_REQUESTS_MAX: usize = 1 << 17;
 /// Requests that one connection may have under way; above it the connection is not read from.
 pub const CONNECTION_REQUESTS_MAX: usize = 1 << 14;
 
+/// Streams of HTTP/2 that one connection may have open; further ones are refused, unprocessed. Like
+/// etcd, a member tells nobody of it, so it is more than a client needs.
+pub const CONNECTION_STREAMS_MAX: u32 = 1 << 16;
+const _: () = assert!(CONNECTION_STREAMS_MAX as usize >= CONNECTION_REQUESTS_MAX);
+
 /// Answer bytes that a connection may owe its client; above it the connection is not read from.
 pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 

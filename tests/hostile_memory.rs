@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use braid::protocol::convert::{RequestLimits, decode};
 use braid::protocol::frame::{Decoder, Header};
-use braid::protocol::grpc::MessageReader;
+use braid::protocol::grpc::{Deflater, Encoding, Inflater, MessageReader};
 use braid::protocol::method::Method;
 use bytes::{Bytes, BytesMut};
 
@@ -123,7 +123,7 @@ fn claims_of_length_cost_nothing() {
     let peak = peak_bytes(|| {
         let mut reader = MessageReader::new(1 << 31);
         reader.push(piece.clone());
-        let message = reader.next_message(None);
+        let message = reader.next_message(Encoding::Identity);
         assert_eq!(message, Ok(None));
         reader.push(piece);
         reader
@@ -135,4 +135,21 @@ fn claims_of_length_cost_nothing() {
         let peak = peak_bytes(|| decode(method, payload.clone(), &RequestLimits::default()));
         assert!(peak < 2000, "{method:?} {peak}");
     }
+}
+
+#[test]
+fn a_message_under_gzip_takes_no_more_than_its_bound() {
+    let mut packing = Deflater::new(vec![0; 256 << 20].into(), BytesMut::new());
+    let bomb = loop {
+        if let Some(bomb) = packing.step() {
+            break bomb.freeze();
+        }
+    };
+    let length = bomb.len();
+    let peak = peak_bytes(|| {
+        let mut inflater = Inflater::new(bomb.clone(), 1 << 20).expect("it is gzip");
+        while let Ok(None) = inflater.step() {}
+        assert!(inflater.held() <= 1 << 20);
+    });
+    assert!(peak < 4 << 20, "{peak} bytes for {length} on the wire");
 }

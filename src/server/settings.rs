@@ -36,7 +36,8 @@ pub struct Settings {
     pub election_timeout: Duration,
     /// `--warning-unary-request-duration`: what takes longer is logged; zero logs nothing.
     pub slow: Duration,
-    /// `--max-concurrent-streams`; never above `limits::CONNECTION_REQUESTS_MAX`.
+    /// `--max-concurrent-streams`: what clients are told. 0 and the largest are no limit, of which
+    /// they are told nothing; `limits::CONNECTION_STREAMS_MAX` holds whatever is set here.
     pub streams_max: u32,
     pub keepalive: Keepalive,
     /// Versions that `/version` and the hello show.

@@ -24,7 +24,7 @@ use super::options::Options;
 use super::socket::{Socket, TokioSocket};
 use super::transport::Header;
 use super::{Error, executor};
-use crate::protocol::grpc::{MessageReader, encode_message};
+use crate::protocol::grpc::{Encoding, MessageReader, encode_message};
 use crate::protocol::status::Status;
 
 /// Bytes that the server may send ahead on one stream, and on all of them together.
@@ -284,9 +284,10 @@ impl Call {
             return Err(connection.broken("reading of the answer was broken off before"));
         };
         loop {
-            let message = self.reader.next_message(None).map_err(refused)?;
-            if message.is_some() {
-                return Ok(message);
+            // No call of ours offers another encoding.
+            let message = self.reader.next_message(Encoding::Identity).map_err(refused)?;
+            if let Some(message) = message {
+                return Ok(Some(message.bytes));
             }
             let Some(piece) = downstream.data().await else { break };
             let piece = piece.map_err(lost)?;
@@ -295,7 +296,10 @@ impl Call {
         }
         let trailers = downstream.trailers().await.map_err(lost)?;
         match trailers.as_ref().and_then(status::outcome) {
-            Some(Ok(())) => self.reader.finish().map(|()| None).map_err(refused),
+            Some(Ok(())) if self.reader.is_inside_message() => {
+                Err(connection.broken("the answer ended inside a message"))
+            }
+            Some(Ok(())) => Ok(None),
             Some(Err(error)) => Err(error),
             None => Err(connection.broken("the answer ended without a grpc-status")),
         }

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::gzip::Encoding;
 use crate::protocol::status::{Status, code};
 
 /// Bytes in front of a message.
@@ -19,11 +20,18 @@ pub fn encode_message(
     let start = out.len();
     out.put_bytes(0, PREFIX_BYTES);
     write_message(out);
-    let message_start = start + PREFIX_BYTES;
-    assert!(out.len() >= message_start, "a message only appends");
-    let length = out.len() - message_start;
-    if length > MESSAGE_BYTES_MAX {
+    assert!(out.len() >= start + PREFIX_BYTES, "a message only appends");
+    if let Err(status) = write_prefix(&mut out[start..], false) {
         out.truncate(start);
+        return Err(status);
+    }
+    Ok(())
+}
+
+/// Writes the prefix of `framed`, which is room for it and one whole message.
+pub fn write_prefix(framed: &mut [u8], is_compressed: bool) -> Result<(), Status> {
+    let length = framed.len() - PREFIX_BYTES;
+    if length > MESSAGE_BYTES_MAX {
         return Err(Status::new(
             code::RESOURCE_EXHAUSTED,
             format!(
@@ -32,8 +40,17 @@ pub fn encode_message(
         ));
     }
     let length = u32::try_from(length).expect("MESSAGE_BYTES_MAX is below 2^32");
-    out[start + 1..message_start].copy_from_slice(&length.to_be_bytes());
+    framed[0] = u8::from(is_compressed);
+    framed[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(())
+}
+
+/// A message as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    pub bytes: Bytes,
+    /// The bytes are to be unpacked, as the call's encoding says.
+    pub is_compressed: bool,
 }
 
 /// Puts the messages of one request body together from the pieces in which they come.
@@ -61,6 +78,11 @@ impl MessageReader {
         MessageReader { message_bytes_max, held: Held::Piece(Bytes::new()) }
     }
 
+    /// The limit.
+    pub fn message_bytes_max(&self) -> usize {
+        self.message_bytes_max
+    }
+
     /// Takes the next piece of the body.
     pub fn push(&mut self, piece: Bytes) {
         match &mut self.held {
@@ -75,8 +97,8 @@ impl MessageReader {
         }
     }
 
-    /// The next whole message. `encoding` is the request's header `grpc-encoding`.
-    pub fn next_message(&mut self, encoding: Option<&str>) -> Result<Option<Bytes>, Status> {
+    /// The next whole message. `encoding` is what the request's header `grpc-encoding` names.
+    pub fn next_message(&mut self, encoding: Encoding) -> Result<Option<Packed>, Status> {
         let held = match &self.held {
             Held::Piece(held) => &held[..],
             Held::Joined(joined) => &joined[..],
@@ -97,7 +119,7 @@ impl MessageReader {
         if held.len() - PREFIX_BYTES < length {
             return Ok(None);
         }
-        check_format(format, encoding)?;
+        let is_compressed = is_compressed(format, encoding)?;
         let mut message = match &mut self.held {
             Held::Piece(held) => held.split_to(PREFIX_BYTES + length),
             Held::Joined(joined) => {
@@ -108,29 +130,26 @@ impl MessageReader {
             }
         };
         message.advance(PREFIX_BYTES);
-        Ok(Some(message))
+        Ok(Some(Packed { bytes: message, is_compressed }))
     }
 
-    /// Judges the end of the body: it must not come inside a message.
-    pub fn finish(&self) -> Result<(), Status> {
-        let is_empty = match &self.held {
-            Held::Piece(held) => held.is_empty(),
-            Held::Joined(joined) => joined.is_empty(),
+    /// Whether an end of the body here is inside a message. In Go a piece of a prefix is none.
+    pub fn is_inside_message(&self) -> bool {
+        let held = match &self.held {
+            Held::Piece(held) => held.len(),
+            Held::Joined(joined) => joined.len(),
         };
-        if is_empty { Ok(()) } else { Err(Status::new(code::INTERNAL, "unexpected EOF")) }
+        held >= PREFIX_BYTES
     }
 }
 
-fn check_format(format: u8, encoding: Option<&str>) -> Result<(), Status> {
+fn is_compressed(format: u8, encoding: Encoding) -> Result<bool, Status> {
     match (format, encoding) {
-        (0, _) => Ok(()),
-        (1, None | Some("" | "identity")) => Err(Status::new(
+        (0, _) => Ok(false),
+        (1, Encoding::Gzip) => Ok(true),
+        (1, Encoding::Identity) => Err(Status::new(
             code::INTERNAL,
             "grpc: compressed flag set with identity or empty encoding",
-        )),
-        (1, Some(encoding)) => Err(Status::new(
-            code::UNIMPLEMENTED,
-            format!("grpc: Decompressor is not installed for grpc-encoding {encoding:?}"),
         )),
         (other, _) => Err(Status::new(
             code::INTERNAL,
@@ -157,11 +176,11 @@ mod tests {
         assert_eq!(piece, &b"\0\0\0\0\x05hello"[..]);
         let mut reader = MessageReader::new(5);
         reader.push(piece.clone());
-        let read = reader.next_message(None).unwrap().unwrap();
+        let read = reader.next_message(Encoding::Identity).unwrap().unwrap().bytes;
         assert_eq!(read, "hello");
         assert_eq!(read.as_ptr(), piece[PREFIX_BYTES..].as_ptr());
-        assert_eq!(reader.next_message(None), Ok(None));
-        assert_eq!(reader.finish(), Ok(()));
+        assert_eq!(reader.next_message(Encoding::Identity), Ok(None));
+        assert!(!reader.is_inside_message());
     }
 
     #[test]
@@ -169,38 +188,35 @@ mod tests {
         let mut reader = MessageReader::new(1000);
         reader.push(Bytes::from_static(b"\0\xFF\xFF\xFF\xFF"));
         let text = "grpc: received message larger than max (4294967295 vs. 1000)";
-        assert_eq!(reader.next_message(None), Err(Status::new(code::RESOURCE_EXHAUSTED, text)));
+        let refused = reader.next_message(Encoding::Identity);
+        assert_eq!(refused, Err(Status::new(code::RESOURCE_EXHAUSTED, text)));
     }
 
     #[test]
-    fn compression_is_refused_as_by_go() {
-        let refused = |format: u8, encoding| {
+    fn compression_is_accepted_only_under_an_encoding() {
+        let read = |format: u8, encoding| {
             let mut reader = MessageReader::new(10);
             reader.push(Bytes::from(vec![format, 0, 0, 0, 0]));
-            reader.next_message(encoding).expect_err("refused")
+            reader.next_message(encoding)
         };
-        let unset = "grpc: compressed flag set with identity or empty encoding";
-        for encoding in [None, Some(""), Some("identity")] {
-            assert_eq!(refused(1, encoding), Status::new(code::INTERNAL, unset));
-        }
-        let gzip = "grpc: Decompressor is not installed for grpc-encoding \"gzip\"";
-        assert_eq!(refused(1, Some("gzip")), Status::new(code::UNIMPLEMENTED, gzip));
-        let odd = "grpc: received unexpected payload format 2";
-        assert_eq!(refused(2, Some("gzip")), Status::new(code::INTERNAL, odd));
+        let message = |is_compressed| Ok(Some(Packed { bytes: Bytes::new(), is_compressed }));
+        assert_eq!(read(1, Encoding::Gzip), message(true));
         // An encoding that is named but not used harms nobody.
-        let mut reader = MessageReader::new(10);
-        reader.push(message(b"x"));
-        assert_eq!(reader.next_message(Some("gzip")), Ok(Some(Bytes::from_static(b"x"))));
+        assert_eq!(read(0, Encoding::Gzip), message(false));
+        assert_eq!(read(0, Encoding::Identity), message(false));
+        let unset = "grpc: compressed flag set with identity or empty encoding";
+        assert_eq!(read(1, Encoding::Identity), Err(Status::new(code::INTERNAL, unset)));
+        let odd = "grpc: received unexpected payload format 2";
+        assert_eq!(read(2, Encoding::Gzip), Err(Status::new(code::INTERNAL, odd)));
     }
 
     #[test]
     fn an_end_inside_a_message_is_noticed() {
-        for cut in 1..8 {
+        for cut in 0..8 {
             let mut reader = MessageReader::new(10);
             reader.push(message(b"abc").slice(..cut));
-            let read = reader.next_message(None);
-            assert_eq!(read.is_ok_and(|message| message.is_some()), cut == 8);
-            assert_eq!(reader.finish(), Err(Status::new(code::INTERNAL, "unexpected EOF")));
+            assert_eq!(reader.next_message(Encoding::Identity), Ok(None));
+            assert_eq!(reader.is_inside_message(), cut >= PREFIX_BYTES);
         }
     }
 
@@ -218,12 +234,12 @@ mod tests {
             let mut cuts = cuts.iter().cycle();
             while !body.is_empty() {
                 reader.push(body.split_to(body.len().min(*cuts.next().unwrap())));
-                while let Some(message) = reader.next_message(None).unwrap() {
-                    read.push(message.to_vec());
+                while let Some(message) = reader.next_message(Encoding::Identity).unwrap() {
+                    read.push(message.bytes.to_vec());
                 }
             }
             prop_assert_eq!(read, messages);
-            prop_assert_eq!(reader.finish(), Ok(()));
+            prop_assert!(!reader.is_inside_message());
         }
 
         #[test]
@@ -233,7 +249,7 @@ mod tests {
             let mut reader = MessageReader::new(100);
             for piece in pieces {
                 reader.push(piece.into());
-                while let Ok(Some(_)) = reader.next_message(Some("gzip")) {}
+                while let Ok(Some(_)) = reader.next_message(Encoding::Gzip) {}
             }
         }
     }

@@ -3,16 +3,21 @@
 //! | file | what |
 //! |---|---|
 //! | `message` | the five bytes in front of each message, and their limits |
+//! | `gzip` | messages that are compressed |
 //! | `timeout` | the header `grpc-timeout` |
 //! | `percent` | the trailer `grpc-message` |
 //!
 //! Codes, texts and limits are those of Go's server, which etcd is built on.
 
+mod gzip;
 mod message;
 mod percent;
 mod timeout;
 
 pub use crate::protocol::status::code_name;
-pub use message::{MESSAGE_BYTES_MAX, MessageReader, PREFIX_BYTES, encode_message};
+pub use gzip::{Deflater, Encoding, Inflater};
+pub use message::{
+    MESSAGE_BYTES_MAX, MessageReader, PREFIX_BYTES, Packed, encode_message, write_prefix,
+};
 pub use percent::{percent_decode, percent_encode};
 pub use timeout::parse_timeout;

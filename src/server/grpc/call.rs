@@ -13,12 +13,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::future::or;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::{Request as HttpRequest, StatusCode};
+use http::Request as HttpRequest;
 use prost::Message;
 use rustc_hash::FxHashSet;
 
-use super::head::{self, Head};
+use super::gzip;
+use super::head::Head;
 use super::io::Wire;
+use super::respond::Respond;
 use super::stream;
 use crate::limits::{
     CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_PARTIAL_BYTES_MAX, CONNECTION_REQUESTS_MAX,
@@ -26,14 +28,14 @@ use crate::limits::{
 };
 use crate::member::{Answer, Ticket};
 use crate::protocol::convert::{self, HeaderFields};
-use crate::protocol::grpc::{MessageReader, PREFIX_BYTES, encode_message};
+use crate::protocol::grpc::{Encoding, MessageReader, PREFIX_BYTES, Packed, encode_message};
 use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::status::{self, Status, code};
 use crate::rt::{self, WaitList};
 use crate::server::front::Front;
 use crate::server::meters::{Meters, add};
 use crate::server::signal::Signal;
-use crate::server::streams::Said;
+use crate::server::streams::{Inlet, Said};
 use crate::server::waiters::Waiter;
 use crate::server::{concurrency, health};
 use crate::types::{Nanos, Refusal, Reply, Request};
@@ -51,7 +53,7 @@ pub(super) struct Link {
     owed: Rc<Cell<usize>>,
     /// Answers for which there is no room yet. They share keys and values with the store, so they
     /// are small however much they will be as bytes.
-    postponed: RefCell<VecDeque<(Method, SendResponse<Payload>, Reply)>>,
+    postponed: RefCell<VecDeque<(Method, Respond, Reply)>>,
     /// Bytes of messages that are not all there.
     partial: Cell<usize>,
     /// Something was sent: there may be room for more.
@@ -101,11 +103,6 @@ impl Link {
         add(&self.meters().sent_bytes, bytes as u64);
     }
 
-    /// Pings that came before something was sent are no offence.
-    pub(super) fn forgive(&self) {
-        self.wire.pings.borrow_mut().forgive();
-    }
-
     /// Whether further calls are accepted.
     pub(super) fn has_room(&self) -> bool {
         let requests = self.under_way.borrow().len() + self.postponed.borrow().len();
@@ -113,7 +110,7 @@ impl Link {
     }
 
     /// Encodes postponed answers while there is room; `true` if there were any.
-    pub(super) fn send_postponed(&self) -> bool {
+    pub(super) fn send_postponed(self: &Rc<Link>) -> bool {
         let mut sent = false;
         while self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX {
             let Some((method, respond, reply)) = self.postponed.borrow_mut().pop_front() else {
@@ -219,7 +216,7 @@ impl Wake for OnReset {
 pub(in crate::server) struct Call {
     link: Rc<Link>,
     pub(in crate::server) method: Method,
-    respond: SendResponse<Payload>,
+    respond: Respond,
 }
 
 impl Call {
@@ -240,7 +237,7 @@ impl Call {
     }
 }
 
-fn send_reply(link: &Link, method: Method, respond: SendResponse<Payload>, reply: &Reply) {
+fn send_reply(link: &Rc<Link>, method: Method, respond: Respond, reply: &Reply) {
     let header = link.front.header();
     send_unary(link, method, respond, |out| convert::encode(&header, reply, out));
 }
@@ -257,6 +254,11 @@ impl Payload {
         let counted = bytes.len();
         link.owed.set(link.owed.get() + counted);
         Payload { bytes, owed: link.owed.clone(), counted }
+    }
+
+    /// All of it, shared.
+    pub(super) fn whole(&self) -> Bytes {
+        self.bytes.clone()
     }
 }
 
@@ -284,44 +286,79 @@ impl Buf for Payload {
     }
 }
 
-/// Begins a call: answers it, submits it, or gives it a task.
-pub(super) fn start(
-    link: &Rc<Link>,
-    request: HttpRequest<RecvStream>,
-    mut respond: SendResponse<Payload>,
-) {
-    link.last_stream.set(link.last_stream.get().max(respond.stream_id().as_u32()));
-    let (parts, body) = request.into_parts();
-    let head = match Head::of(&parts) {
-        Ok(head) => head,
-        Err(rejection) => {
-            let _ = respond.send_response(head::only(rejection.http, &rejection.status), true);
-            return;
+/// A call that has arrived and is not begun.
+pub(super) struct Arrived {
+    now: Nanos,
+    head: Head,
+    body: RecvStream,
+    respond: Respond,
+}
+
+impl Arrived {
+    /// The call of `request`, unless it is refused at once.
+    pub(super) fn of(
+        link: &Link,
+        request: HttpRequest<RecvStream>,
+        respond: SendResponse<Payload>,
+    ) -> Option<Arrived> {
+        link.last_stream.set(link.last_stream.get().max(respond.stream_id().as_u32()));
+        let (parts, body) = request.into_parts();
+        match Head::of(&parts) {
+            Ok(head) => {
+                let respond = Respond::new(respond, head.encoding);
+                Some(Arrived { now: rt::now(), head, body, respond })
+            }
+            Err(rejection) => {
+                Respond::new(respond, Encoding::Identity).reject(&rejection);
+                None
+            }
         }
-    };
+    }
+
+    /// Begins the call: answers it, submits it, or gives it a task.
+    pub(super) fn start(self, link: &Rc<Link>) {
+        let Arrived { now, head, body, respond } = self;
+        let method = head.method;
+        link.meters().started(method);
+        let is_stream = method.kind() != Kind::Unary;
+        link.front.settings.figures.client_request(is_stream, head.api_version());
+        start(link, now, head, body, respond);
+    }
+}
+
+fn start(link: &Rc<Link>, now: Nanos, head: Head, body: RecvStream, respond: Respond) {
     let method = head.method;
-    link.meters().started(method);
-    let is_stream = method.kind() != Kind::Unary;
-    link.front.settings.figures.client_request(is_stream, head.api_version());
     if method.served() == Served::NotYet {
         return refuse(link, Some(method), respond, &status::of(&method.unimplemented()));
     }
     if head.wants_lead && !link.front.has_lead() {
         return refuse(link, Some(method), respond, &status::of(&Refusal::NoLeader));
     }
-    let now = rt::now();
     let deadline = head.timeout.map(|timeout| deadline(now, timeout));
     let mut incoming = Incoming::new(link.clone(), head, body);
     if method.kind() == Kind::Bidi {
         return stream::start_bidi(link, now, incoming, respond);
     }
-    match incoming.poll_message(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(message) => proceed(link, now, method, deadline, message, respond),
-        Poll::Pending => {
+    let polled = incoming.poll_packed(&mut Context::from_waker(Waker::noop()));
+    match polled {
+        Poll::Ready(Ok(Packed { bytes, is_compressed: false })) => {
+            proceed(link, now, method, deadline, Ok(bytes), respond);
+        }
+        Poll::Ready(Err(said)) => {
+            let message = incoming.only(said);
+            proceed(link, now, method, deadline, message, respond);
+        }
+        Poll::Ready(Ok(_)) | Poll::Pending => {
             let link = link.clone();
             let timeout = incoming.head.timeout.unwrap_or(Duration::MAX);
             let task = async move {
-                let reading = poll_fn(|cx| incoming.poll_message(cx));
+                let reading = async {
+                    let said = match polled {
+                        Poll::Ready(Ok(packed)) => incoming.unpack(packed).await,
+                        _ => incoming.next().await,
+                    };
+                    incoming.only(said)
+                };
                 let late = || Err(Some(status::of(&Refusal::DeadlineExceeded)));
                 let message = within_maybe(timeout, reading).await.unwrap_or_else(late);
                 proceed(&link, rt::now(), method, deadline, message, respond);
@@ -360,39 +397,38 @@ impl Incoming {
     }
 
     /// The message of a call that has one; `Err(None)` if the client has gone.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Option<Status>>> {
-        Poll::Ready(match ready!(self.poll_said(cx)) {
-            Said::Message(message) => Ok(message),
-            Said::Broken(status) => Err(Some(status)),
-            Said::Gone => Err(None),
-            Said::End => {
-                Err(Some(Status::new(code::INTERNAL, "braid: a request without a message")))
-            }
-        })
+    fn only(&self, said: Said) -> Result<Bytes, Option<Status>> {
+        let (code, text) = match said {
+            Said::Message(message) => return Ok(message),
+            Said::Broken(status) => return Err(Some(status)),
+            Said::Gone => return Err(None),
+            Said::End if self.head.method.kind() == Kind::Unary => (code::UNKNOWN, "EOF"),
+            Said::End => (
+                code::INTERNAL,
+                "cardinality violation: received no request message from non-client-streaming RPC",
+            ),
+        };
+        Err(Some(Status::new(code, text)))
     }
 
-    pub(super) fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+    /// The next message as it came, or what came in its place.
+    fn poll_packed(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packed, Said>> {
         loop {
-            match self.reader.next_message(self.head.encoding()) {
+            match self.reader.next_message(self.head.encoding) {
                 Ok(Some(message)) => {
-                    self.hold(self.held.saturating_sub(message.len() + PREFIX_BYTES));
-                    return Poll::Ready(Said::Message(message));
+                    self.hold(self.held.saturating_sub(message.bytes.len() + PREFIX_BYTES));
+                    return Poll::Ready(Ok(message));
                 }
                 Ok(None) => {}
-                Err(status) => return Poll::Ready(Said::Broken(status)),
+                Err(status) => return Poll::Ready(Err(Said::Broken(status))),
             }
             if self.link.partial.get() > CONNECTION_PARTIAL_BYTES_MAX {
-                let text = "braid: too many unfinished requests on this connection";
-                let status = Status::new(code::RESOURCE_EXHAUSTED, text);
-                return Poll::Ready(Said::Broken(status));
+                return Poll::Ready(Err(Said::Broken(too_much_unfinished())));
             }
             let piece = match ready!(self.body.poll_data(cx)) {
                 Some(Ok(piece)) => piece,
-                Some(Err(_)) => return Poll::Ready(Said::Gone),
-                None => {
-                    let end = self.reader.finish();
-                    return Poll::Ready(end.map_or_else(Said::Broken, |()| Said::End));
-                }
+                Some(Err(_)) => return Poll::Ready(Err(Said::Gone)),
+                None => return Poll::Ready(Err(self.end())),
             };
             // Refused only when the stream is gone, which the next poll tells.
             let _ = self.body.flow_control().release_capacity(piece.len());
@@ -401,12 +437,58 @@ impl Incoming {
         }
     }
 
+    /// What the end of the body says: it must not come inside a message.
+    fn end(&self) -> Said {
+        if !self.reader.is_inside_message() {
+            return Said::End;
+        }
+        // Go's server makes a difference.
+        let code = match self.head.method.kind() {
+            Kind::Unary => code::UNKNOWN,
+            _ => code::INTERNAL,
+        };
+        Said::Broken(Status::new(code, "unexpected EOF"))
+    }
+
+    /// The message itself.
+    async fn unpack(&mut self, packed: Packed) -> Said {
+        if !packed.is_compressed {
+            return Said::Message(packed.bytes);
+        }
+        let held = self.held;
+        let bytes_max = self.reader.message_bytes_max();
+        let unpacking = gzip::unpack(packed.bytes, bytes_max, |bytes| {
+            self.hold(held + bytes);
+            match self.link.partial.get() > CONNECTION_PARTIAL_BYTES_MAX {
+                true => Err(too_much_unfinished()),
+                false => Ok(()),
+            }
+        });
+        let unpacked = unpacking.await;
+        self.hold(held);
+        unpacked.map_or_else(Said::Broken, Said::Message)
+    }
+
     /// Counts the bytes that are not a whole message yet.
     fn hold(&mut self, bytes: usize) {
         let others = self.link.partial.get() - self.held;
         self.held = bytes;
         self.link.partial.set(others + bytes);
     }
+}
+
+impl Inlet for Incoming {
+    async fn next(&mut self) -> Said {
+        match poll_fn(|cx| self.poll_packed(cx)).await {
+            Ok(packed) => self.unpack(packed).await,
+            Err(said) => said,
+        }
+    }
+}
+
+fn too_much_unfinished() -> Status {
+    let text = "braid: too many unfinished requests on this connection";
+    Status::new(code::RESOURCE_EXHAUSTED, text)
 }
 
 impl Drop for Incoming {
@@ -422,7 +504,7 @@ fn proceed(
     method: Method,
     deadline: Option<Nanos>,
     message: Result<Bytes, Option<Status>>,
-    respond: SendResponse<Payload>,
+    respond: Respond,
 ) {
     let message = match message {
         Ok(message) => message,
@@ -474,7 +556,7 @@ fn submit(
     method: Method,
     deadline: Option<Nanos>,
     request: Request,
-    respond: SendResponse<Payload>,
+    respond: Respond,
 ) {
     let waiter = Waiter::Grpc(Call { link: link.clone(), method, respond });
     let mut submitted = None;
@@ -493,7 +575,7 @@ async fn compose(
     method: Method,
     message: Bytes,
     deadline: Option<Nanos>,
-    mut respond: SendResponse<Payload>,
+    mut respond: Respond,
 ) {
     let calling = async { Some(concurrency::call(&link.front, method, message, deadline).await) };
     let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
@@ -512,9 +594,9 @@ async fn compose(
 
 /// Sends headers, one message and the status OK. That the client is gone is no error of ours.
 fn send_unary(
-    link: &Link,
+    link: &Rc<Link>,
     method: Method,
-    mut respond: SendResponse<Payload>,
+    respond: Respond,
     write_message: impl FnOnce(&mut BytesMut),
 ) {
     let bytes = match encode(link, write_message) {
@@ -522,12 +604,17 @@ fn send_unary(
         Err(status) => return refuse(link, Some(method), respond, &status),
     };
     link.meters().handled(method, code::OK);
-    link.forgive();
-    let Ok(mut stream) = respond.send_response(head::begin(), false) else {
-        return;
-    };
-    if stream.send_data(Payload::new(link, bytes), false).is_ok() {
-        let _ = stream.send_trailers(head::end_ok());
+    let payload = Payload::new(link, bytes);
+    match respond.encoding() {
+        Encoding::Identity => respond.unary(payload),
+        Encoding::Gzip => {
+            let link = link.clone();
+            let packing = async move {
+                let packed = gzip::pack_counted(&link, payload).await;
+                respond.unary(packed);
+            };
+            rt::spawn(packing).detach();
+        }
     }
 }
 
@@ -555,15 +642,9 @@ pub(super) fn append(out: &mut BytesMut, message: &impl Message) {
     message.encode(out).expect("a BytesMut grows");
 }
 
-pub(super) fn refuse(
-    link: &Link,
-    method: Option<Method>,
-    mut respond: SendResponse<Payload>,
-    status: &Status,
-) {
+pub(super) fn refuse(link: &Link, method: Option<Method>, respond: Respond, status: &Status) {
     if let Some(method) = method {
         link.meters().handled(method, status.code);
     }
-    link.forgive();
-    let _ = respond.send_response(head::only(StatusCode::OK, status), true);
+    respond.refuse(status);
 }

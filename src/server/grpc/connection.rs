@@ -1,5 +1,6 @@
 //! Driving h2: accepting calls, keepalive, the end.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
@@ -11,10 +12,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use h2::server::Connection;
 
-use super::call::{self, Link, Payload};
+use super::call::{Arrived, Link, Payload};
 use super::io::{Socket, Wire};
 use super::pings::Pings;
-use crate::limits::CONNECTION_REQUESTS_MAX;
+use crate::limits::CONNECTION_STREAMS_MAX;
 use crate::rt::{self, TcpStream};
 use crate::server::frames::{LINGER_TIMEOUT, linger};
 use crate::server::front::Front;
@@ -46,7 +47,9 @@ pub(in crate::server) async fn serve(
     let remote = stream.peer();
     let turn = Turn::new(&front.settings.figures);
     let wire = Wire::new(stream, input, Pings::new(keepalive.ping_interval_min), turn);
-    let mut handshake = builder(front).handshake::<_, Payload>(Socket(wire.clone()));
+    let streams_told = Some(front.settings.streams_max).filter(|max| !matches!(max, 0 | &u32::MAX));
+    let socket = Socket::new(wire.clone(), streams_told.is_none());
+    let mut handshake = builder(streams_told).handshake::<_, Payload>(socket);
     let handshake = poll_fn(|cx| {
         wire.begin_turn();
         Pin::new(&mut handshake).poll(cx)
@@ -60,6 +63,7 @@ pub(in crate::server) async fn serve(
         beat: Beat::new(keepalive, connection.ping_pong()),
         connection,
         link: link.clone(),
+        waiting: VecDeque::new(),
         closing: false,
     };
     let result = {
@@ -85,8 +89,8 @@ pub(in crate::server) async fn serve(
     }
 }
 
-fn builder(front: &Front) -> h2::server::Builder {
-    let streams_max = front.settings.streams_max.min(CONNECTION_REQUESTS_MAX as u32);
+fn builder(streams_told: Option<u32>) -> h2::server::Builder {
+    let streams_max = streams_told.unwrap_or(CONNECTION_STREAMS_MAX).min(CONNECTION_STREAMS_MAX);
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -117,6 +121,8 @@ struct Driver {
     connection: Connection<Socket, Payload>,
     link: Rc<Link>,
     beat: Option<Beat>,
+    /// Calls for which there is no room yet.
+    waiting: VecDeque<Arrived>,
     /// GOAWAY is on its way.
     closing: bool,
 }
@@ -170,16 +176,26 @@ impl Driver {
         }
     }
 
-    /// Lets h2 read and write, and starts the calls that came, while there is room for them.
+    /// Lets h2 read and write, and starts the calls that came, while there is room for them. Others
+    /// wait without their headers, which are most of what h2 would keep of them.
     fn poll_calls(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        while self.link.has_room() {
+        loop {
+            while self.link.has_room()
+                && let Some(arrived) = self.waiting.pop_front()
+            {
+                arrived.start(&self.link);
+            }
+            if self.waiting.len() >= CONNECTION_STREAMS_MAX as usize {
+                return self.connection.poll_closed(cx);
+            }
             match ready!(self.connection.poll_accept(cx)) {
-                Some(Ok((request, respond))) => call::start(&self.link, request, respond),
+                Some(Ok((request, respond))) => {
+                    self.waiting.extend(Arrived::of(&self.link, request, respond));
+                }
                 Some(Err(error)) => return Poll::Ready(Err(error)),
                 None => return Poll::Ready(Ok(())),
             }
         }
-        self.connection.poll_closed(cx)
     }
 }
 

@@ -6,8 +6,9 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method as HttpMethod, Response, StatusCode, request};
 
 use crate::protocol::Method;
-use crate::protocol::grpc::{parse_timeout, percent_encode};
+use crate::protocol::grpc::{Encoding, parse_timeout, percent_encode};
 use crate::protocol::status::{self, Status, code};
+use crate::types::Refusal;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -22,7 +23,8 @@ const CLIENT_API_VERSION: HeaderName = HeaderName::from_static("client-api-versi
 pub(super) struct Head {
     pub(super) method: Method,
     pub(super) timeout: Option<Duration>,
-    pub(super) encoding: Option<HeaderValue>,
+    /// How its messages are compressed, and its answers.
+    pub(super) encoding: Encoding,
     /// What the client says of the API it speaks.
     pub(super) api_version: Option<HeaderValue>,
     /// The call is to fail, and a stream to end, if there is no lead.
@@ -42,7 +44,7 @@ impl From<Status> for Rejection {
 }
 
 impl Head {
-    /// Judges in grpc-go's order: content type, HTTP method, timeout, path.
+    /// Judges in grpc-go's order: content type, timeout, HTTP method, no time left, path, encoding.
     pub(super) fn of(parts: &request::Parts) -> Result<Head, Rejection> {
         let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         if !content_type.is_some_and(is_grpc) {
@@ -55,6 +57,13 @@ impl Head {
                 ),
             });
         }
+        let timeout = match parts.headers.get(GRPC_TIMEOUT) {
+            Some(value) => Some(
+                timeout(value)
+                    .map_err(|status| Rejection { http: StatusCode::BAD_REQUEST, status })?,
+            ),
+            None => None,
+        };
         if parts.method != HttpMethod::POST {
             return Err(Rejection {
                 http: StatusCode::METHOD_NOT_ALLOWED,
@@ -67,21 +76,19 @@ impl Head {
                 ),
             });
         }
-        let timeout = match parts.headers.get(GRPC_TIMEOUT) {
-            Some(value) => Some(
-                timeout(value)
-                    .map_err(|status| Rejection { http: StatusCode::BAD_REQUEST, status })?,
-            ),
-            None => None,
-        };
+        // Whatever is asked for: the time is over before it is looked at.
+        if timeout == Some(Duration::ZERO) {
+            return Err(status::of(&Refusal::DeadlineExceeded).into());
+        }
         let method = Method::from_path(parts.uri.path()).map_err(|refusal| status::of(&refusal))?;
         if let Some(version) = parts.headers.get(CLIENT_API_VERSION)
             && std::str::from_utf8(version.as_bytes()).is_err()
         {
-            let refusal = crate::types::Refusal::InvalidClientApiVersion;
+            let refusal = Refusal::InvalidClientApiVersion;
             return Err(status::of(&refusal).into());
         }
-        let encoding = parts.headers.get(GRPC_ENCODING).cloned();
+        let encoding = parts.headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes);
+        let encoding = Encoding::of(encoding.map(String::from_utf8_lossy).as_deref())?;
         let wants_lead = parts.headers.get(HAS_LEADER).is_some_and(|value| value == "true");
         let api_version = parts.headers.get(CLIENT_API_VERSION).cloned();
         Ok(Head { method, timeout, encoding, api_version, wants_lead })
@@ -89,10 +96,6 @@ impl Head {
 
     pub(super) fn api_version(&self) -> Option<&str> {
         self.api_version.as_ref().and_then(|value| value.to_str().ok())
-    }
-
-    pub(super) fn encoding(&self) -> Option<&str> {
-        self.encoding.as_ref().and_then(|value| value.to_str().ok())
     }
 }
 
@@ -111,15 +114,18 @@ fn timeout(value: &HeaderValue) -> Result<Duration, Status> {
 }
 
 /// The headers in front of messages.
-pub(super) fn begin() -> Response<()> {
+pub(super) fn begin(encoding: Encoding) -> Response<()> {
     let mut response = Response::new(());
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    if encoding == Encoding::Gzip {
+        response.headers_mut().insert(GRPC_ENCODING, HeaderValue::from_static("gzip"));
+    }
     response
 }
 
 /// The headers of an answer that has no messages.
 pub(super) fn only(http: StatusCode, status: &Status) -> Response<()> {
-    let mut response = begin();
+    let mut response = begin(Encoding::Identity);
     *response.status_mut() = http;
     put_status(response.headers_mut(), status);
     response

@@ -2,7 +2,7 @@
 //!
 //! h2 flushes every 16 KiB and after every turn of its own; here a flush only marks the end of what
 //! was written, and the connection's task sends everything in one write when h2 has nothing more to
-//! say. What is read is looked at for pings (`pings`) before h2 sees it.
+//! say. What is read and what is sent is followed for pings (`pings`).
 //!
 //! h2 reads, and writes, until it has to wait. So it is made to wait when the connection's turn is
 //! over, whatever the frames were: it answers or drops most kinds of them by itself.
@@ -77,6 +77,7 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent.set(self.sent.get() + count);
+            self.pings.borrow_mut().sent(&output[..count]);
             output.advance(count);
         }
         if output.capacity() > KEPT_BYTES {
@@ -98,7 +99,37 @@ impl Wire {
 }
 
 /// What h2 owns.
-pub(super) struct Socket(pub(super) Rc<Wire>);
+pub(super) struct Socket {
+    wire: Rc<Wire>,
+    /// The first frame of h2 is to say nothing of how many streams there may be.
+    hides_limit: bool,
+}
+
+impl Socket {
+    pub(super) fn new(wire: Rc<Wire>, hides_limit: bool) -> Socket {
+        Socket { wire, hides_limit }
+    }
+}
+
+/// `bytes`, which begin with h2's SETTINGS, without the limit of concurrent streams: h2 cannot keep
+/// one without telling it.
+fn without_limit(bytes: &[u8]) -> Vec<u8> {
+    const HEADER_BYTES: usize = 9;
+    const TYPE_SETTINGS: u8 = 4;
+    const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
+    let length = bytes
+        .get(..3)
+        .map_or(0, |length| u32::from_be_bytes([0, length[0], length[1], length[2]]) as usize);
+    if bytes.get(3) != Some(&TYPE_SETTINGS) || bytes.len() < HEADER_BYTES + length {
+        return bytes.to_vec();
+    }
+    let (header, rest) = bytes.split_at(HEADER_BYTES);
+    let (settings, rest) = rest.split_at(length);
+    let kept = settings.chunks(6).filter(|setting| setting[..2] != MAX_CONCURRENT_STREAMS);
+    let kept: Vec<u8> = kept.flatten().copied().collect();
+    let length = (kept.len() as u32).to_be_bytes();
+    [&length[1..], &header[3..], &kept, rest].concat()
+}
 
 impl AsyncRead for Socket {
     fn poll_read(
@@ -106,7 +137,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let wire = &self.0;
+        let wire = &self.wire;
         ready!(wire.turn.poll_left(cx));
         let mut input = wire.input.borrow_mut();
         if input.is_empty() {
@@ -125,7 +156,7 @@ impl AsyncRead for Socket {
         let count = input.len().min(target.remaining());
         let piece = &input[..count];
         wire.turn.read(count);
-        wire.turn.took(wire.pings.borrow_mut().look(piece));
+        wire.turn.took(wire.pings.borrow_mut().received(piece));
         target.put_slice(piece);
         input.advance(count);
         Poll::Ready(Ok(()))
@@ -134,14 +165,17 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.0.output.borrow().len() >= OUTPUT_BYTES_MAX {
-            ready!(self.0.poll_send(cx))?;
+        if self.wire.output.borrow().len() >= OUTPUT_BYTES_MAX {
+            ready!(self.wire.poll_send(cx))?;
         }
-        self.0.append(bytes);
+        match std::mem::take(&mut self.hides_limit) {
+            true => self.wire.append(&without_limit(bytes)),
+            false => self.wire.append(bytes),
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -150,8 +184,28 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.poll_send(cx))?;
-        self.0.stream.shut_down(Shutdown::Write);
+        ready!(self.wire.poll_send(cx))?;
+        self.wire.stream.shut_down(Shutdown::Write);
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_streams_is_taken_out_of_the_settings_alone() {
+        let settings = [0, 0, 18, 4, 0, 0, 0, 0, 0];
+        let (table, limit, window) = ([0, 1, 0, 0, 0, 3], [0, 3, 0, 1, 0, 0], [0, 4, 0, 3, 0, 0]);
+        let update = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 3, 0, 3];
+        let told = [&settings[..], &table, &limit, &window, &update].concat();
+        let shorter = [0, 0, 12, 4, 0, 0, 0, 0, 0];
+        let hidden = [&shorter[..], &table, &window, &update].concat();
+        assert_eq!(without_limit(&told), hidden);
+        assert_eq!(without_limit(&hidden), hidden);
+        for cut in 0..27 {
+            assert_eq!(without_limit(&told[..cut]), told[..cut]);
+        }
     }
 }

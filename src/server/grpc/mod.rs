@@ -11,6 +11,8 @@
 //! | `call` | one call: admission, message, answer |
 //! | `stream` | calls with more than one message |
 //! | `head` | what a request's headers say, and what answers' headers look like |
+//! | `respond` | the answering half of a call |
+//! | `gzip` | messages that are compressed |
 //! | `io` | the socket as h2 sees it: one write per turn |
 //! | `pings` | clients that ping too often |
 //!
@@ -18,9 +20,11 @@
 
 mod call;
 mod connection;
+mod gzip;
 mod head;
 mod io;
 mod pings;
+mod respond;
 mod stream;
 
 pub(super) use call::Call;

@@ -11,17 +11,18 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_lite::future::or;
 use h2::SendStream;
-use h2::server::SendResponse;
 
 use super::call::{Incoming, Link, Payload, encode, prepare, refuse};
+use super::gzip;
 use super::head::{self, Head};
+use super::respond::Respond;
 use crate::protocol::convert::{self, WatchMessage};
-use crate::protocol::grpc::{MESSAGE_BYTES_MAX, PREFIX_BYTES};
+use crate::protocol::grpc::{Encoding, MESSAGE_BYTES_MAX, PREFIX_BYTES};
 use crate::protocol::method::Method;
 use crate::protocol::status::{self, Status, code};
 use crate::rt;
 use crate::server::range_stream::RangeStream;
-use crate::server::streams::{self, Gone, Inlet, Outlet, Said, Terms};
+use crate::server::streams::{self, Gone, Outlet, Terms};
 use crate::server::{concurrency, health};
 use crate::types::{Nanos, Reply, Request, WatchStream};
 
@@ -35,18 +36,15 @@ struct Sending {
     link: Rc<Link>,
     method: Method,
     stream: SendStream<Payload>,
+    encoding: Encoding,
 }
 
 impl Sending {
     /// Sends the headers.
-    fn begin(
-        link: &Rc<Link>,
-        method: Method,
-        mut respond: SendResponse<Payload>,
-    ) -> Result<Sending, Gone> {
-        link.forgive();
-        match respond.send_response(head::begin(), false) {
-            Ok(stream) => Ok(Sending { link: link.clone(), method, stream }),
+    fn begin(link: &Rc<Link>, method: Method, respond: Respond) -> Result<Sending, Gone> {
+        let encoding = respond.encoding();
+        match respond.begin() {
+            Ok(stream) => Ok(Sending { link: link.clone(), method, stream, encoding }),
             Err(_) => Err(Gone),
         }
     }
@@ -59,7 +57,6 @@ impl Sending {
             let payload = Payload::new(&self.link, piece);
             self.stream.send_data(payload, false).map_err(|_| Gone)?;
         }
-        self.link.forgive();
         Ok(())
     }
 
@@ -80,7 +77,10 @@ impl Sending {
     /// Sends one message that is written when there is room for its beginning.
     async fn message(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), Unsent> {
         self.capacity(1).await?;
-        let bytes = encode(&self.link, write)?;
+        let mut bytes = encode(&self.link, write)?;
+        if self.encoding == Encoding::Gzip {
+            bytes = gzip::pack(bytes).await;
+        }
         self.send(bytes).await?;
         self.link.meters().sent(self.method);
         Ok(())
@@ -127,12 +127,6 @@ impl From<Unsent> for Result<Status, Gone> {
     }
 }
 
-impl Inlet for Incoming {
-    async fn next(&mut self) -> Said {
-        poll_fn(|cx| self.poll_said(cx)).await
-    }
-}
-
 impl Outlet for Sending {
     async fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         let header = self.link.header();
@@ -145,6 +139,13 @@ impl Outlet for Sending {
     }
 
     async fn watch_message(&mut self, message: &WatchMessage<'_>) -> Result<(), Gone> {
+        if self.encoding == Encoding::Gzip {
+            let write = |out: &mut BytesMut| {
+                message.put_head(out);
+                message.events().for_each(|event| out.extend_from_slice(event));
+            };
+            return self.message(write).await.map_err(|_| Gone);
+        }
         self.capacity(1).await?;
         let length = message.length();
         if length > MESSAGE_BYTES_MAX {
@@ -194,12 +195,7 @@ impl Outlet for Sending {
 }
 
 /// A call with messages both ways.
-pub(super) fn start_bidi(
-    link: &Rc<Link>,
-    now: Nanos,
-    mut incoming: Incoming,
-    respond: SendResponse<Payload>,
-) {
+pub(super) fn start_bidi(link: &Rc<Link>, now: Nanos, mut incoming: Incoming, respond: Respond) {
     let Head { method, timeout, wants_lead, .. } = incoming.head;
     let deadline = timeout.map(|timeout| super::call::deadline(now, timeout));
     let terms = Terms { wants_lead, deadline };
@@ -244,7 +240,7 @@ pub(super) async fn stream_range(
     method: Method,
     deadline: Option<Nanos>,
     request: Request,
-    mut respond: SendResponse<Payload>,
+    mut respond: Respond,
 ) {
     let mut ranging = match RangeStream::new(request, deadline) {
         Ok(ranging) => ranging,
@@ -285,7 +281,7 @@ pub(super) async fn observe(
     link: Rc<Link>,
     message: Bytes,
     deadline: Option<Nanos>,
-    respond: SendResponse<Payload>,
+    respond: Respond,
 ) {
     let method = Method::Observe;
     let Ok(mut sending) = Sending::begin(&link, method, respond) else {
@@ -297,7 +293,7 @@ pub(super) async fn observe(
 }
 
 /// Health.Watch: the state now, and nothing more until the server stops.
-pub(super) async fn health_watch(link: Rc<Link>, message: Bytes, respond: SendResponse<Payload>) {
+pub(super) async fn health_watch(link: Rc<Link>, message: Bytes, respond: Respond) {
     let method = Method::HealthWatch;
     let state = match health::now(&message) {
         Ok(state) => state,

@@ -1,13 +1,17 @@
 //! Which path is answered how.
 
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap,
+    HeaderName, HeaderValue,
+};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::Site;
 use super::health::{self, Outcome};
+use crate::protocol::grpc::Deflater;
 use crate::rt;
 use crate::server::front::Front;
 
@@ -21,7 +25,10 @@ const NOSNIFF: (HeaderName, HeaderValue) =
 
 /// Answers one request; nothing here reads a body.
 pub(super) async fn answer(front: &Front, site: Site, request: Request<Incoming>) -> Answer {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let host = match host(&request) {
+        Ok(host) => host,
+        Err(why) => return bad_request(why),
+    };
     if !is_allowed(&front.settings.hosts, host_name(host)) {
         return error(StatusCode::MISDIRECTED_REQUEST, &unrecognized_host(host_name(host)));
     }
@@ -29,7 +36,11 @@ pub(super) async fn answer(front: &Front, site: Site, request: Request<Incoming>
     if path == "/metrics" {
         // Every one is about a millisecond's work, and a client may ask for many at once.
         rt::give_way().await;
-        return found(METRICS, (front.settings.metrics)());
+        let body = (front.settings.metrics)();
+        return match accepts_gzip(request.headers()) {
+            true => packed(METRICS, body).await,
+            false => found(METRICS, body),
+        };
     }
     let query = Query(request.uri().query().unwrap_or(""));
     let check = match path {
@@ -152,6 +163,62 @@ fn found(content_type: HeaderValue, body: String) -> Answer {
     answer
 }
 
+/// As [`found`], under gzip; everything else of the core runs in between.
+async fn packed(content_type: HeaderValue, body: String) -> Answer {
+    let mut deflater = Deflater::new(body.into(), BytesMut::new());
+    let body = loop {
+        if let Some(body) = deflater.step() {
+            break body.freeze();
+        }
+        rt::give_way().await;
+    };
+    let mut answer = Response::new(Full::new(body));
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    answer
+}
+
+/// Whether gzip is named, and no less than the plain form: as promhttp chooses.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let (mut gzip, mut plain) = (0.0, 0.0);
+    let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
+    for entry in lists.flat_map(|list| list.split(',')) {
+        let (name, weight) = entry.split_once(';').unwrap_or((entry, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
+        match name.trim() {
+            "gzip" => gzip = weight.unwrap_or(0.0),
+            "identity" => plain = weight.unwrap_or(0.0),
+            _ => {}
+        }
+    }
+    gzip > 0.0 && gzip >= plain
+}
+
+/// What the request says whom it is for, judged in Go's words.
+fn host<B>(request: &Request<B>) -> Result<&str, &'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.as_bytes(),
+        (None, _) if request.version() < Version::HTTP_11 => b"",
+        (None, _) => return Err(": missing required Host header"),
+        (Some(_), Some(_)) => return Err(""),
+    };
+    let is_valid =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
+    match std::str::from_utf8(host) {
+        Ok(text) if host.iter().all(is_valid) => Ok(text),
+        _ => Err(": malformed Host header"),
+    }
+}
+
+/// As Go's server answers what it does not hand on; the connection ends.
+fn bad_request(why: &str) -> Answer {
+    let mut answer = found(TEXT, format!("400 Bad Request{why}"));
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 /// As Go's `http.Error`: the text and a newline.
 fn error(code: StatusCode, text: &str) -> Answer {
     let mut answer = found(TEXT, format!("{text}\n"));
@@ -209,6 +276,42 @@ mod tests {
         ] {
             assert_eq!(host_name(host), name);
         }
+    }
+
+    #[test]
+    fn a_host_is_asked_for_as_by_go() {
+        let told = |version, hosts: &[&'static str]| {
+            let mut request = Request::new(());
+            *request.version_mut() = version;
+            for host in hosts {
+                request.headers_mut().append(HOST, HeaderValue::from_static(host));
+            }
+            host(&request).map(str::to_owned)
+        };
+        assert_eq!(told(Version::HTTP_11, &["a:2379"]), Ok("a:2379".to_owned()));
+        assert_eq!(told(Version::HTTP_11, &[""]), Ok(String::new()));
+        assert_eq!(told(Version::HTTP_10, &[]), Ok(String::new()));
+        assert_eq!(told(Version::HTTP_11, &[]), Err(": missing required Host header"));
+        assert_eq!(told(Version::HTTP_11, &["a", "a"]), Err(""));
+        assert_eq!(told(Version::HTTP_10, &["a b"]), Err(": malformed Host header"));
+    }
+
+    #[test]
+    fn gzip_is_chosen_as_by_promhttp() {
+        let chosen = |lists: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append(ACCEPT_ENCODING, HeaderValue::from_static(list));
+            }
+            accepts_gzip(&headers)
+        };
+        for yes in ["gzip", "deflate, gzip;q=1.0, *;q=0.5", "identity, gzip", "br , gzip; q=0.1"] {
+            assert!(chosen(&[yes]), "{yes}");
+        }
+        for no in ["", "*", "zstd", "gzip;q=0", "gzip;q=much", "identity, gzip;q=0.5"] {
+            assert!(!chosen(&[no]), "{no}");
+        }
+        assert!(chosen(&["br", "gzip"]) && !chosen(&[]));
     }
 
     #[test]

@@ -190,10 +190,10 @@ fn errors_are_trailers_only_and_say_what_grpc_go_says() {
         );
         assert_eq!(told("/etcdserverpb.Auth/AuthEnable").await.0, 12);
 
-        let mut client = client.clone().ready().await.expect("room");
+        let mut ready = client.clone().ready().await.expect("room");
         let mut refused = async |request: ::http::request::Builder, body: Bytes| {
             let request = request.body(()).expect("a request");
-            let (response, mut sending) = client.send_request(request, false).expect("sent");
+            let (response, mut sending) = ready.send_request(request, false).expect("sent");
             // It may be reset before all of it is sent; that is told by the answer.
             let _ = sending.send_data(body, true);
             let ended = ended(response).await;
@@ -201,20 +201,36 @@ fn errors_are_trailers_only_and_say_what_grpc_go_says() {
         };
         let json = HttpRequest::post("http://localhost/etcdserverpb.KV/Put")
             .header("content-type", "application/json");
-        let (http, code, text) = refused(json, Bytes::new()).await;
+        let (http, code, told) = refused(json, Bytes::new()).await;
         assert_eq!((http, code), (415, 3));
-        assert_eq!(text, "invalid gRPC request content-type \"application/json\"");
+        assert_eq!(told, "invalid gRPC request content-type \"application/json\"");
         let slow = request(PUT).header("grpc-timeout", "5x");
         assert_eq!(refused(slow, Bytes::new()).await.1, 13);
-        let (_, code, text) = refused(request(PUT), Bytes::from(vec![0, 0x7F, 0, 0, 0])).await;
+        let (_, code, told) = refused(request(PUT), Bytes::from(vec![0, 0x7F, 0, 0, 0])).await;
         assert_eq!(
-            (code, &*text),
+            (code, &*told),
             (8, "grpc: received message larger than max (2130706432 vs. 2097152)")
         );
         let (_, code, _) = refused(request(PUT), Bytes::from_static(b"\0\0\0\0\x01\xFF")).await;
         assert_eq!(code, 13, "bytes that are no message");
-        let (_, code, _) = refused(request(PUT), Bytes::from_static(b"\0\0\0\0\x09abc")).await;
-        assert_eq!(code, 13, "an unfinished message");
+        let ended = async |path: &str, body: &'static [u8]| {
+            let mut client = client.clone().ready().await.expect("room");
+            let request = request(path).body(()).expect("a request");
+            let (response, mut sending) = client.send_request(request, false).expect("sent");
+            let _ = sending.send_data(Bytes::from_static(body), true);
+            let ended = super::grpc::ended(response).await;
+            (ended.code, ended.text)
+        };
+        // Unfinished messages: Go's server has a code for calls, and another for streams.
+        let half = b"\0\0\0\0\x09abc";
+        assert_eq!(ended(PUT, half).await, text(2, "unexpected EOF"));
+        assert_eq!(ended("/etcdserverpb.KV/RangeStream", half).await, text(13, "unexpected EOF"));
+        assert_eq!(ended("/etcdserverpb.Watch/Watch", half).await, text(13, "unexpected EOF"));
+        for nothing in [&b""[..], b"\0\0\0"] {
+            assert_eq!(ended(PUT, nothing).await, text(2, "EOF"));
+            let (code, told) = ended("/etcdserverpb.KV/RangeStream", nothing).await;
+            assert_eq!((code, &told[..21]), (13, "cardinality violation"));
+        }
     });
     rig.stop();
 }
@@ -233,6 +249,19 @@ fn a_deadline_passes_and_a_reset_cancels() {
         let (late, _) = start(request(RANGE).header("grpc-timeout", "30m"));
         let ended = ended(late).await;
         assert_eq!((ended.code, &*ended.text), (4, "context deadline exceeded"));
+        for path in [RANGE, "/etcdserverpb.Watch/Watch", "/x.Y/Z"] {
+            let request = request(path).header("grpc-timeout", "0n").body(()).expect("a request");
+            let (response, mut body) = client.send_request(request, false).expect("sent");
+            let _ = body.send_data(frame(&get("now-a")), true);
+            let ended = super::grpc::ended(response).await;
+            assert_eq!((ended.code, &*ended.text), (4, "context deadline exceeded"), "{path}");
+        }
+        let mut start = |request: ::http::request::Builder| {
+            let request = request.body(()).expect("a request");
+            let (response, mut body) = client.send_request(request, false).expect("sent");
+            body.send_data(frame(&get("stall")), true).expect("sent");
+            (response, body)
+        };
         let (gone, mut body) = start(request(RANGE));
         let (_waiting, _body) = start(request(RANGE));
         // Answered after both have arrived.
@@ -385,6 +414,153 @@ fn a_client_that_pings_without_end_is_sent_away() {
     let text = b"too_many_pings";
     assert!(told.windows(text.len()).any(|window| window == text), "{told:?}");
     rig.stop();
+}
+
+#[test]
+fn a_client_that_measures_the_way_reads_large_values() {
+    let rig = Rig::start(1);
+    let big = vec![7; 1 << 20];
+    with_client(&rig, async |client| {
+        call(&client, PUT, &put("big", &big)).await;
+    });
+    block_on(async {
+        let socket = Socket(async_io::Async::new(rig.connect()).expect("socket"));
+        // grpc-go's first windows, so that a value comes in many turns.
+        let handshake = h2::client::Builder::new().handshake::<_, Bytes>(socket);
+        let (client, mut connection) = handshake.await.expect("handshake");
+        let mut pings = connection.ping_pong().expect("the first to ask");
+        let driving = async {
+            panic!("the connection ended: {:?}", connection.await);
+        };
+        let mut sent = 0;
+        let reading = async {
+            for _ in 0..20 {
+                let mut client = client.clone().ready().await.expect("room");
+                let head = request(RANGE).body(()).expect("a request");
+                let (response, mut body) = client.send_request(head, false).expect("sent");
+                body.send_data(frame(&get("big")), true).expect("sent");
+                let mut body = response.await.expect("an answer").into_body();
+                while let Some(piece) = body.data().await {
+                    let count = piece.expect("data").len();
+                    body.flow_control().release_capacity(count).expect("window");
+                    // As grpc-go: a ping for every piece while none is under way.
+                    let waker = std::task::Waker::noop();
+                    let _ = pings.poll_pong(&mut Context::from_waker(waker));
+                    sent += u32::from(pings.send_ping(h2::Ping::opaque()).is_ok());
+                }
+            }
+        };
+        futures_lite::future::or(reading, driving).await;
+        assert!(sent > 100, "a test of pings: {sent}");
+    });
+    rig.stop();
+}
+
+/// One message under gzip, with its prefix.
+fn packed(message: &impl Message) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(1);
+    out.put_u32(0);
+    let mut packing = crate::protocol::grpc::Deflater::new(message.encode_to_vec().into(), out);
+    let mut out = loop {
+        if let Some(out) = packing.step() {
+            break out;
+        }
+    };
+    crate::protocol::grpc::write_prefix(&mut out, true).expect("small");
+    out.freeze()
+}
+
+/// The messages of a body, unpacked if they are packed.
+fn unpacked(mut body: &[u8]) -> Vec<Bytes> {
+    let mut messages = Vec::new();
+    while let [format, a, b, c, d, rest @ ..] = body {
+        let (message, rest) = rest.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        assert_eq!(*format, 1, "the answer is packed as the request was");
+        let message = Bytes::copy_from_slice(message);
+        let mut inflater = crate::protocol::grpc::Inflater::new(message, 1 << 30).expect("gzip");
+        messages.push(loop {
+            if let Some(message) = inflater.step().expect("gzip") {
+                break message;
+            }
+        });
+        body = rest;
+    }
+    messages
+}
+
+#[test]
+fn messages_under_gzip_are_taken_and_answered_alike() {
+    let rig = Rig::start(1);
+    let big = vec![7; 1 << 20];
+    with_client(&rig, async |client| {
+        let ended = async |path: &str, encoding: &str, body: Bytes| {
+            let mut client = client.clone().ready().await.expect("room");
+            let head = request(path).header("grpc-encoding", encoding).body(()).expect("a request");
+            let (response, mut sending) = client.send_request(head, false).expect("sent");
+            // It may be refused at its headers.
+            let _ = sending.send_data(body, true);
+            super::grpc::ended(response).await
+        };
+        let put_big = ended(PUT, "gzip", packed(&put("big", &big))).await;
+        assert_eq!(put_big.code, 0, "{put_big:?}");
+        for plain_or_packed in [frame(&get("big")), packed(&get("big"))] {
+            let read = ended(RANGE, "gzip", plain_or_packed).await;
+            assert!(read.messages.len() < 100_000, "packed");
+            let reply = unpacked(&read.messages).remove(0);
+            assert_eq!(pb::RangeResponse::decode(reply).expect("a reply").kvs[0].value, big);
+        }
+        for key in 0..100 {
+            call(&client, PUT, &put(&format!("key{key:03}"), &[b'v'; 100])).await;
+        }
+        let mut range = get("key");
+        range.range_end = Bytes::from_static(b"kez");
+        let streamed = ended("/etcdserverpb.KV/RangeStream", "gzip", packed(&range)).await;
+        assert_eq!(streamed.code, 0);
+        assert!(unpacked(&streamed.messages).len() >= 4);
+        // Small by itself, and far beyond what a request may be.
+        let bomb = ended(PUT, "gzip", packed(&put("bomb", &vec![0; 16 << 20]))).await;
+        assert_eq!(bomb.code, 8);
+        let text = "grpc: received message after decompression larger than max 2097152";
+        assert_eq!(bomb.text, text);
+        let unset = ended(RANGE, "identity", packed(&get("a"))).await;
+        assert_eq!(unset.code, 13);
+        assert_eq!(unset.text, "grpc: compressed flag set with identity or empty encoding");
+        for path in [RANGE, "/etcdserverpb.Watch/Watch"] {
+            let other = ended(path, "snappy", frame(&get("a"))).await;
+            let text = "grpc: Decompressor is not installed for grpc-encoding \"snappy\"";
+            assert_eq!((other.code, &*other.text), (12, text));
+        }
+    });
+    rig.stop();
+}
+
+/// The payload of the SETTINGS that a client is told.
+fn settings_told(streams_max: u32) -> Vec<u8> {
+    let rig = Rig::start_with(1, move |settings| settings.streams_max = streams_max);
+    let mut stream = rig.connect();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("write");
+    stream.write_all(&http2(4, 0, 0, &[])).expect("write");
+    let mut header = [0; 9];
+    stream.read_exact(&mut header).expect("a frame");
+    assert_eq!(header[3], 4, "SETTINGS come first");
+    let mut payload = vec![0; usize::from(header[2])];
+    stream.read_exact(&mut payload).expect("its payload");
+    drop(stream);
+    rig.stop();
+    payload
+}
+
+#[test]
+fn clients_are_told_how_many_streams_there_may_be_only_if_somebody_said_so() {
+    let told = |streams_max| {
+        let settings = settings_told(streams_max);
+        let of_streams = settings.chunks(6).find(|setting| setting[..2] == [0, 3]);
+        of_streams.map(|setting| u32::from_be_bytes(setting[2..].try_into().expect("four bytes")))
+    };
+    assert_eq!(told(0), None);
+    assert_eq!(told(u32::MAX), None);
+    assert_eq!(told(7), Some(7));
 }
 
 #[test]

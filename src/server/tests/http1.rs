@@ -103,3 +103,43 @@ fn one_connection_serves_many_requests() {
     }
     rig.stop();
 }
+
+#[test]
+fn a_request_without_a_host_is_a_bad_one() {
+    let rig = Rig::start(1);
+    let (head, body) = exchange(rig.address, "GET /version HTTP/1.1\r\n\r\n");
+    assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}");
+    assert_eq!(body, "400 Bad Request: missing required Host header");
+    let (head, _) = exchange(rig.address, "GET /version HTTP/1.0\r\n\r\n");
+    assert!(head.starts_with("http/1.0 200"), "{head}");
+    rig.stop();
+}
+
+#[test]
+fn metrics_come_packed_to_who_asks_for_it() {
+    let figures = "braid_up 1\n".repeat(20_000);
+    let expected = figures.clone();
+    let rig = Rig::start_with(1, move |settings| {
+        let figures = figures.clone();
+        settings.metrics = Rc::new(move || figures.clone());
+    });
+    let mut stream = TcpStream::connect(rig.address).expect("connect");
+    let request = "GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\
+                   Connection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("write");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("read");
+    assert!(answer.len() < 20_000, "packed");
+    let at = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+    let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let packed = bytes::Bytes::copy_from_slice(&answer[at..]);
+    let mut inflater = crate::protocol::grpc::Inflater::new(packed, 1 << 20).expect("gzip");
+    let body = loop {
+        if let Some(body) = inflater.step().expect("gzip") {
+            break body;
+        }
+    };
+    assert_eq!(body, expected);
+    rig.stop();
+}

@@ -37,6 +37,8 @@ var steps = []step{
 	{"delete with previous values", deletes},
 	{"typed errors", typedErrors},
 	{"range stream", rangeStream},
+	{"large values over one connection", largeReads},
+	{"compressed calls", compressed},
 	{"compaction", compaction},
 	{"status, members, hash", maintenance},
 	{"watch events", watchEvents},
