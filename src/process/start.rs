@@ -25,7 +25,7 @@ use crate::rt::{
     self, AcceptSettings, Acceptor, DiskReader, DiskRing, DiskSettings, Doorbell, ExecutorSettings,
     Executors, Inbox, InboxSender, Listener, ListenerOptions, Notify, Ringer,
 };
-use crate::server::{Delivery, Front, Keepalive, ListenerKind, Settings, Versions};
+use crate::server::{Delivery, Front, Keepalive, ListenerKind, STALL_MAX, Settings, Versions};
 use crate::types::placement::PLACEMENT_SEED;
 use crate::types::{CoreId, Member, ShardId, Term};
 
@@ -358,6 +358,7 @@ fn settings(
         request_bytes_max: config.bounds.request_bytes_max,
         request_timeout: config.timing.request,
         election_timeout: config.timing.election,
+        stall: STALL_MAX,
         slow: config.timing.warning_unary,
         streams_max: config.bounds.concurrent_streams_max,
         keepalive: Keepalive {

@@ -4,7 +4,7 @@
 //! so an idle connection owns no buffer, and none is zeroed before a read. Reading and writing take
 //! `&self` and may be done by two tasks, one each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -17,8 +17,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::executor::local;
 use super::reactor::{Readiness, Registration};
-use super::task::give_way;
+use super::task::{give_way, now};
 use crate::limits::WRITE_BYTES_MAX;
+use crate::types::Nanos;
 
 /// Bytes that one read takes at most.
 pub const READ_BYTES_MAX: usize = 128 << 10;
@@ -34,6 +35,8 @@ pub struct TcpStream {
     _registration: Registration,
     socket: Socket,
     peer: SocketAddr,
+    /// Since when the socket has taken nothing of what is to be sent.
+    blocked: Cell<Option<Nanos>>,
 }
 
 impl TcpStream {
@@ -48,7 +51,8 @@ impl TcpStream {
     fn of(socket: Socket, peer: SocketAddr) -> io::Result<TcpStream> {
         socket.set_tcp_nodelay(true)?;
         let (registration, readiness) = local().reactor.socket(&socket)?;
-        Ok(TcpStream { readiness, _registration: registration, socket, peer })
+        let blocked = Cell::new(None);
+        Ok(TcpStream { readiness, _registration: registration, socket, peer, blocked })
     }
 
     /// Connects to `address`.
@@ -119,11 +123,23 @@ impl TcpStream {
             match send(&self.socket, bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readiness.blocks_writes();
+                    if self.blocked.get().is_none() {
+                        self.blocked.set(Some(now()));
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
+                result => {
+                    self.blocked.set(None);
+                    return Poll::Ready(result);
+                }
             }
         }
+    }
+
+    /// Since when the socket has taken not one byte of what is to be sent: the peer reads nothing.
+    /// `None` while nothing is, or some of it leaves.
+    pub fn blocked_since(&self) -> Option<Nanos> {
+        self.blocked.get()
     }
 
     /// Sends all of `bytes`, in one system call if they are no more than [`WRITE_BYTES_MAX`] and

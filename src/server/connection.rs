@@ -42,10 +42,10 @@ async fn serve(front: &Rc<Front>, delivery: Delivery) -> io::Result<()> {
     let (stream, mut input, open, kind) = match delivery {
         Delivery::Accepted(accepted) => {
             let kind = front.settings.listeners[accepted.listener];
-            (TcpStream::from_fd(accepted.fd)?, BytesMut::new(), accepted.open, kind)
+            (Rc::new(TcpStream::from_fd(accepted.fd)?), BytesMut::new(), accepted.open, kind)
         }
         Delivery::HandedOver(handed) => {
-            let stream = TcpStream::from_fd(handed.fd)?;
+            let stream = Rc::new(TcpStream::from_fd(handed.fd)?);
             return speak_frames(front, stream, handed.input, handed.open).await;
         }
     };
@@ -57,13 +57,16 @@ async fn serve(front: &Rc<Front>, delivery: Delivery) -> io::Result<()> {
             speak_frames(front, stream, input, open).await
         }
         (Protocol::Http2, ListenerKind::Client | ListenerKind::ClientWithoutHttp) => {
-            grpc::serve(front, stream, input).await
+            let attended = front.attend(&stream);
+            grpc::serve(front, stream, attended.pulse(), input).await
         }
         (Protocol::Http1, ListenerKind::Client | ListenerKind::ClientHttp) => {
-            http1::serve(front, stream, input, http1::Site::Client).await
+            let attended = front.attend(&stream);
+            http1::serve(front, stream, attended.pulse(), input, http1::Site::Client).await
         }
         (Protocol::Http1, ListenerKind::Metrics) => {
-            http1::serve(front, stream, input, http1::Site::Metrics).await
+            let attended = front.attend(&stream);
+            http1::serve(front, stream, attended.pulse(), input, http1::Site::Metrics).await
         }
         // TLS on a plain port, HTTP on a port without it, HTTP/2 on one for metrics.
         _ => Ok(()),
@@ -104,11 +107,13 @@ async fn first_bytes(
 
 async fn speak_frames(
     front: &Rc<Front>,
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
     input: BytesMut,
     open: OpenConnection,
 ) -> io::Result<()> {
-    let wanted = frames::serve(front, Rc::new(stream), input, Wish::Granted).await?;
+    let attended = front.attend(&stream);
+    let wanted = frames::serve(front, stream, attended.pulse(), input, Wish::Granted).await?;
+    drop(attended);
     let Some(hand_over) = wanted else {
         return Ok(());
     };
@@ -121,7 +126,8 @@ async fn speak_frames(
     // That core is busy. The hello tells the client which one it got instead.
     let _open = unsent.open.moved(front.core);
     let stream = Rc::new(TcpStream::from_fd(unsent.fd)?);
-    frames::serve(front, stream, unsent.input, Wish::Passed).await.map(drop)
+    let attended = front.attend(&stream);
+    frames::serve(front, stream, attended.pulse(), unsent.input, Wish::Passed).await.map(drop)
 }
 
 /// A connection that speaks frames on its way to the core that its hello asks for.

@@ -32,6 +32,7 @@ use self::bidi::{Bidi, Ended};
 use self::get::Counted;
 use super::front::Front;
 use super::meters::{Gauge, add};
+use super::pulse::Pulse;
 use super::turn::Turn;
 use super::waiters::Waiter;
 use crate::limits::{
@@ -82,6 +83,7 @@ pub(super) enum Wish {
 pub(super) async fn serve(
     front: &Rc<Front>,
     stream: Rc<TcpStream>,
+    pulse: Rc<Pulse>,
     mut input: BytesMut,
     wish: Wish,
 ) -> io::Result<Option<HandOver>> {
@@ -89,6 +91,7 @@ pub(super) async fn serve(
     let session = Rc::new(Session {
         front: front.clone(),
         remote: stream.peer(),
+        pulse,
         decoder: Decoder::new(payload_bytes_max(front)),
         output: RefCell::default(),
         under_way: RefCell::default(),
@@ -171,6 +174,7 @@ impl From<io::Error> for Broken {
 pub(super) struct Session {
     front: Rc<Front>,
     pub(super) remote: SocketAddr,
+    pulse: Rc<Pulse>,
     decoder: Decoder,
     output: RefCell<BytesMut>,
     /// By stream.
@@ -241,7 +245,14 @@ impl Session {
         input: &mut BytesMut,
         wish: Wish,
     ) -> Result<End, Broken> {
-        let Some(end) = rt::within(HELLO_TIMEOUT, self.hello(stream, input, wish)).await else {
+        let hello = async {
+            let shut = async {
+                self.front.closing().wait().await;
+                Ok(Some(End::Left))
+            };
+            futures_lite::future::or(self.hello(stream, input, wish), shut).await
+        };
+        let Some(end) = rt::within(HELLO_TIMEOUT, hello).await else {
             return Ok(End::Left);
         };
         if let Some(end) = end? {
@@ -256,6 +267,8 @@ impl Session {
             if self.broken.get() {
                 return Ok(End::Left);
             }
+            let is_read = self.has_room() && !closing.is_raised();
+            self.pulse.owes((is_read && !input.is_empty()).then(rt::now));
             if closing.is_raised() {
                 return self.finish().await;
             }

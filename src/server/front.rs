@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::Delivery;
-use super::meters::Meters;
+use super::meters::{Meters, add};
+use super::pulse::{Attended, Pulses};
 use super::settings::Settings;
 use super::signal::Signal;
 use super::slow::Brief;
@@ -28,6 +29,13 @@ use crate::types::{
 
 /// Election timeouts without a lead after which the streams that want one end: etcd's number.
 const LEADERLESS_TIMEOUTS: u32 = 3;
+
+/// How often all connections are looked at in the time for which one may make no progress.
+const LOOKS_PER_STALL: u32 = 8;
+
+/// At shutdown: how long a client may read nothing of what it is sent, and the time between looks.
+const CLOSING_STALL: Duration = Duration::from_millis(250);
+const CLOSING_LOOK: Duration = Duration::from_millis(50);
 
 /// The connections of one core.
 ///
@@ -50,6 +58,7 @@ pub struct Front {
     dropping: Signal,
     leaderless: Leaderless,
     connections: Cell<usize>,
+    pulses: Pulses,
     /// Tasks that are to end before the core's loop does, whoever has left.
     tasks: Cell<usize>,
     /// Rung when the last connection closes, and when the last of the tasks ends.
@@ -85,6 +94,7 @@ impl Front {
             closing: Signal::default(),
             dropping: Signal::default(),
             connections: Cell::new(0),
+            pulses: Pulses::default(),
             tasks: Cell::new(0),
             empty: Notify::new(),
             cores,
@@ -105,7 +115,32 @@ impl Front {
                 }
             }
         };
-        futures_lite::future::or(receiving, self.look_for_lead()).await
+        let looking = futures_lite::future::or(self.look_for_lead(), self.look_for_stalls());
+        futures_lite::future::or(receiving, looking).await
+    }
+
+    /// Ends connections that make no progress; see `pulse`.
+    async fn look_for_stalls(&self) {
+        let stall = self.settings.stall;
+        loop {
+            let is_closing = self.closing.is_raised();
+            let (pause, blocked) = match is_closing {
+                true => (CLOSING_LOOK, CLOSING_STALL.min(stall)),
+                false => (stall / LOOKS_PER_STALL, stall),
+            };
+            let paused = rt::sleep(pause.max(Duration::from_millis(1)));
+            match is_closing {
+                true => paused.await,
+                false => futures_lite::future::or(paused, self.closing.wait()).await,
+            }
+            let ended = self.pulses.end_stalled(rt::now(), stall, blocked);
+            add(&self.meters.connections_refused, ended as u64);
+        }
+    }
+
+    /// Ends the connection `stream` when it makes no progress, until the value returned is dropped.
+    pub(super) fn attend(&self, stream: &Rc<rt::TcpStream>) -> Attended<'_> {
+        self.pulses.attend(stream)
     }
 
     /// Ends the streams that want a lead once there has been none for too long.

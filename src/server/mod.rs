@@ -36,6 +36,7 @@
 //! | `health` | gRPC's health service |
 //! | `range_stream` | a large range in parts, at one revision |
 //! | `turn` | what a connection may do before others have a turn |
+//! | `pulse` | connections that make no progress |
 //! | `slow` | log lines about requests that took too long |
 //! | `meters`, `signal`, `settings` | counters, shutdown, settings from flags |
 //!
@@ -53,6 +54,7 @@ mod grpc;
 mod health;
 mod http1;
 mod meters;
+mod pulse;
 mod range_stream;
 mod settings;
 mod signal;
@@ -67,7 +69,7 @@ mod watching;
 pub use connection::HandedOver;
 pub use front::Front;
 pub use meters::{Meters, MethodCount};
-pub use settings::{Keepalive, ListenerKind, Settings, Versions};
+pub use settings::{Keepalive, ListenerKind, STALL_MAX, Settings, Versions};
 
 use crate::rt::Accepted;
 

@@ -21,6 +21,10 @@ pub enum ListenerKind {
     Metrics,
 }
 
+/// [`Settings::stall`] of a member that serves. Go's server, which etcd is built on, allows 20 s
+/// for what is sent, and five minutes for a head of HTTP/1.
+pub const STALL_MAX: Duration = Duration::from_secs(30);
+
 /// Settings of a core's connections; the same on every core.
 #[derive(Clone)]
 pub struct Settings {
@@ -34,6 +38,9 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// `--election-timeout`: how long there may be no lead is counted in it.
     pub election_timeout: Duration,
+    /// The time for which a client may owe the rest of what it has begun, or read nothing of what
+    /// it is sent, before its connection ends.
+    pub stall: Duration,
     /// `--warning-unary-request-duration`: what takes longer is logged; zero logs nothing.
     pub slow: Duration,
     /// `--max-concurrent-streams`: what clients are told. 0 and the largest are no limit, of which

@@ -133,13 +133,21 @@ impl MessageReader {
         Ok(Some(Packed { bytes: message, is_compressed }))
     }
 
+    /// Whether a message has begun to come.
+    pub fn is_begun(&self) -> bool {
+        self.held_bytes() > 0
+    }
+
     /// Whether an end of the body here is inside a message. In Go a piece of a prefix is none.
     pub fn is_inside_message(&self) -> bool {
-        let held = match &self.held {
+        self.held_bytes() >= PREFIX_BYTES
+    }
+
+    fn held_bytes(&self) -> usize {
+        match &self.held {
             Held::Piece(held) => held.len(),
             Held::Joined(joined) => joined.len(),
-        };
-        held >= PREFIX_BYTES
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `message` | the five bytes in front of each message, and their limits |
-//! | `gzip` | messages that are compressed |
+//! | `gzip` | compressed messages |
 //! | `timeout` | the header `grpc-timeout` |
 //! | `percent` | the trailer `grpc-message` |
 //!

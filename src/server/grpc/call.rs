@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -107,6 +108,11 @@ impl Link {
     pub(super) fn has_room(&self) -> bool {
         let requests = self.under_way.borrow().len() + self.postponed.borrow().len();
         requests < CONNECTION_REQUESTS_MAX && self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX
+    }
+
+    /// Whether some call is still to be answered by the core.
+    pub(super) fn waits_for_core(&self) -> bool {
+        !self.under_way.borrow().is_empty()
     }
 
     /// Encodes postponed answers while there is room; `true` if there were any.
@@ -359,6 +365,12 @@ fn start(link: &Rc<Link>, now: Nanos, head: Head, body: RecvStream, respond: Res
                     };
                     incoming.only(said)
                 };
+                // No rest of a request is waited for once the server stops.
+                let stopping = async {
+                    link.front.closing().wait().await;
+                    Err(Some(status::of(&Refusal::Stopped)))
+                };
+                let reading = or(reading, stopping);
                 let late = || Err(Some(status::of(&Refusal::DeadlineExceeded)));
                 let message = within_maybe(timeout, reading).await.unwrap_or_else(late);
                 proceed(&link, rt::now(), method, deadline, message, respond);
@@ -387,13 +399,15 @@ pub(super) struct Incoming {
     body: RecvStream,
     reader: MessageReader,
     held: usize,
+    /// Runs while the client owes a part of a message.
+    stall: Option<rt::Sleep>,
 }
 
 impl Incoming {
     fn new(link: Rc<Link>, head: Head, body: RecvStream) -> Incoming {
         let settings = &link.front.settings;
         let reader = MessageReader::new(settings.request_bytes_max + REQUEST_OVERHEAD_BYTES);
-        Incoming { link, head, body, reader, held: 0 }
+        Incoming { link, head, body, reader, held: 0, stall: None }
     }
 
     /// The message of a call that has one; `Err(None)` if the client has gone.
@@ -425,15 +439,35 @@ impl Incoming {
             if self.link.partial.get() > CONNECTION_PARTIAL_BYTES_MAX {
                 return Poll::Ready(Err(Said::Broken(too_much_unfinished())));
             }
-            let piece = match ready!(self.body.poll_data(cx)) {
-                Some(Ok(piece)) => piece,
-                Some(Err(_)) => return Poll::Ready(Err(Said::Gone)),
-                None => return Poll::Ready(Err(self.end())),
+            let piece = match self.body.poll_data(cx) {
+                Poll::Ready(Some(Ok(piece))) => piece,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Said::Gone)),
+                Poll::Ready(None) => return Poll::Ready(Err(self.end())),
+                Poll::Pending => return self.poll_stalled(cx).map(Err),
             };
+            self.stall = None;
             // Refused only when the stream is gone, which the next poll tells.
             let _ = self.body.flow_control().release_capacity(piece.len());
             self.hold(self.held + piece.len());
             self.reader.push(piece);
+        }
+    }
+
+    /// Ready when the client has owed the rest of its message for too long. On a stream of many
+    /// messages it owes nothing between two of them.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+        if self.head.method.kind() == Kind::Bidi && !self.reader.is_begun() {
+            return Poll::Pending;
+        }
+        let limit = self.link.front.settings.stall;
+        loop {
+            let stall = self.stall.get_or_insert_with(|| rt::sleep(limit));
+            ready!(Pin::new(stall).poll(cx));
+            self.stall = None;
+            if self.link.wire.was_read(rt::now(), limit) {
+                let text = "braid: the rest of the request did not come";
+                return Poll::Ready(Said::Broken(Status::new(code::DEADLINE_EXCEEDED, text)));
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use crate::rt::{self, TcpStream};
 use crate::server::frames::{LINGER_TIMEOUT, linger};
 use crate::server::front::Front;
 use crate::server::meters::{Gauge, add};
+use crate::server::pulse::Pulse;
 use crate::server::settings::Keepalive;
 use crate::server::turn::Turn;
 use crate::types::Nanos;
@@ -39,22 +40,28 @@ const RESET_STREAMS_MAX: usize = 1024;
 /// Serves HTTP/2 until the connection ends. `input` is what was read already.
 pub(in crate::server) async fn serve(
     front: &Rc<Front>,
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
+    pulse: Rc<Pulse>,
     input: BytesMut,
 ) -> io::Result<()> {
     let _counted = Gauge::up(&front.meters().connections_grpc);
     let keepalive = front.settings.keepalive;
     let remote = stream.peer();
     let turn = Turn::new(&front.settings.figures);
-    let wire = Wire::new(stream, input, Pings::new(keepalive.ping_interval_min), turn);
+    let wire = Wire::new(stream, pulse, input, Pings::new(keepalive.ping_interval_min), turn);
     let streams_told = Some(front.settings.streams_max).filter(|max| !matches!(max, 0 | &u32::MAX));
     let socket = Socket::new(wire.clone(), streams_told.is_none());
     let mut handshake = builder(streams_told).handshake::<_, Payload>(socket);
     let handshake = poll_fn(|cx| {
         wire.begin_turn();
-        Pin::new(&mut handshake).poll(cx)
+        Pin::new(&mut handshake).poll(cx).map(Some)
     });
-    let Some(connection) = rt::within(HANDSHAKE_TIMEOUT, handshake).await else {
+    let shut = async {
+        front.closing().wait().await;
+        None
+    };
+    let handshake = futures_lite::future::or(handshake, shut);
+    let Some(Some(connection)) = rt::within(HANDSHAKE_TIMEOUT, handshake).await else {
         return Ok(());
     };
     let mut connection = connection.map_err(io_error)?;
@@ -64,7 +71,7 @@ pub(in crate::server) async fn serve(
         connection,
         link: link.clone(),
         waiting: VecDeque::new(),
-        closing: false,
+        closing: None,
     };
     let result = {
         let mut raised = std::pin::pin!(front.closing().wait());
@@ -123,8 +130,8 @@ struct Driver {
     beat: Option<Beat>,
     /// Calls for which there is no room yet.
     waiting: VecDeque<Arrived>,
-    /// GOAWAY is on its way.
-    closing: bool,
+    /// The last of the connection, once it is to end.
+    closing: Option<Closing>,
 }
 
 impl Driver {
@@ -141,10 +148,14 @@ impl Driver {
                 return Poll::Ready(result.map_err(End::Error));
             }
             self.link.reap_resets();
-            if !self.closing && raised.as_mut().poll(cx).is_ready() {
-                self.closing = true;
+            if self.closing.is_none() && raised.as_mut().poll(cx).is_ready() {
+                self.closing = Some(Closing::new());
                 self.connection.graceful_shutdown();
                 continue;
+            }
+            if self.closing.as_mut().is_some_and(|closing| closing.poll(cx, &self.link).is_ready())
+            {
+                return Poll::Ready(Ok(()));
             }
             let wire = &self.link.wire;
             let now = rt::now();
@@ -196,6 +207,38 @@ impl Driver {
                 None => return Poll::Ready(Ok(())),
             }
         }
+    }
+}
+
+/// At shutdown: time between looks, and looks in a row that find nothing moving.
+const CLOSING_LOOK: Duration = Duration::from_millis(100);
+const CLOSING_LOOKS: u32 = 3;
+
+/// A connection after GOAWAY. It ends by itself when its client has answered and every call is
+/// done. It is ended when it only waits for its client: for an answer to the ping that goes with
+/// GOAWAY, or for room in the windows of its calls.
+struct Closing {
+    timer: rt::Sleep,
+    sent_bytes: u64,
+    /// Looks in a row that found nothing moving.
+    still: u32,
+}
+
+impl Closing {
+    fn new() -> Closing {
+        Closing { timer: rt::sleep(CLOSING_LOOK), sent_bytes: 0, still: 0 }
+    }
+
+    /// Ready when the connection waits for its client alone.
+    fn poll(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<()> {
+        while self.still < CLOSING_LOOKS {
+            ready!(Pin::new(&mut self.timer).poll(cx));
+            self.timer = rt::sleep(CLOSING_LOOK);
+            let sent_bytes = std::mem::replace(&mut self.sent_bytes, link.wire.sent_bytes());
+            let is_still = self.sent_bytes == sent_bytes && !link.waits_for_core();
+            self.still = if is_still { self.still + 1 } else { 0 };
+        }
+        Poll::Ready(())
     }
 }
 

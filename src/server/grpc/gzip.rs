@@ -1,4 +1,4 @@
-//! Messages under gzip, slice by slice: everything else of the core runs in between.
+//! Messages compressed with gzip. Other tasks of the core run between two slices of one.
 
 use std::rc::Rc;
 

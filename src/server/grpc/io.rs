@@ -13,6 +13,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::pings::Pings;
 use crate::limits::WRITE_BYTES_MAX;
 use crate::rt::{self, TcpStream};
+use crate::server::pulse::Pulse;
 use crate::server::turn::Turn;
 use crate::types::Nanos;
 
@@ -31,7 +33,8 @@ const KEPT_BYTES: usize = 64 << 10;
 
 /// The socket and what stands before it in both directions.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
+    pulse: Rc<Pulse>,
     input: RefCell<BytesMut>,
     output: RefCell<BytesMut>,
     pub(super) pings: RefCell<Pings>,
@@ -41,12 +44,25 @@ pub(super) struct Wire {
     sent: Cell<usize>,
     /// When bytes last came.
     pub(super) heard: Cell<Nanos>,
+    /// Everything that has come was read.
+    is_drained: Cell<bool>,
+    /// Bytes that the socket has taken.
+    sent_bytes: Cell<u64>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, input: BytesMut, pings: Pings, turn: Turn) -> Rc<Wire> {
+    pub(super) fn new(
+        stream: Rc<TcpStream>,
+        pulse: Rc<Pulse>,
+        input: BytesMut,
+        pings: Pings,
+        turn: Turn,
+    ) -> Rc<Wire> {
         Rc::new(Wire {
             stream,
+            pulse,
+            is_drained: Cell::new(false),
+            sent_bytes: Cell::new(0),
             input: RefCell::new(input),
             output: RefCell::default(),
             pings: RefCell::new(pings),
@@ -78,6 +94,7 @@ impl Wire {
             }
             self.sent.set(self.sent.get() + count);
             self.pings.borrow_mut().sent(&output[..count]);
+            self.sent_bytes.set(self.sent_bytes.get() + count as u64);
             output.advance(count);
         }
         if output.capacity() > KEPT_BYTES {
@@ -91,6 +108,18 @@ impl Wire {
     /// Puts bytes behind what h2 has written.
     pub(super) fn append(&self, bytes: &[u8]) {
         self.output.borrow_mut().extend_from_slice(bytes);
+    }
+
+    /// Bytes that the socket has taken so far.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.get()
+    }
+
+    /// Whether the connection has been read from within `limit`, as far as there was anything: what
+    /// has not come by now, the client has not sent.
+    pub(super) fn was_read(&self, now: Nanos, limit: Duration) -> bool {
+        let heard = Duration::from_nanos(now.0.saturating_sub(self.heard.get().0));
+        self.is_drained.get() || heard < limit
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -145,8 +174,13 @@ impl AsyncRead for Socket {
                 Poll::Ready(result) => {
                     result?;
                     wire.heard.set(rt::now());
+                    wire.is_drained.set(false);
+                    wire.pulse.owes(None);
                 }
                 Poll::Pending => {
+                    wire.is_drained.set(true);
+                    let is_inside = wire.pings.borrow().is_inside_frame();
+                    wire.pulse.owes(is_inside.then(|| wire.heard.get()));
                     // Nothing will come for a while; an idle connection holds no buffer.
                     *input = BytesMut::new();
                     return Poll::Pending;

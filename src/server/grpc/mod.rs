@@ -11,8 +11,8 @@
 //! | `call` | one call: admission, message, answer |
 //! | `stream` | calls with more than one message |
 //! | `head` | what a request's headers say, and what answers' headers look like |
-//! | `respond` | the answering half of a call |
-//! | `gzip` | messages that are compressed |
+//! | `respond` | the sending half of a call that has not begun |
+//! | `gzip` | compressed messages |
 //! | `io` | the socket as h2 sees it: one write per turn |
 //! | `pings` | clients that ping too often |
 //!

@@ -127,6 +127,11 @@ impl Pings {
         output.follow(bytes, |kind, _| *forgiving |= is_answer(kind));
     }
 
+    /// Whether what has come of the client ends inside a frame.
+    pub(super) fn is_inside_frame(&self) -> bool {
+        self.input.is_inside()
+    }
+
     /// Judges what came; `true` is one ping too many. `busy`: some request is under way.
     pub(super) fn too_many(&mut self, now: Nanos, busy: bool) -> bool {
         if std::mem::take(&mut self.pardoned) {
@@ -185,7 +190,7 @@ mod tests {
             let mut pings = Pings::new(Duration::from_secs(5));
             let frames: usize = bytes.chunks(size).map(|chunk| pings.received(chunk)).sum();
             assert_eq!((frames, pings.unjudged), (5, 2), "in pieces of {size}");
-            assert!(!pings.input.is_inside());
+            assert!(!pings.is_inside_frame());
         }
     }
 

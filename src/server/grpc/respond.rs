@@ -1,4 +1,4 @@
-//! The answering half of a call, before anything is sent.
+//! The sending half of a call of which nothing has been sent yet.
 
 use std::task::{Context, Poll};
 

@@ -11,26 +11,49 @@ use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::rt::{self, TcpStream};
+use crate::server::pulse::Pulse;
 use crate::server::turn::Turn;
 use crate::types::Nanos;
 
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
     input: BytesMut,
-    /// When bytes last came.
-    heard: Rc<Cell<Nanos>>,
+    watch: Rc<Watch>,
     turn: Rc<Turn>,
 }
 
+/// What the socket tells whoever serves it.
+pub(super) struct Watch {
+    pub(super) pulse: Rc<Pulse>,
+    /// Requests that have come and are not answered.
+    pub(super) busy: Cell<u64>,
+    /// When bytes last came.
+    pub(super) heard: Cell<Nanos>,
+}
+
+impl Watch {
+    /// Bytes came. The head that they belong to is owed as a whole, so a byte now and then gains
+    /// no time.
+    fn hears(&self) {
+        let now = rt::now();
+        self.heard.set(now);
+        if self.busy.get() == 0 && !self.pulse.is_owed() {
+            self.pulse.owes(Some(now));
+        }
+    }
+}
+
 impl Socket {
-    /// Reads as long as something is left of `turn`; what it reads is counted there.
+    /// The socket after `input` has been read from it. Reads as long as something is left of
+    /// `turn`; what it reads is counted there.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Rc<TcpStream>,
         input: BytesMut,
-        heard: Rc<Cell<Nanos>>,
+        watch: Rc<Watch>,
         turn: Rc<Turn>,
     ) -> Socket {
-        Socket { stream, input, heard, turn }
+        watch.hears();
+        Socket { stream, input, watch, turn }
     }
 }
 
@@ -45,7 +68,7 @@ impl Read for Socket {
         if socket.input.is_empty() {
             socket.input = BytesMut::new();
             ready!(socket.stream.poll_read(cx, &mut socket.input))?;
-            socket.heard.set(rt::now());
+            socket.watch.hears();
         }
         let count = socket.input.len().min(target.remaining());
         socket.turn.read(count);

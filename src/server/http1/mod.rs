@@ -22,9 +22,10 @@ use bytes::BytesMut;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
-use self::io::Socket;
+use self::io::{Socket, Watch};
 use super::front::Front;
 use super::meters::Gauge;
+use super::pulse::Pulse;
 use super::turn::Turn;
 use crate::rt::{self, TcpStream};
 
@@ -45,19 +46,20 @@ pub(super) enum Site {
 /// Serves HTTP/1.1 until the connection ends. `input` is what was read already.
 pub(super) async fn serve(
     front: &Rc<Front>,
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
+    pulse: Rc<Pulse>,
     input: BytesMut,
     site: Site,
 ) -> Result<()> {
     let _counted = Gauge::up(&front.meters().connections_http);
-    let heard = Rc::new(Cell::new(rt::now()));
-    let busy = Rc::new(Cell::new(0));
+    let watch = Rc::new(Watch { pulse, busy: Cell::new(0), heard: Cell::new(rt::now()) });
     let turn = Rc::new(Turn::new(&front.settings.figures));
-    let socket = Socket::new(stream, input, heard.clone(), turn.clone());
+    let socket = Socket::new(stream.clone(), input, watch.clone(), turn.clone());
     let service = service_fn(|request| {
-        let (front, busy) = (front.clone(), busy.clone());
+        let (front, watch) = (front.clone(), watch.clone());
         async move {
-            let _busy = Gauge::up(&busy);
+            watch.pulse.owes(None);
+            let _busy = Gauge::up(&watch.busy);
             Ok::<_, Infallible>(site::answer(&front, site, request).await)
         }
     });
@@ -66,8 +68,8 @@ pub(super) async fn serve(
     let mut connection = std::pin::pin!(connection);
     let silent = async {
         loop {
-            let quiet = Duration::from_nanos(rt::now().0.saturating_sub(heard.get().0));
-            if busy.get() == 0 && quiet >= SILENCE_MAX {
+            let quiet = Duration::from_nanos(rt::now().0.saturating_sub(watch.heard.get().0));
+            if watch.busy.get() == 0 && quiet >= SILENCE_MAX {
                 return;
             }
             rt::sleep(SILENCE_MAX.saturating_sub(quiet).max(Duration::from_secs(1))).await;
@@ -85,7 +87,12 @@ pub(super) async fn serve(
         if silent.as_mut().poll(cx).is_ready() {
             return std::task::Poll::Ready(Ok(()));
         }
-        connection.as_mut().poll(cx)
+        let polled = connection.as_mut().poll(cx);
+        // Half a request is not waited for, and nothing else is left to say.
+        if is_closing && watch.busy.get() == 0 && stream.blocked_since().is_none() {
+            return std::task::Poll::Ready(Ok(()));
+        }
+        polled
     })
     .await
     .map_err(Error::other)

@@ -133,8 +133,8 @@ pub(super) async fn call(client: &SendRequest<Bytes>, path: &str, message: &impl
     ended(response).await
 }
 
-const PUT: &str = "/etcdserverpb.KV/Put";
-const RANGE: &str = "/etcdserverpb.KV/Range";
+pub(super) const PUT: &str = "/etcdserverpb.KV/Put";
+pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 
 #[test]
 fn put_get_and_a_thousand_at_once() {
@@ -391,7 +391,7 @@ fn a_range_stream_comes_in_parts() {
 }
 
 /// Frames of HTTP/2 by hand.
-fn http2(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn http2(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend_from_slice(&[kind, flags]);
     bytes.extend_from_slice(&stream.to_be_bytes());

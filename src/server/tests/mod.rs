@@ -7,6 +7,7 @@ mod grpc;
 mod http1;
 mod hub;
 mod speed;
+mod stalls;
 mod streams;
 mod turns;
 
@@ -355,6 +356,7 @@ fn settings() -> Settings {
         request_bytes_max: RequestLimits::default().max_request_bytes,
         request_timeout: Duration::from_secs(7),
         election_timeout: Duration::from_millis(50),
+        stall: STALL_MAX,
         slow: Duration::ZERO,
         streams_max: u32::MAX,
         keepalive: Keepalive::default(),

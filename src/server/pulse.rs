@@ -1,0 +1,112 @@
+//! Connections that make no progress, because the client owes the rest of something that it has
+//! begun, or because it reads nothing of what it is sent.
+//!
+//! No timer is set or cleared while bytes move. Every connection notes since when it has been
+//! waiting, and one task of the core looks at all of the notes a few times in the time that is
+//! allowed. It shuts down the socket of a connection that has waited for too long; the task that
+//! serves the connection then reads the end of the stream, as if the client had left.
+
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::ops::Deref;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use slab::Slab;
+
+use crate::rt::TcpStream;
+use crate::types::Nanos;
+
+/// Notes of since when one connection has been waiting for its client.
+pub(super) struct Pulse {
+    /// A request under way keeps these notes, and is not to keep the socket open.
+    stream: Weak<TcpStream>,
+    owed_since: Cell<Option<Nanos>>,
+}
+
+impl Pulse {
+    /// Notes that the peer has begun something at `since`, or sent some of it then, and owes the
+    /// rest; `None` if it owes nothing. A connection that is not read from is owed nothing.
+    pub(super) fn owes(&self, since: Option<Nanos>) {
+        self.owed_since.set(since);
+    }
+
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed_since.get().is_some()
+    }
+
+    /// Returns why the connection is to end at `now`, if it is to. See [`Pulses::end_stalled`].
+    fn verdict(
+        &self,
+        stream: &TcpStream,
+        now: Nanos,
+        owing: Duration,
+        blocked: Duration,
+    ) -> Option<&'static str> {
+        let over = |since: Option<Nanos>, limit: Duration| {
+            since.is_some_and(|since| now.0.saturating_sub(since.0) as u128 >= limit.as_nanos())
+        };
+        if over(stream.blocked_since(), blocked) {
+            return Some("the client reads nothing of what it is sent");
+        }
+        over(self.owed_since.get(), owing)
+            .then_some("the rest of what the client began did not come")
+    }
+}
+
+/// The notes of every connection of a core.
+#[derive(Default)]
+pub(super) struct Pulses(RefCell<Slab<Rc<Pulse>>>);
+
+impl Pulses {
+    /// Keeps notes of the connection `stream` until the value that it returns is dropped.
+    pub(super) fn attend(&self, stream: &Rc<TcpStream>) -> Attended<'_> {
+        let stream = Rc::downgrade(stream);
+        let pulse = Rc::new(Pulse { stream, owed_since: Cell::new(None) });
+        let key = self.0.borrow_mut().insert(pulse.clone());
+        Attended { pulses: self, key, pulse }
+    }
+
+    /// Shuts down every connection that has waited for too long at `now`, and returns their number.
+    /// A client may owe the rest of something for `owing`, and read nothing for `blocked`.
+    pub(super) fn end_stalled(&self, now: Nanos, owing: Duration, blocked: Duration) -> usize {
+        let mut ended = 0;
+        for (_, pulse) in self.0.borrow().iter() {
+            if let Some(stream) = pulse.stream.upgrade()
+                && let Some(why) = pulse.verdict(&stream, now, owing, blocked)
+            {
+                tracing::debug!(peer = %stream.peer(), why, "connection stalled");
+                stream.shut_down(Shutdown::Both);
+                ended += 1;
+            }
+        }
+        ended
+    }
+}
+
+/// The notes of one connection, which are kept until this is dropped.
+pub(super) struct Attended<'a> {
+    pulses: &'a Pulses,
+    key: usize,
+    pulse: Rc<Pulse>,
+}
+
+impl Attended<'_> {
+    pub(super) fn pulse(&self) -> Rc<Pulse> {
+        self.pulse.clone()
+    }
+}
+
+impl Deref for Attended<'_> {
+    type Target = Pulse;
+
+    fn deref(&self) -> &Pulse {
+        &self.pulse
+    }
+}
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        self.pulses.0.borrow_mut().remove(self.key);
+    }
+}
