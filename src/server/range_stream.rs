@@ -1,15 +1,24 @@
 //! RangeStream: one range at one revision, read and answered part by part, so that neither the core
 //! nor the connection ever holds all of it.
 //!
-//! The first part fixes the revision; what it says of the whole range (revision of the header,
-//! count) goes out with the last part. A compaction that passes the revision on the way ends the
-//! stream with Compacted.
+//! The first part fixes the revision. The last part brings it, and the count: of what was sent, and
+//! of what a limit has left out, which is counted once, at the end. A compaction that passes the
+//! revision on the way ends the stream with Compacted.
+//!
+//! Without an order, a sort target orders the keys of each part, ascending, as in etcd 3.7.1. There
+//! the next part goes on behind the last key of that order, so that a stream of several parts can
+//! leave keys out or tell them twice; here parts follow one another in key order. What fits the
+//! first part is answered as by Range, which is what etcd answers.
+
+use std::cmp::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::front::Front;
 use crate::protocol::convert::encode_range_part;
-use crate::types::{KeyRange, Nanos, RangeReply, RangeRequest, Refusal, Reply, Request, Revision};
+use crate::types::{
+    Blob, KeyValue, Nanos, RangeReply, RangeRequest, Refusal, Reply, Request, Revision, SortTarget,
+};
 
 /// Keys of the first part.
 const FIRST_PART_KEYS: u64 = 10;
@@ -22,8 +31,14 @@ pub(super) struct RangeStream {
     wanted: Option<u64>,
     part_keys: u64,
     deadline: Option<Nanos>,
-    /// Header revision and count, once the first part has told.
-    whole: Option<(Revision, i64)>,
+    /// The header's, once the first part has told.
+    revision: Option<Revision>,
+    /// Keys that went out.
+    sent: i64,
+    /// What the keys of a part are ordered by.
+    target: SortTarget,
+    /// Values are read to sort by, and not shown.
+    hides_values: bool,
 }
 
 /// A part as it goes into the output.
@@ -33,39 +48,81 @@ pub(super) struct Part {
 }
 
 impl RangeStream {
-    /// Refuses what is no range; `protocol` has refused sorts and filters.
+    /// Refuses what is no range; `protocol` has refused orders and filters.
     pub(super) fn new(request: Request, deadline: Option<Nanos>) -> Result<RangeStream, Refusal> {
-        let Request::Range(request) = request else {
+        let Request::Range(mut request) = request else {
             return Err(Refusal::Internal("braid: a stream of something else".to_owned()));
         };
         let wanted = (request.limit > 0).then_some(request.limit);
-        Ok(RangeStream { request, wanted, part_keys: FIRST_PART_KEYS, deadline, whole: None })
+        let (mut target, mut hides_values) = (SortTarget::Key, false);
+        if !request.count_only && wanted.is_none_or(|wanted| wanted > FIRST_PART_KEYS) {
+            request.uncounted = true;
+            target = std::mem::replace(&mut request.target, SortTarget::Key);
+            hides_values = request.keys_only && target == SortTarget::Value;
+            request.keys_only &= !hides_values;
+        }
+        Ok(RangeStream {
+            request,
+            wanted,
+            part_keys: FIRST_PART_KEYS,
+            deadline,
+            revision: None,
+            sent: 0,
+            target,
+            hides_values,
+        })
     }
 
     /// Reads the next part. Not to be called again after the last one.
     pub(super) async fn next(&mut self, front: &Front) -> Result<Part, Refusal> {
-        let mut request = self.request.clone();
-        request.limit = self.wanted.map_or(self.part_keys, |wanted| wanted.min(self.part_keys));
-        let mut reply = match front.ask(Request::Range(request), self.deadline).await? {
-            Reply::Range(reply) => reply,
-            other => return Err(Refusal::Internal(format!("braid: a range got {other:?}"))),
-        };
-        let (revision, count) = *self.whole.get_or_insert((reply.revision, reply.count));
-        (reply.revision, reply.count) = (revision, count);
+        let limit = self.wanted.map_or(self.part_keys, |wanted| wanted.min(self.part_keys));
+        let mut reply = self.ask(front, RangeRequest { limit, ..self.request.clone() }).await?;
+        let revision = *self.revision.get_or_insert(reply.revision);
+        reply.revision = revision;
+        self.sent += reply.kvs.len() as i64;
         if let Some(wanted) = &mut self.wanted {
             *wanted -= (reply.kvs.len() as u64).min(*wanted);
         }
         let is_last = !reply.more || self.wanted == Some(0);
-        if let Some(last) = reply.kvs.last() {
-            self.request.range =
-                KeyRange { start: successor(&last.key), end: self.request.range.end.clone() };
-        }
         if self.request.revision <= 0 {
             self.request.revision = revision.0;
         }
         // The member has been at this revision; there is nothing left to wait for.
         self.request.serializable = true;
+        if self.request.uncounted {
+            if let Some(last) = reply.kvs.last() {
+                self.request.range.start = successor(&last.key);
+            }
+            reply.count = self.sent;
+            if is_last && reply.more {
+                let rest = RangeRequest {
+                    revision: self.request.revision,
+                    serializable: true,
+                    count_only: true,
+                    ..RangeRequest::of(self.request.range.clone())
+                };
+                reply.count += self.ask(front, rest).await?.count;
+            }
+            self.arrange(&mut reply.kvs);
+        }
         Ok(Part { reply, is_last })
+    }
+
+    async fn ask(&self, front: &Front, request: RangeRequest) -> Result<RangeReply, Refusal> {
+        match front.ask(Request::Range(request), self.deadline).await? {
+            Reply::Range(reply) => Ok(reply),
+            other => Err(Refusal::Internal(format!("braid: a range got {other:?}"))),
+        }
+    }
+
+    /// Orders a part that came in key order; keys that tie stay in it.
+    fn arrange(&self, kvs: &mut [KeyValue]) {
+        if self.target != SortTarget::Key {
+            kvs.sort_by(|a, b| by_target(self.target, a, b));
+        }
+        if self.hides_values {
+            kvs.iter_mut().for_each(|kv| kv.value = Blob::empty());
+        }
     }
 
     /// Appends the part, and sizes the next one: `bytes_aimed` is what a part should come to.
@@ -94,4 +151,14 @@ fn successor(key: &[u8]) -> Bytes {
     next.put_slice(key);
     next.put_u8(0);
     next.freeze()
+}
+
+fn by_target(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
+    match target {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.cmp(&b.version),
+        SortTarget::Create => a.create.cmp(&b.create),
+        SortTarget::Mod => a.modified.cmp(&b.modified),
+        SortTarget::Value => a.value.cmp(&b.value),
+    }
 }

@@ -100,14 +100,17 @@ impl Store {
             let downwards = request.order == SortOrder::Descend;
             self.for_each_seen(&request.range, at, downwards, &mut |record, version| {
                 if reply.kvs.len() == limit {
+                    reply.more = true;
                     return ControlFlow::Break(());
                 }
                 reply.kvs.push(present.key_value(record, version));
                 ControlFlow::Continue(())
             });
-            let found = reply.kvs.len();
-            reply.count = if found < limit { found as i64 } else { self.count(&request.range, at) };
-            reply.more = reply.count > found as i64;
+            reply.count = if reply.more && !request.uncounted {
+                self.count(&request.range, at)
+            } else {
+                reply.kvs.len() as i64
+            };
             return reply;
         }
         let mut seen: Vec<Seen<'_>> = Vec::new();

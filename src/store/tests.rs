@@ -51,6 +51,21 @@ fn hash(store: &Store, at: i64) -> u32 {
 }
 
 #[test]
+fn a_range_that_is_not_to_be_counted_says_only_whether_there_is_more() {
+    let mut store = Store::new();
+    (0..9).for_each(|i| put(&mut store, 2 + i, &format!("k{i}"), "v"));
+    for (limit, uncounted, count, more) in
+        [(4, false, 9, true), (4, true, 4, true), (9, true, 9, false), (0, true, 9, false)]
+    {
+        let request = RangeRequest { limit, uncounted, ..RangeRequest::of(KeyRange::all()) };
+        for at in [Revision::NEWEST, Revision(10)] {
+            let reply = store.range(&request, at);
+            assert_eq!((reply.count, reply.more), (count, more), "{limit} {uncounted} {at}");
+        }
+    }
+}
+
+#[test]
 fn a_hash_of_long_ago_goes_in_slices_too() {
     let mut store = Store::new();
     put(&mut store, 2, "m", "old");

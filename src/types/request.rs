@@ -71,6 +71,9 @@ pub struct RangeRequest {
     pub serializable: bool,
     pub keys_only: bool,
     pub count_only: bool,
+    /// How many keys there are beyond the limit is not asked for, only whether there are any: the
+    /// reply counts what it has. No client asks so.
+    pub uncounted: bool,
     pub filters: RangeFilters,
 }
 
@@ -86,6 +89,7 @@ impl RangeRequest {
             serializable: false,
             keys_only: false,
             count_only: false,
+            uncounted: false,
             filters: RangeFilters::default(),
         }
     }

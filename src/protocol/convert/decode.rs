@@ -172,6 +172,7 @@ pub(super) fn range(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> 
         serializable: request.serializable,
         keys_only: request.keys_only,
         count_only: request.count_only,
+        uncounted: false,
         filters: RangeFilters {
             min_mod: request.min_mod_revision,
             max_mod: request.max_mod_revision,
@@ -181,11 +182,12 @@ pub(super) fn range(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> 
     })
 }
 
-/// A range whose answer can be sent as it is found: in key order, unfiltered.
+/// A range whose answer can be sent as it is found: in key order, but for the order within a part,
+/// and unfiltered.
 fn range_stream(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> {
-    let mut range = range(request)?;
+    let range = range(request)?;
     let in_key_order = match range.order {
-        // Without an order the target says nothing here, unlike in Range.
+        // The target orders the keys of each part.
         SortOrder::None => true,
         SortOrder::Ascend => range.target == SortTarget::Key,
         SortOrder::Descend => false,
@@ -200,7 +202,6 @@ fn range_stream(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> {
             "RangeStream does not support revision filters".to_owned(),
         ));
     }
-    range.target = SortTarget::Key;
     Ok(range)
 }
 

@@ -354,3 +354,67 @@ fn a_range_stream_comes_in_parts_that_add_up() {
     assert_eq!(&response.kvs[0].key[..], b"key011");
     rig.stop();
 }
+
+#[test]
+fn a_streamed_range_is_counted_once_and_each_part_is_ordered_by_its_target() {
+    let rig = Rig::start(1);
+    let (mut client, _) = Client::connect(&rig, None);
+    for stream in 1..=99 {
+        // Values descend.
+        client.queue(stream, Method::Put, &put(&format!("key{stream:03}"), &[200 - stream as u8]));
+    }
+    client.flush();
+    (0..99).for_each(|_| drop(client.frame().expect("an answer")));
+    let mut stream = 0;
+    let mut ask = |limit: i64, keys_only: bool| {
+        rig.seen[0].lock().expect("no panic").ranges.clear();
+        let range = pb::RangeRequest {
+            key: Bytes::from_static(b"key"),
+            range_end: Bytes::from_static(b"kez"),
+            sort_target: pb::range_request::SortTarget::Value as i32,
+            keys_only,
+            limit,
+            ..Default::default()
+        };
+        stream += 1;
+        client.queue(stream, Method::RangeStream, &range);
+        client.flush();
+        let mut parts = Vec::new();
+        loop {
+            let frame = client.frame().expect("a part");
+            let part = pb::RangeStreamResponse::decode(frame.payload).expect("a message");
+            parts.push(part.range_response.expect("a part"));
+            if frame.header.flags.contains(Flags::END) {
+                return (parts, rig.seen[0].lock().expect("no panic").ranges.clone());
+            }
+        }
+    };
+    let number = |kv: &crate::protocol::pb::mvccpb::KeyValue| {
+        std::str::from_utf8(&kv.key[3..]).expect("text").parse::<usize>().expect("a number")
+    };
+    for (limit, sent, counts) in [(0, 99, 0), (40, 40, 1)] {
+        for keys_only in [false, true] {
+            let (parts, asked) = ask(limit, keys_only);
+            let mut expected = 1;
+            for part in &parts {
+                // What follows in key order, from its last to its first.
+                let numbers: Vec<usize> = part.kvs.iter().map(number).collect();
+                let next = expected + numbers.len();
+                assert!(numbers.into_iter().rev().eq(expected..next));
+                assert!(part.kvs.iter().all(|kv| kv.value.is_empty() == keys_only));
+                expected = next;
+            }
+            assert_eq!(expected, sent + 1);
+            assert_eq!(parts.last().expect("a last one").count, 99);
+            let (counting, reading): (Vec<_>, Vec<_>) =
+                asked.into_iter().partition(|range| range.count_only);
+            assert!(reading.len() == parts.len() && reading.iter().all(|range| range.uncounted));
+            assert_eq!(counting.len(), counts, "what was left out, and nothing else");
+        }
+    }
+    // What fits the first part is a range like any other.
+    let (parts, asked) = ask(7, true);
+    assert_eq!((parts.len(), asked.len()), (1, 1));
+    assert!(!asked[0].uncounted && asked[0].target == SortTarget::Value && asked[0].keys_only);
+    rig.stop();
+}

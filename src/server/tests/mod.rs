@@ -40,6 +40,7 @@ struct Seen {
     turns: Vec<usize>,
     /// Keys told of by each look-up.
     looked_up: Vec<usize>,
+    ranges: Vec<RangeRequest>,
     streams_closed: usize,
     streams_open: usize,
     /// Streams that wait to learn that they have to end.
@@ -126,7 +127,10 @@ impl Fake {
                 Ok(Reply::DeleteRange(DeleteRangeReply { revision, deleted, prev_kvs: Vec::new() }))
             }
             Request::Txn(txn) => Ok(Reply::Txn(self.txn(&txn))),
-            Request::Range(range) => Ok(Reply::Range(self.range(&range))),
+            Request::Range(range) => {
+                self.seen.lock().expect("no panic").ranges.push(range.clone());
+                Ok(Reply::Range(self.range(&range)))
+            }
             Request::Alarm(_) => {
                 let revision = Revision(self.revision);
                 Ok(Reply::Alarm(AlarmReply { revision, alarms: self.alarms.clone() }))
@@ -227,6 +231,9 @@ impl Fake {
         let limit = if range.limit == 0 { usize::MAX } else { range.limit as usize };
         let more = kvs.len() > limit;
         kvs.truncate(limit);
+        if range.count_only {
+            kvs.clear();
+        }
         RangeReply { revision: Revision(self.revision), kvs, more, count }
     }
 

@@ -50,6 +50,7 @@ fn every_field_of_a_range_arrives() {
         serializable: true,
         keys_only: true,
         count_only: true,
+        uncounted: false,
         filters: RangeFilters { min_mod: 10, max_mod: 11, min_create: 12, max_create: 13 },
     };
     assert_eq!(range, Ok(expected));
@@ -100,10 +101,16 @@ fn a_range_stream_takes_key_order_and_no_filters() {
     assert_eq!(streamed(&sorted(1, 3)), unimplemented(no_sort));
     assert_eq!(streamed(&sorted(0, 9)), Err(Refusal::InvalidSortOption));
     assert_eq!(streamed(&pb::RangeRequest::default()), Err(Refusal::EmptyKey));
-    // Without an order the target is ignored: key order.
-    for accepted in [sorted(0, 0), sorted(1, 0), sorted(0, 4)] {
+    // Without an order the target is that of each part.
+    let (by_key, by_value) = (SortTarget::Key, SortTarget::Value);
+    for (accepted, target) in
+        [(sorted(0, 0), by_key), (sorted(1, 0), by_key), (sorted(0, 4), by_value)]
+    {
         match streamed(&accepted) {
-            Ok(Request::Range(range)) => assert!(range.filters.is_off()),
+            Ok(Request::Range(range)) => {
+                assert!(range.filters.is_off());
+                assert_eq!(range.target, target);
+            }
             other => panic!("{other:?}"),
         }
     }
