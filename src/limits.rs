@@ -140,6 +140,10 @@ pub const CLIENT_STREAM_ANSWERS_MAX: usize = 64;
 pub const CLIENT_WATCH_CREATIONS_MAX: usize = 32;
 const _: () = assert!(CLIENT_WATCH_CREATIONS_MAX < CLIENT_STREAM_ANSWERS_MAX);
 
+/// Alarms that may stand at a time, whatever members they name; one more is refused. Every core
+/// is told of all of them whenever one changes.
+pub const ALARMS_MAX: usize = 1 << 10;
+
 /// Entries of the control group after which it takes a checkpoint.
 pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
 

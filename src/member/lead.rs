@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::applied::Applied;
+use super::compactions::Compactions;
 use super::leases::{LeaseConfig, LeaseCounters, Leases};
 use super::mail::Notice;
 use super::shared::Shared;
 use crate::control::entry::Command;
 use crate::control::{Control, ControlEvent};
+use crate::limits::ALARMS_MAX;
 use crate::line::Sequencer;
 use crate::line::coordinator::{Case, Coordinator, Revoked, RoundEffects, RoundLine};
 use crate::line::epoch::{Gathered, Reign, ReignEffect, Stage};
@@ -44,7 +46,9 @@ pub(super) struct Lead {
     reign: Reign,
     pub coordinator: Coordinator,
     asked: BTreeMap<LogIndex, Asked>,
-    compactions: Vec<Compaction>,
+    /// Alarms among them.
+    alarms_asked: usize,
+    compactions: Compactions,
     leases: Leases,
     /// What waits until every core has acted on a notice.
     unnoticed: VecDeque<Unnoticed>,
@@ -69,16 +73,6 @@ enum Asked {
         origin: Origin,
     },
     Publish,
-}
-
-#[derive(Debug)]
-struct Compaction {
-    revision: Revision,
-    origin: Origin,
-    physical: bool,
-    /// Shards that have not applied it, or not carried it out.
-    missing: ShardSet,
-    unfinished: ShardSet,
 }
 
 #[derive(Debug)]
@@ -120,7 +114,8 @@ impl Lead {
             reign: Reign::new(shared.shards),
             coordinator: Coordinator::new(shared.shards),
             asked: BTreeMap::new(),
-            compactions: Vec::new(),
+            alarms_asked: 0,
+            compactions: Compactions::new(shared.shards),
             unnoticed: VecDeque::new(),
             notice: 0,
             noticed: vec![0; usize::from(shared.cores)],
@@ -227,8 +222,16 @@ impl Lead {
             return;
         };
         let alarm = Alarm { member: request.member, kind };
+        let standing = &self.control.state().alarms;
+        if raise && !standing.contains(&alarm) && standing.len() + self.alarms_asked >= ALARMS_MAX {
+            // Every alarm is told to every core whenever one of them changes.
+            let text = format!("braid: {ALARMS_MAX} alarms stand; disarm some of them first");
+            effects.decided.push((origin, Err(Refusal::Invalid(text))));
+            return;
+        }
         match self.control.propose(&Command::Alarm { raise, alarm }) {
             Some(index) => {
+                self.alarms_asked += 1;
                 self.asked.insert(index, Asked::Alarm { origin });
             }
             None => effects.decided.push((origin, Err(Refusal::LeaderChanged))),
@@ -269,16 +272,12 @@ impl Lead {
             Report::Opened { shard, epoch } => self.reign.opened(shard, epoch, &mut reign),
             Report::Lost { .. } => self.reign.lost(&mut reign),
             Report::Compacted { shard, revision } => {
-                for compaction in self.compactions.iter_mut().filter(|c| c.revision <= revision) {
-                    compaction.missing.remove(shard);
-                }
-                self.answer_compactions(effects);
+                let done = self.compactions.applied(shard, revision);
+                self.answer_compactions(done, effects);
             }
             Report::CompactedPhysically { shard, revision } => {
-                for compaction in self.compactions.iter_mut().filter(|c| c.revision <= revision) {
-                    compaction.unfinished.remove(shard);
-                }
-                self.answer_compactions(effects);
+                let done = self.compactions.carried_out(shard, revision);
+                self.answer_compactions(done, effects);
             }
             round => {
                 let mut rounds = RoundEffects::default();
@@ -376,10 +375,7 @@ impl Lead {
                         effects.decided.push((origin, Err(Refusal::Compacted)));
                         return;
                     }
-                    let all = ShardSet::all(self.shared.shards);
-                    let (missing, unfinished) = (all, all);
-                    let compaction = Compaction { revision, origin, physical, missing, unfinished };
-                    self.compactions.push(compaction);
+                    self.compactions.begin(revision, origin, physical);
                 }
                 self.order_all(&Order::Compact { revision }, effects);
             }
@@ -392,6 +388,7 @@ impl Lead {
                     self.unnoticed.push_back(Unnoticed { number, then });
                 }
                 if let Some(Asked::Alarm { origin }) = asked {
+                    self.alarms_asked -= 1;
                     // Raising one that stands lists it; disarming one that does not, nothing.
                     let affected = if changed || raise { vec![alarm] } else { Vec::new() };
                     let then = Then::Answer(origin, Ok(self.alarm_reply(affected)));
@@ -436,16 +433,9 @@ impl Lead {
         }
     }
 
-    fn answer_compactions(&mut self, effects: &mut LeadEffects) {
+    fn answer_compactions(&mut self, done: Vec<Origin>, effects: &mut LeadEffects) {
         let revision = self.shared.sequencer.stable();
-        self.compactions.retain(|compaction| {
-            let whole = compaction.missing.is_empty();
-            let done = whole && (!compaction.physical || compaction.unfinished.is_empty());
-            if done {
-                effects.decided.push((compaction.origin, compacted(revision)));
-            }
-            !done
-        });
+        effects.decided.extend(done.into_iter().map(|origin| (origin, compacted(revision))));
     }
 
     fn carry_out(&mut self, reign: Vec<ReignEffect>, effects: &mut LeadEffects) {
@@ -500,6 +490,7 @@ impl Lead {
         let mut rounds = RoundEffects::default();
         self.coordinator.halt(&mut rounds);
         effects.take(rounds);
+        self.alarms_asked = 0;
         for asked in std::mem::take(&mut self.asked).into_values() {
             let (Asked::Compact { origin, .. }
             | Asked::Alarm { origin }
@@ -511,9 +502,8 @@ impl Lead {
         }
         self.leases.close(effects);
         self.unnoticed.retain(|unnoticed| !matches!(unnoticed.then, Then::Revoke(_)));
-        for compaction in self.compactions.drain(..) {
-            effects.decided.push((compaction.origin, Err(Refusal::LeaderChanged)));
-        }
+        let compacting = self.compactions.close();
+        effects.decided.extend(compacting.map(|origin| (origin, Err(Refusal::LeaderChanged))));
         self.notice(Notice::Over, effects);
     }
 

@@ -14,6 +14,7 @@
 //! differs between the two.
 
 mod applied;
+mod compactions;
 mod core;
 mod deadlines;
 mod identity;

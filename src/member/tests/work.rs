@@ -1,6 +1,7 @@
 //! What a request costs: in proportion to its size, and nothing once its client has left.
 
 use super::*;
+use crate::limits::ALARMS_MAX;
 
 impl Host {
     /// Turns until nothing is left to do; how many it took.
@@ -62,6 +63,29 @@ fn hashes_cost_nothing_once_their_callers_have_left_and_one_scan_serves_many() {
     assert!(left <= 20, "{left} turns for nobody");
     assert!(tickets.iter().all(|ticket| !host.answers.contains_key(ticket)));
     assert!(matches!(host.call(1, hash(0)), Ok(Reply::HashKv(_))));
+}
+
+#[test]
+fn alarms_of_made_up_members_are_bounded() {
+    let mut host = Host::start(Disk::default(), 2, 2);
+    let alarm = |action, member: usize| {
+        let (member, kind) = (MemberId(member as u64), Some(AlarmKind::Corrupt));
+        Request::Alarm(AlarmRequest { action, member, kind })
+    };
+    for member in 0..ALARMS_MAX {
+        host.send(0, alarm(AlarmAction::Activate, member));
+    }
+    let one_more = host.send(0, alarm(AlarmAction::Activate, ALARMS_MAX));
+    host.run();
+    let refused = host.answers.remove(&one_more).expect("an answer");
+    assert!(matches!(refused, Err(Refusal::Invalid(_))), "{refused:?}");
+    assert!(host.answers.values().all(|answer| answer.is_ok()));
+    // One that stands is listed again, and there is room for another as soon as one is gone.
+    assert!(host.call(1, alarm(AlarmAction::Activate, 7)).is_ok());
+    assert!(host.call(0, alarm(AlarmAction::Deactivate, 7)).is_ok());
+    assert!(host.call(1, alarm(AlarmAction::Activate, ALARMS_MAX)).is_ok());
+    let Ok(Reply::Alarm(all)) = host.call(0, alarm(AlarmAction::Get, 0)) else { panic!("alarms") };
+    assert_eq!(all.alarms.len(), ALARMS_MAX);
 }
 
 #[test]
