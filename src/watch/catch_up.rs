@@ -36,6 +36,7 @@ pub(super) struct Fetch {
 impl Hub {
     /// A watcher misses what comes from `missed` on: its stream has no room.
     pub(super) fn lag(&mut self, slot: u32, missed: Revision) {
+        self.unqueue(slot);
         let watcher = self.watchers.of_mut(slot);
         let stream = self.streams.at_mut(watcher.stream);
         if watcher.state == State::Synced {
@@ -48,16 +49,16 @@ impl Hub {
 
     /// There is room again: those that lag queue to catch up.
     pub(super) fn rouse(&mut self, stream: u32) {
+        let mut roused = Vec::new();
         let stream = self.streams.at_mut(stream);
         for id in std::mem::take(&mut stream.lagging) {
             let Some(&slot) = stream.ids.get(&id) else { continue };
-            let watcher = self.watchers.of_mut(slot);
-            if watcher.state == State::Lagging {
-                watcher.state = State::Queued;
-                self.queue.push_back(slot);
+            if self.watchers.of(slot).state == State::Lagging {
                 self.is_stirred = true;
+                roused.push(slot);
             }
         }
+        roused.into_iter().for_each(|slot| self.enqueue(slot));
     }
 
     /// Serves those that wait, in turn. Whether some would get on at once in another turn.
@@ -94,6 +95,7 @@ impl Hub {
     }
 
     fn read_recent(&mut self, slot: u32, visits: &mut usize, effects: &mut HubEffects) {
+        self.unqueue(slot);
         let watcher = self.watchers.of(slot);
         let keys = &self.watchers.topic(watcher.topic).keys;
         let mut events = Vec::new();
@@ -133,27 +135,29 @@ impl Hub {
             self.set_synced(slot);
         } else {
             watcher.next = watcher.next.max(through.next());
-            watcher.state = State::Queued;
-            self.queue.push_back(slot);
+            self.enqueue(slot);
         }
     }
 
     /// Asks the shards for what a watcher misses, and for everybody of its topic who waits and
-    /// misses no more.
+    /// misses no more. Those that miss a little more, as much as one reply brings, are served with
+    /// it: else watchers that came one behind the other would take a look each.
     fn fetch(&mut self, slot: u32, effects: &mut HubEffects) {
         self.fetched += 1;
         let fetch = self.fetched;
         let watcher = self.watchers.of(slot);
-        let (topic, next) = (watcher.topic, watcher.next);
-        let mut readers = Vec::new();
-        let mut at = self.watchers.topic(topic).first;
-        while at != NONE {
-            let watcher = self.watchers.of_mut(at);
-            let reader = std::mem::replace(&mut at, watcher.after);
-            if watcher.state == State::Queued && watcher.next >= next {
-                (watcher.state, watcher.mark) = (State::Fetching, fetch as u32);
-                readers.push(reader);
-            }
+        let topic = watcher.topic;
+        let reply = self.config.limits.reply_revisions as i64;
+        let from = (topic, Revision(watcher.next.0.saturating_sub(reply)), 0);
+        let until = (topic + 1, Revision(i64::MIN), 0);
+        let waiting: Vec<_> = self.queued.range(from..until).copied().collect();
+        let next = waiting.first().expect("the watcher itself").1;
+        let mut readers = Vec::with_capacity(waiting.len());
+        for queued in waiting {
+            self.queued.remove(&queued);
+            let watcher = self.watchers.of_mut(queued.2);
+            (watcher.state, watcher.mark) = (State::Fetching, fetch as u32);
+            readers.push(queued.2);
         }
         let keys: &Keys = &self.watchers.topic(topic).keys;
         let shards = shards_of(keys, self.config.shards);
@@ -205,14 +209,12 @@ impl Hub {
             self.watchers.of_mut(slot).mark = NONE;
             match fetch.compacted {
                 Some(Compacted(at)) if next < at => self.end_compacted(slot, at, effects),
-                Some(_) => {
-                    self.watchers.of_mut(slot).state = State::Queued;
-                    self.queue.push_back(slot);
-                }
+                Some(_) => self.enqueue(slot),
                 None => {
                     self.watchers.of_mut(slot).wants.set(Wants::UNCHECKED, false);
-                    let wanted = |e: &&Arc<Event>| e.revision >= next && wants.takes(e);
-                    let events = events.iter().filter(wanted).cloned().collect();
+                    let from = events.partition_point(|event| event.revision < next);
+                    let wanted = events[from..].iter().filter(|event| wants.takes(event));
+                    let events = wanted.cloned().collect();
                     self.tell_past(slot, events, fetch.through, effects);
                 }
             }

@@ -1,6 +1,6 @@
 //! The hub: one core's watchers, from what streams ask to what they are told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::catch_up::Fetch;
@@ -74,6 +74,49 @@ pub struct HubCounts {
     pub events: u64,
 }
 
+/// Streams that have asked something and were not answered, by what the first of it waits for; some
+/// may be over, or wait no more.
+#[derive(Debug, Default)]
+struct Asking {
+    /// To be looked at.
+    fresh: Vec<WatchStream>,
+    /// Until stable has reached this.
+    due: BTreeSet<(Revision, WatchStream)>,
+    /// Until every shard knows of a watcher's topic.
+    unheard: Vec<WatchStream>,
+    /// The last shard has said so of some topic.
+    has_heard: bool,
+}
+
+/// See [`Asking`].
+enum Lacks {
+    Stable(Revision),
+    Shards,
+}
+
+impl Asking {
+    /// The streams to look at now that `position` is reached.
+    fn next(&mut self, position: Revision) -> Vec<WatchStream> {
+        let mut next = std::mem::take(&mut self.fresh);
+        if std::mem::take(&mut self.has_heard) {
+            next.append(&mut self.unheard);
+        }
+        while let Some(&(need, stream)) = self.due.first()
+            && need <= position
+        {
+            self.due.pop_first();
+            next.push(stream);
+        }
+        next
+    }
+
+    /// What stable will reach may be another.
+    fn look_at_all(&mut self) {
+        self.fresh.append(&mut self.unheard);
+        self.fresh.extend(std::mem::take(&mut self.due).into_iter().map(|(_, stream)| stream));
+    }
+}
+
 /// See the room.
 #[derive(Debug)]
 pub struct Hub {
@@ -88,10 +131,11 @@ pub struct Hub {
     pub(super) streams: Streams,
     pub(super) inflow: Inflow,
     pub(super) recent: Recent,
-    /// Streams that have asked something and were not answered.
-    asking: Vec<u32>,
+    asking: Asking,
     /// Watchers that wait for their turn to catch up; some may be gone, or do no longer.
     pub(super) queue: VecDeque<u32>,
+    /// The same, without those that are gone, by topic and by the lowest revision that they miss.
+    pub(super) queued: BTreeSet<(u32, Revision, u32)>,
     pub(super) fetches: BTreeMap<u64, Fetch>,
     pub(super) fetched: u64,
     /// Something came in since the last [`Hub::advance`].
@@ -115,8 +159,9 @@ impl Hub {
             streams: Streams::new(config.limits.stream_bytes),
             inflow: Inflow::new(config.shards),
             recent: Recent::new(config.limits.recent_events),
-            asking: Vec::new(),
+            asking: Asking::default(),
             queue: VecDeque::new(),
+            queued: BTreeSet::new(),
             fetches: BTreeMap::new(),
             fetched: 0,
             is_stirred: false,
@@ -163,7 +208,7 @@ impl Hub {
         };
         let stream = self.streams.at_mut(place);
         if stream.asked.is_empty() {
-            self.asking.push(place);
+            self.asking.fresh.push(stream.number);
         }
         stream.asked.push_back(Asked { need: stable, what });
         self.is_stirred = true;
@@ -192,7 +237,6 @@ impl Hub {
         for slot in ids.into_values() {
             self.forget(slot, effects);
         }
-        self.asking.retain(|&asking| asking != place);
         self.streams.remove(place);
     }
 
@@ -205,6 +249,7 @@ impl Hub {
                 if let Some(topic) = self.watchers.topic_named(topic) {
                     topic.unanswered -= 1;
                     topic.heard(epoch, newest);
+                    self.asking.has_heard |= topic.unanswered == 0;
                 }
             }
             WatchTold::Events { epoch, after, events } => {
@@ -219,6 +264,7 @@ impl Hub {
         (self.is_open, self.cut) = (true, cut);
         self.inflow.opened(epoch, cut);
         self.watchers.opened(epoch, cut);
+        self.asking.look_at_all();
         self.is_stirred = true;
     }
 
@@ -250,18 +296,10 @@ impl Hub {
         if !self.is_open {
             return None;
         }
-        let needs = self.asking.iter().filter_map(|&place| {
-            let asked = self.streams.at(place).asked.front()?;
-            let base = match &asked.what {
-                What::Create { slot: Some(slot), .. } => {
-                    self.watchers.topic(self.watchers.of(*slot).topic).base()
-                }
-                _ => Revision(0),
-            };
-            Some(asked.need.max(base)).filter(|need| *need > self.position)
-        });
         let late = (self.position < self.cut).then_some(self.cut);
-        needs.chain(self.inflow.lowest()).chain(late).min()
+        let need = self.asking.due.first().map(|(need, _)| *need);
+        let need = need.filter(|need| *need > self.position);
+        need.into_iter().chain(self.inflow.lowest()).chain(late).min()
     }
 
     fn create(&mut self, place: u32, create: &WatchCreate, effects: &mut HubEffects) -> What {
@@ -304,33 +342,46 @@ impl Hub {
             let creation = stream.asked.iter_mut().find(|asked| waits(&asked.what));
             let creation = creation.expect("its creation waits to be answered");
             creation.what = What::Create { id, slot: None };
+            self.asking.fresh.push(stream.number);
         }
         self.forget(slot, effects);
         Some(What::Cancel(id))
     }
 
-    /// Answers the streams' requests in order, as far as position has got.
+    /// Answers the streams' requests in order, as far as position has got. Looks at streams of which
+    /// something has changed, and at no others.
     fn answer(&mut self, effects: &mut HubEffects) {
-        let mut asking = std::mem::take(&mut self.asking);
-        asking.retain(|&place| {
+        for number in self.asking.next(self.position) {
+            let Some(place) = self.streams.place(number) else { continue };
             while let Some(asked) = self.streams.at(place).asked.front() {
-                if !self.is_ready(asked) {
-                    return true;
+                match self.lacks(asked) {
+                    Some(Lacks::Stable(need)) => drop(self.asking.due.insert((need, number))),
+                    Some(Lacks::Shards) => self.asking.unheard.push(number),
+                    None => {
+                        let asked = self.streams.at_mut(place).asked.pop_front().expect("a front");
+                        self.answer_one(place, asked.what, effects);
+                        continue;
+                    }
                 }
-                let asked = self.streams.at_mut(place).asked.pop_front().expect("a front");
-                self.answer_one(place, asked.what, effects);
+                break;
             }
-            self.streams.at_mut(place).asked = VecDeque::new();
-            false
-        });
-        self.asking = asking;
+            if self.streams.at(place).asked.is_empty() {
+                self.streams.at_mut(place).asked = VecDeque::new();
+            }
+        }
     }
 
-    fn is_ready(&self, asked: &Asked) -> bool {
-        let ready = asked.need <= self.position;
-        let What::Create { slot: Some(slot), .. } = asked.what else { return ready };
-        let topic = self.watchers.topic(self.watchers.of(slot).topic);
-        ready && topic.unanswered == 0 && topic.base() <= self.position
+    /// What has to happen before a request is answered.
+    fn lacks(&self, asked: &Asked) -> Option<Lacks> {
+        let mut need = asked.need;
+        if let What::Create { slot: Some(slot), .. } = asked.what {
+            let topic = self.watchers.topic(self.watchers.of(slot).topic);
+            if topic.unanswered > 0 {
+                return Some(Lacks::Shards);
+            }
+            need = need.max(topic.base());
+        }
+        (need > self.position).then_some(Lacks::Stable(need))
     }
 
     fn answer_one(&mut self, place: u32, what: What, effects: &mut HubEffects) {
@@ -368,8 +419,23 @@ impl Hub {
             return;
         }
         watcher.wants.set(Wants::UNCHECKED, true);
+        self.enqueue(slot);
+    }
+
+    /// It waits for its turn to catch up.
+    pub(super) fn enqueue(&mut self, slot: u32) {
+        let watcher = self.watchers.of_mut(slot);
         watcher.state = State::Queued;
         self.queue.push_back(slot);
+        self.queued.insert((watcher.topic, watcher.next, slot));
+    }
+
+    /// It does not wait any more, if it did.
+    pub(super) fn unqueue(&mut self, slot: u32) {
+        let watcher = self.watchers.of(slot);
+        if watcher.state == State::Queued {
+            self.queued.remove(&(watcher.topic, watcher.next, slot));
+        }
     }
 
     /// It has been told everything up to position, or starts above.
@@ -386,6 +452,7 @@ impl Hub {
 
     /// Ends a watcher whose number its stream has given up.
     fn forget(&mut self, slot: u32, effects: &mut HubEffects) {
+        self.unqueue(slot);
         self.leave(slot, effects);
         let watcher = self.watchers.remove(slot);
         let stream = self.streams.at_mut(watcher.stream);
@@ -423,4 +490,30 @@ pub(super) fn shards_of(
         Keys::Span(_) => 0..shards,
     };
     range.map(ShardId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_wait_are_looked_at_when_what_they_wait_for_has_come() {
+        const STREAMS: u64 = 1000;
+        let mut asking = Asking::default();
+        for stream in 0..STREAMS {
+            asking.fresh.push(WatchStream(stream));
+            assert_eq!(asking.next(Revision(1)), [WatchStream(stream)], "and at no other");
+            match stream % 2 {
+                0 => asking.unheard.push(WatchStream(stream)),
+                _ => drop(asking.due.insert((Revision(2 + stream as i64), WatchStream(stream)))),
+            }
+        }
+        assert!(asking.next(Revision(2)).is_empty());
+        assert_eq!(asking.next(Revision(5)), [WatchStream(1), WatchStream(3)]);
+        asking.has_heard = true;
+        assert_eq!(asking.next(Revision(5)).len(), STREAMS as usize / 2);
+        assert!(asking.next(Revision(5)).is_empty());
+        asking.look_at_all();
+        assert_eq!(asking.next(Revision(5)).len(), STREAMS as usize / 2 - 2);
+    }
 }

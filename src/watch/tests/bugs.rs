@@ -59,6 +59,33 @@ fn all() -> WatchCreate {
     create(range("\0", "\0"), 0)
 }
 
+/// Each took a look into history of its own, for which all watchers of the range were gone through.
+#[test]
+fn watchers_that_start_one_behind_the_other_share_their_looks_into_history() {
+    const WATCHERS: i64 = 300;
+    let mut world = World::new(2, 1);
+    for _ in 0..WATCHERS {
+        world.put("k");
+    }
+    let stream = world.watch(create(range("k", ""), WATCHERS));
+    for start in (2..WATCHERS).rev() {
+        world.ask(stream, WatchRequest::Create(create(range("k", ""), start)));
+    }
+    world.talk();
+    let replies = std::mem::take(&mut world.clients.get_mut(&stream).expect("open").replies);
+    let mut told = vec![0; WATCHERS as usize];
+    for reply in &replies {
+        if let WatchReply::Events(events) = reply {
+            told[events.id.0 as usize] += events.events.len() as i64;
+        }
+    }
+    // The first watcher starts at 300, of 301; each one later a revision before.
+    assert!((0..WATCHERS - 1).all(|id| told[id as usize] == id + 2), "{told:?}");
+    let looks = world.hub.fetched;
+    assert!(looks <= 2 + WATCH_FETCHES_MAX as u64, "{looks} looks");
+    assert!(world.hub.queued.is_empty() && world.hub.queue.is_empty());
+}
+
 /// #15220: a notification of progress overtook events that it covers.
 #[test]
 fn progress_never_overtakes_events() {
