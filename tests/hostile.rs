@@ -11,6 +11,7 @@ mod hostile {
     pub mod http;
     pub mod streams;
     pub mod victim;
+    pub mod work;
 }
 mod wire;
 
@@ -51,6 +52,24 @@ fn streams_of_a_hostile_peer() {
     victim.survives("a watcher that never reads", hostile::streams::unread_events);
     victim.survives("keep-alives that nobody reads", hostile::streams::unread_keep_alives);
     victim.survives("locks that nobody waits for", hostile::streams::left_locks);
+    victim.stops_as_asked();
+}
+
+#[test]
+fn heavy_requests_of_a_hostile_peer() {
+    if common::program().is_etcd() {
+        return;
+    }
+    let mut victim = Victim::start();
+    victim.survives("txns of range deletes", hostile::work::range_deletes);
+    victim.survives("resets with all streams open", hostile::work::resets);
+    victim.survives("every request cancelled", hostile::work::cancels);
+    victim.survives("hashes that nobody waits for", hostile::work::left_hashes);
+    victim.survives("streamed ranges of the past", hostile::work::old_range_streams);
+    victim.survives("streams that come and go", hostile::work::streams_that_come_and_go);
+    let behind = hostile::work::watchers_one_behind_the_other;
+    victim.survives("watchers one behind the other", behind);
+    victim.survives("compactions one after the other", hostile::work::compactions);
     victim.stops_as_asked();
 }
 

@@ -8,11 +8,11 @@ use super::victim::Attack;
 use crate::wire::Wire;
 use crate::wire::frames::{CLOSE, END, ERROR, Frame, PUT, RANGE, frame, frames, opening};
 
-const WATCH: u8 = 0x20;
-const KEEP_ALIVE: u8 = 0x32;
+pub const WATCH: u8 = 0x20;
+pub const KEEP_ALIVE: u8 = 0x32;
 const LOCK: u8 = 0x90;
-const CANCEL: u8 = 0x04;
-const BARE: u8 = 0x08;
+pub const CANCEL: u8 = 0x04;
+pub const BARE: u8 = 0x08;
 
 const INTERNAL: u32 = 13;
 
@@ -28,7 +28,7 @@ fn create(key: &str, range_end: &str) -> Vec<u8> {
 }
 
 /// A connection that has said hello.
-fn opened(attack: &Attack) -> Wire {
+pub fn opened(attack: &Attack) -> Wire {
     let mut wire = attack.wire();
     wire.send(&opening());
     wire.read_until(|got| !frames(got).is_empty());

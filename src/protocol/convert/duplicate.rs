@@ -87,17 +87,23 @@ impl<'a> Touched<'a> {
     }
 
     fn nest(&mut self, success: Touched<'a>, failure: Touched<'a>) -> Result<(), Refusal> {
-        for key in success.puts.union(&failure.puts) {
-            self.refuse_deleted(key)?;
-            if self.puts.contains(key) {
-                return Err(Refusal::DuplicateKey);
-            }
+        if self.collides(&success.puts) || self.collides(&failure.puts) {
+            return Err(Refusal::DuplicateKey);
         }
         for branch in [success, failure] {
             merge(&mut self.puts, branch.puts);
             self.deletes.merge(branch.deletes);
         }
         Ok(())
+    }
+
+    /// Whether one of `puts` was collected so far, or is deleted; in steps of the smaller side, so
+    /// that many puts do not cost their number again on every level above them.
+    fn collides(&self, puts: &BTreeSet<&[u8]>) -> bool {
+        if puts.len() <= self.puts.len() + self.deletes.len() {
+            return puts.iter().any(|key| self.puts.contains(key) || self.deletes.cover(key));
+        }
+        self.puts.iter().any(|key| puts.contains(key)) || self.deletes.cover_any(puts)
     }
 
     fn refuse_deleted(&self, key: &[u8]) -> Result<(), Refusal> {
@@ -156,6 +162,15 @@ impl<'a> Deletes<'a> {
         for (start, end) in from.ranges {
             self.add_range(start, end);
         }
+    }
+
+    fn len(&self) -> usize {
+        self.single.len() + self.ranges.len()
+    }
+
+    fn cover_any(&self, keys: &BTreeSet<&[u8]>) -> bool {
+        let has_some = |(start, end): (&&[u8], &&[u8])| keys.range(*start..*end).next().is_some();
+        self.single.iter().any(|key| keys.contains(key)) || self.ranges.iter().any(has_some)
     }
 
     fn cover(&self, key: &[u8]) -> bool {
