@@ -98,9 +98,9 @@ pub struct Core {
     /// Mail of this core to itself.
     own: VecDeque<Mail>,
     effects: CoreEffects,
-    /// Tickets cancelled since the last turn; some may be answered among the effects.
+    /// Tickets cancelled since the effects were taken; some may be answered among them.
     cancelled: FxHashSet<Ticket>,
-    /// Streams closed since the last turn; the same.
+    /// Streams closed since then; the same.
     closed: FxHashSet<WatchStream>,
     to_router: RouterEffects,
     to_shard: ShardEffects,
@@ -230,6 +230,7 @@ impl Core {
 
     /// What the last steps want done; the caller empties it.
     pub fn effects(&mut self) -> &mut CoreEffects {
+        self.drop_effects_for_nobody();
         &mut self.effects
     }
 
@@ -438,7 +439,6 @@ impl Core {
         // What it asks of a shard or the lead here is done in the next turn.
         let has_asked = !self.own.is_empty();
         self.read_own_mail();
-        self.drop_effects_for_nobody();
         self.publish();
         more || has_asked || self.hub.is_stirred()
     }
@@ -489,7 +489,7 @@ impl Core {
         self.lead.as_ref().map(Lead::lease_counters)
     }
 
-    /// Drops what is told to clients that have left since the last turn, all in one go.
+    /// Drops what is told to clients that have left meanwhile, all in one go.
     fn drop_effects_for_nobody(&mut self) {
         let CoreEffects { answers, watched, .. } = &mut self.effects;
         if !self.cancelled.is_empty() {
