@@ -348,8 +348,8 @@ impl Hub {
         Some(What::Cancel(id))
     }
 
-    /// Answers the streams' requests in order, as far as position has got. Looks at streams of which
-    /// something has changed, and at no others.
+    /// Answers the streams' requests in order, as far as position has got. Looks at streams of
+    /// which something has changed, and at no others.
     fn answer(&mut self, effects: &mut HubEffects) {
         for number in self.asking.next(self.position) {
             let Some(place) = self.streams.place(number) else { continue };

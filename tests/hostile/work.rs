@@ -1,6 +1,6 @@
-//! Attacks with requests that are well formed, and heavier than they look: what they make the server
-//! do must be in proportion to their bytes, and nothing once their client has left. Each is answered
-//! once, and others go on being served.
+//! Attacks with requests that are well formed, and heavier than they look: what they make the
+//! server do must be in proportion to their bytes, and nothing once their client has left. Each is
+//! answered once, and others go on being served.
 
 use braid::protocol::pb::etcdserverpb as pb;
 use pb::request_op::Request as Op;
