@@ -50,7 +50,7 @@ impl Host {
         let recovery = Recovery { shard: SHARD, replica, checkpoint_log_bytes: u64::MAX };
         let mut warnings = Vec::new();
         let shard = Shard::recover(&recovery, &sequencer, &NoDisk, &mut warnings);
-        let shard = shard.expect("an empty disk");
+        let shard = shard.expect("an empty disk").shard;
         let effects = ShardEffects::default();
         let mut host = Host { shard, sequencer, effects, calls: 0, answers: 0 };
         host.shard.order(Order::Campaign, &mut host.effects);

@@ -22,6 +22,8 @@ pub enum Rule {
     GoneAfterStable,
     /// Time in which the process was paused counts against no lease.
     PauseForgiven,
+    /// D7: a start accounts for everything that was durable.
+    Accounted,
 }
 
 /// Whether `rule` is left out in this process.
@@ -31,16 +33,16 @@ pub const fn leaves_out(_rule: Rule) -> bool {
 }
 
 #[cfg(feature = "teeth")]
-static LEFT_OUT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+static LEFT_OUT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
 
 /// Whether `rule` is left out in this process.
 #[cfg(feature = "teeth")]
 pub fn leaves_out(rule: Rule) -> bool {
-    LEFT_OUT.load(std::sync::atomic::Ordering::Relaxed) & (1 << rule as u8) != 0
+    LEFT_OUT.load(std::sync::atomic::Ordering::Relaxed) & (1 << rule as u16) != 0
 }
 
 /// Leaves `rule` out from now on.
 #[cfg(feature = "teeth")]
 pub fn leave_out(rule: Rule) {
-    LEFT_OUT.fetch_or(1 << rule as u8, std::sync::atomic::Ordering::Relaxed);
+    LEFT_OUT.fetch_or(1 << rule as u16, std::sync::atomic::Ordering::Relaxed);
 }

@@ -370,6 +370,64 @@ fn a_foreign_data_directory_is_refused_by_name() {
     }
 }
 
+/// A cleanly stopped directory that lost a group, a segment, or the end of one log: the start names
+/// it, changes nothing, and serves everything once it is put back.
+#[test]
+fn a_start_notices_what_is_gone() {
+    if program().is_etcd() {
+        return;
+    }
+    let directory = scratch();
+    let data = directory.path().join("d");
+    let shards = ["--shards=2"];
+    let mut server = Server::try_start_in(&program(), &data, &shards).expect("a start");
+    let writer = client(&server);
+    for number in 0..200 {
+        put(&writer, &format!("key{number}"), b"1").expect("a put");
+    }
+    assert_eq!(server.terminate(), Some(libc::SIGTERM));
+    let member = data.join("member");
+    let segment = |group: &str| {
+        let mut files: Vec<PathBuf> = fs::read_dir(member.join(group).join("wal"))
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        files.sort();
+        files.swap_remove(0)
+    };
+    let moved = directory.path().join("moved");
+    for (gone, named) in [
+        (member.join("group-000"), "group-000 is missing"),
+        (member.join("group-001"), "group-001 is missing"),
+        (segment("group-002"), "group-002 is missing"),
+    ] {
+        fs::rename(&gone, &moved).expect("it moves");
+        let refused = Server::try_start_in(&program(), &data, &shards).expect_err("incomplete");
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(refused.output.contains(named), "{named}: {refused:?}");
+        assert!(refused.output.contains("put back what was removed"), "{refused:?}");
+        assert!(!gone.exists(), "nothing is made up for it");
+        fs::rename(&moved, &gone).expect("it moves back");
+    }
+    // The last batches of one log become zeros: everything behind the middle of what is used.
+    let path = segment("group-001");
+    let whole = fs::read(&path).expect("a segment");
+    let blocks = whole.chunks(4096).rposition(|block| block.iter().any(|&byte| byte != 0));
+    let used = (blocks.expect("it is used") + 1) * 4096;
+    let mut cut = whole.clone();
+    cut[used / 2 / 4096 * 4096..used].fill(0);
+    fs::write(&path, &cut).expect("a segment");
+    let refused = Server::try_start_in(&program(), &data, &shards).expect_err("incomplete");
+    assert!(refused.output.contains("the log ends with index"), "{refused:?}");
+    assert_eq!(fs::read(&path).expect("a segment"), cut, "nothing is cut or mended");
+    fs::write(&path, &whole).expect("a segment");
+    let server = Server::try_start_in(&program(), &data, &shards).expect("a start");
+    let reader = client(&server);
+    for number in 0..200 {
+        assert_eq!(get(&reader, &format!("key{number}"), 0).count, 1, "key{number}");
+    }
+}
+
 #[test]
 fn health_version_and_metrics_are_served_over_http() {
     let port = free_port();

@@ -21,9 +21,9 @@ use std::collections::VecDeque;
 pub use state::{Lease, State};
 
 use crate::limits::{CHECKPOINT_SLICE_BYTES, CONTROL_LOG_ENTRIES};
-use crate::replica::{Fatal, RecoverError, Recovered, Replica, ReplicaConfig, Restore};
-use crate::types::{Epoch, LeaseId, LogEntry, LogIndex, MemberId, Revision, Term};
-use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk};
+use crate::replica::{Fatal, Found, RecoverError, Recovered, Replica, ReplicaConfig, Restore};
+use crate::types::{Epoch, LeaseId, LogEntry, LogIndex, MemberId, Note, Revision, Term};
+use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk, attach_note};
 use entry::Command;
 
 /// What a step of the control group tells the lead.
@@ -50,6 +50,8 @@ pub struct Control {
     changes: u64,
     writing: Option<Writing>,
     leading: Option<Term>,
+    /// What is durable on the member, as it was last told.
+    note: Note,
     events: VecDeque<ControlEvent>,
 }
 
@@ -66,15 +68,15 @@ impl Control {
         me: MemberId,
         disk: &dyn ReadDisk,
         warnings: &mut Vec<String>,
-    ) -> Result<Control, RecoverError> {
+    ) -> Result<(Control, Found), RecoverError> {
         let mut restoring = Restoring { state: State::new(), changes: 0, damage: None };
         let recovered = crate::replica::recover(config, disk, &mut restoring)?;
         if let Some(what) = restoring.damage {
             return Err(RecoverError::Contents { group: config.group, what: what.to_owned() });
         }
-        let Recovered { replica, applied, warnings: found, .. } = recovered;
-        warnings.extend(found);
-        Ok(Control {
+        let Recovered { replica, applied, warnings: passed_over, found, .. } = recovered;
+        warnings.extend(passed_over);
+        let control = Control {
             me,
             replica,
             state: restoring.state,
@@ -82,8 +84,10 @@ impl Control {
             changes: restoring.changes,
             writing: None,
             leading: None,
+            note: Note::default(),
             events: VecDeque::new(),
-        })
+        };
+        Ok((control, found))
     }
 
     /// What its log has come to.
@@ -122,8 +126,16 @@ impl Control {
         self.replica.retry();
     }
 
-    /// Marks its log's last batch as complete.
-    pub fn seal(&mut self) {
+    /// Marks its log's last batch as complete. With `note`, the log says at its next occasion what
+    /// is durable on the member; at once if it `insists`.
+    pub fn seal(&mut self, note: Option<&Note>, insists: bool) {
+        if let Some(note) = note {
+            self.note = note.clone();
+            self.replica.note(note);
+            if insists {
+                self.replica.write_note();
+            }
+        }
         self.replica.seal();
     }
 
@@ -212,7 +224,7 @@ impl Control {
             stable: Revision::EMPTY,
             compact: Revision(self.state.compacted),
             opens: Vec::new(),
-            attachment: bytes::Bytes::new(),
+            attachment: attach_note(&self.note),
         });
         self.replica.push_chunk(&self.state.encode_head());
         self.writing = Some(Writing { after: None });

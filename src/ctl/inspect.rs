@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use super::exit::{self, Failure};
 use super::output::{Format, Printer};
 use super::print;
-use crate::member::Identity;
+use crate::member::{Belongings, Identity};
 use crate::rt::DiskReader;
 use crate::types::GroupId;
+use crate::wal::ReadDisk;
 use crate::wal::inspect::{CheckpointFile, Finding, GroupFiles, SegmentFile, inspect};
 
 #[derive(Args, Debug)]
@@ -30,6 +31,8 @@ struct Report {
     identity: Result<Identity, String>,
     /// A process has the directory open; what it writes meanwhile may look torn.
     in_use: bool,
+    /// etcd's files lie beside Braid's: no start is possible, and why.
+    mixed: Option<String>,
     groups: Vec<GroupFiles>,
 }
 
@@ -63,21 +66,32 @@ impl Report {
             let why = format!("{shown} is no data directory of Braid: it has no directory member");
             return Err(Failure::new(exit::IO, why));
         }
+        let disk = DiskReader::new(&member);
+        let names = disk.list("").map_err(|error| Failure::new(exit::IO, error.to_string()))?;
+        let belongings = Belongings::of(names);
+        if belongings.has_etcd() && !belongings.has_braid() {
+            let (shown, etcd) = (data_dir.display(), belongings.etcd.join(" and "));
+            let why = format!(
+                "{shown} is a data directory of etcd, not of Braid: it holds {etcd}; etcdutl \
+                 reads it"
+            );
+            return Err(Failure::new(exit::IO, why));
+        }
+        let mixed = belongings.has_etcd().then(|| belongings.both());
         let identity = std::fs::read(member.join("identity"));
         let identity = identity
             .map_err(|error| error.to_string())
             .and_then(|bytes| Identity::decode(&bytes).map_err(|error| error.to_string()));
-        let groups = inspect(&DiskReader::new(&member))
-            .map_err(|error| Failure::new(exit::IO, error.to_string()))?;
+        let groups = inspect(&disk).map_err(|error| Failure::new(exit::IO, error.to_string()))?;
         let in_use = is_locked(&member.join("lock"))
             .map_err(|error| Failure::new(exit::IO, format!("member/lock: {error}")))?;
-        Ok(Report { identity, in_use, groups })
+        Ok(Report { identity, in_use, mixed, groups })
     }
 
     /// How much is wrong.
     fn findings(&self) -> usize {
         let of_groups: usize = self.groups.iter().map(|group| group.findings.len()).sum();
-        of_groups + usize::from(self.identity.is_err())
+        of_groups + usize::from(self.identity.is_err()) + usize::from(self.mixed.is_some())
     }
 
     fn text(&self) -> String {
@@ -89,6 +103,9 @@ impl Report {
                 identity.cluster.0, identity.member.0, identity.shards
             )),
             Err(why) => line(format!("DAMAGE member/identity: {why}")),
+        }
+        if let Some(why) = &self.mixed {
+            line(format!("MIXED {why}"));
         }
         if self.in_use {
             line("in use by a process: what it is writing may look torn".to_owned());
@@ -112,7 +129,12 @@ impl Report {
             Err(why) => json!({ "error": why }),
         };
         let groups: Vec<Value> = self.groups.iter().map(group_json).collect();
-        json!({ "identity": identity, "in_use": self.in_use, "groups": groups })
+        json!({
+            "identity": identity,
+            "in_use": self.in_use,
+            "mixed": self.mixed,
+            "groups": groups,
+        })
     }
 }
 
@@ -284,8 +306,12 @@ mod tests {
 
     #[test]
     fn everything_is_in_the_text() {
-        let report =
-            Report { identity: Ok(IDENTITY), in_use: false, groups: vec![group(vec![finding()])] };
+        let report = Report {
+            mixed: None,
+            identity: Ok(IDENTITY),
+            in_use: false,
+            groups: vec![group(vec![finding()])],
+        };
         assert_eq!(
             report.text(),
             "\
@@ -306,6 +332,7 @@ compact 3, good
         let report = Report {
             identity: Err("gone".to_owned()),
             in_use: true,
+            mixed: None,
             groups: vec![group(vec![finding()])],
         };
         let json = report.json();
@@ -319,6 +346,23 @@ compact 3, good
         assert_eq!(group["checkpoints"][0]["stable"], 7);
         assert_eq!(group["findings"][0]["offset"], 8192);
         assert_eq!(report.findings(), 2, "a missing identity is damage too");
+    }
+
+    #[test]
+    fn a_directory_of_etcd_is_named_as_such() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let member = directory.path().join("member");
+        for name in ["snap", "wal"] {
+            std::fs::create_dir_all(member.join(name)).expect("a directory");
+        }
+        let failure = Report::read(directory.path()).err().expect("it is etcd's");
+        assert_eq!(failure.code, exit::IO);
+        let why = format!("{failure:?}");
+        assert!(why.contains("a data directory of etcd, not of Braid"), "{why}");
+        std::fs::write(member.join("identity"), IDENTITY.encode()).expect("a file");
+        let report = Report::read(directory.path()).expect("it is Braid's, too");
+        assert_eq!(report.findings(), 1);
+        assert!(report.text().contains("MIXED it holds files of etcd (member/snap, member/wal)"));
     }
 
     #[test]

@@ -21,7 +21,7 @@
 
 use super::atomics::{AtomicBool, AtomicU64, Ordering, Padded, fence};
 use crate::limits::SHARDS_MAX;
-use crate::types::Revision;
+use crate::types::{GroupId, LogIndex, Note, Revision};
 
 /// The floor of a lane with nothing pending.
 pub(super) const NO_FLOOR: u64 = u64::MAX;
@@ -36,6 +36,9 @@ pub struct Sequencer {
     next: Padded<AtomicU64>,
     stable: Padded<AtomicU64>,
     floors: Box<[Padded<AtomicU64>]>,
+    /// By group: the last committed entry that is durable, stored before the lane's floor rises
+    /// over what it holds (C6).
+    durable: Box<[Padded<AtomicU64>]>,
     /// Which lanes have an owner; never on the way of a write.
     owned: Box<[AtomicBool]>,
     /// Read-mostly: written by `open` and `close` only.
@@ -59,6 +62,7 @@ impl Sequencer {
             next: Padded(AtomicU64::new(empty + 1)),
             stable: Padded(AtomicU64::new(empty)),
             floors: (0..shards).map(|_| Padded(AtomicU64::new(NO_FLOOR))).collect(),
+            durable: (0..=shards).map(|_| Padded(AtomicU64::new(0))).collect(),
             owned: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             epoch: Padded(Reign { open: AtomicBool::new(false), cut: AtomicU64::new(empty) }),
             #[cfg(feature = "teeth")]
@@ -112,6 +116,22 @@ impl Sequencer {
     /// What the epoch inherited.
     pub fn cut(&self) -> Revision {
         revision(self.epoch.cut.load(Ordering::Acquire))
+    }
+
+    /// The log of a group is durable and committed up to `index`. To be told before a lane hears of
+    /// it, so that a note is never behind the stable that it names.
+    pub fn reached_by(&self, group: GroupId, index: LogIndex) {
+        let durable = &self.durable[usize::from(group.0)];
+        if durable.load(Ordering::Relaxed) != index.0 {
+            durable.store(index.0, Ordering::Release);
+        }
+    }
+
+    /// What is durable now: stable first, then the groups.
+    pub fn note(&self) -> Note {
+        let stable = self.stable();
+        let indexes = self.durable.iter().map(|index| LogIndex(index.load(Ordering::Acquire)));
+        Note { stable, indexes: indexes.collect() }
     }
 
     /// How many lanes there are.

@@ -1,10 +1,13 @@
 //! One core: its shards, its router and its hub, and on the first core the leader's part.
 
+mod recover;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
+use super::account::GroupAccount;
 use super::applied::Applied;
 use super::identity::Identity;
 use super::lead::{Lead, LeadEffects};
@@ -12,20 +15,18 @@ use super::leases::{LeaseConfig, LeaseCounters};
 use super::mail::{Mail, Notice};
 use super::shared::Shared;
 use super::{Answer, Fatal, LOOKS_MAX, Service, Tell, Wanted};
-use crate::control::Control;
 use crate::limits::CORE_REQUESTS_MAX;
-use crate::replica::{RecoverError, ReplicaConfig};
 use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
-use crate::shard::{Ask, LeaseIds, Recovery, Shard, ShardCounters, ShardEffects, Switches};
+use crate::shard::{Ask, LeaseIds, Shard, ShardCounters, ShardEffects, Switches};
 use crate::store::Place;
 use crate::types::placement::shard_of;
 use crate::types::{
-    AlarmKind, Cancellable, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos,
+    AlarmKind, Cancellable, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Note,
     Origin, Refusal, Reply, Request, RequestQueue, Revision, ShardId, Ticket, WatchReply,
     WatchRequest, WatchStream,
 };
-use crate::wal::{DiskOp, DiskOutcome, OpId, ReadDisk};
-use crate::watch::{Hub, HubConfig, HubCounts, HubEffects, WatchLimits};
+use crate::wal::{DiskOp, DiskOutcome, OpId};
+use crate::watch::{Hub, HubCounts, HubEffects, WatchLimits};
 
 /// What a member is told once.
 #[derive(Clone, Debug)]
@@ -108,6 +109,8 @@ pub struct Core {
     to_hub: HubEffects,
     ticks: u64,
     warnings: Vec<String>,
+    /// What the files of its groups hold, until it is taken.
+    accounts: Vec<GroupAccount>,
 }
 
 #[derive(Debug)]
@@ -133,79 +136,11 @@ const OWN_MAIL_ROUNDS_MAX: usize = 32;
 /// Ticks between two looks at calls that take too long, and at idle logs.
 const EXPIRY_TICKS: u64 = 5;
 
-impl Core {
-    /// From what the disk holds for the groups of this core.
-    pub fn recover(
-        config: &Arc<MemberConfig>,
-        id: CoreId,
-        shared: &Arc<Shared>,
-        disk: &dyn ReadDisk,
-    ) -> Result<Core, RecoverError> {
-        let replica = |group| ReplicaConfig {
-            group,
-            cluster: config.identity.cluster,
-            member: config.identity.member,
-            salt: config.identity.salt,
-            elects: group == GroupId::CONTROL,
-            election_ticks: config.election_ticks,
-            segment_bytes: config.segment_bytes,
-            batch_bytes_max: config.batch_bytes_max,
-        };
-        let mut warnings = Vec::new();
-        let mut shards = Vec::new();
-        let leases = LeaseIds::default();
-        for shard in (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id) {
-            let recovery = Recovery {
-                shard,
-                replica: replica(GroupId::of(shard)),
-                checkpoint_log_bytes: config.checkpoint_log_bytes,
-            };
-            let sequencer = &shared.sequencer;
-            let mut shard = Shard::recover(&recovery, sequencer, disk, &mut warnings)?;
-            shard.follow_leases(leases.clone());
-            shards.push(shard);
-        }
-        let lead = if shared.lead_core() == id {
-            let me = config.identity.member;
-            let control = Control::recover(&replica(GroupId::CONTROL), me, disk, &mut warnings)?;
-            Some(Lead::new(config.member.clone(), control, config.leases, Arc::clone(shared)))
-        } else {
-            None
-        };
-        Ok(Core {
-            id,
-            router: Router::new(id, Arc::clone(&shared.sequencer), config.request_timeout),
-            hub: Hub::new(HubConfig {
-                shards: shared.shards,
-                seed: config.identity.salt,
-                progress_interval: config.watch_progress_interval,
-                limits: config.watch_limits,
-            }),
-            looked: Revision(0),
-            epoch: Epoch(0),
-            config: Arc::clone(config),
-            shared: Arc::clone(shared),
-            shards,
-            lead,
-            open: false,
-            parked: RequestQueue::default(),
-            switches: Switches::default(),
-            leases,
-            alarms: Arc::from([]),
-            members: Arc::from([]),
-            own: VecDeque::new(),
-            effects: CoreEffects::default(),
-            cancelled: FxHashSet::default(),
-            closed: FxHashSet::default(),
-            to_router: RouterEffects::default(),
-            to_shard: ShardEffects::default(),
-            to_lead: LeadEffects::default(),
-            to_hub: HubEffects::default(),
-            ticks: 0,
-            warnings,
-        })
-    }
+/// Ticks between two notes that the control group's log writes of its own accord. Every other log,
+/// and it too, notes what is durable with what it writes anyway.
+const NOTE_TICKS: u64 = 4 * EXPIRY_TICKS;
 
+impl Core {
     /// Its number.
     pub fn id(&self) -> CoreId {
         self.id
@@ -214,6 +149,12 @@ impl Core {
     /// What recovery passed over: worth a line each in the log.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What the files of its groups hold: before any core begins, `member::account` looks at all of
+    /// them together.
+    pub fn take_accounts(&mut self) -> Vec<GroupAccount> {
+        std::mem::take(&mut self.accounts)
     }
 
     /// The shards it has.
@@ -371,7 +312,7 @@ impl Core {
             return;
         }
         self.raise_if_full();
-        self.seal();
+        self.seal_logs(self.ticks.is_multiple_of(NOTE_TICKS), false);
         self.router.expire(now, &mut self.to_router);
         self.take_router_effects();
         let timeout = self.config.request_timeout;
@@ -393,13 +334,23 @@ impl Core {
         }
     }
 
-    /// Marks the last batch of every log that is idle as complete, so that damage to it can be told
-    /// from a torn write; tries again what a full disk refused.
+    /// Before a clean stop: marks the last batch of every log as complete, and notes in each what
+    /// is durable on the member, so that a start notices if less is left.
     pub fn seal(&mut self) {
+        self.seal_logs(true, true);
+    }
+
+    /// Marks the last batch of every log that is idle as complete, so that damage to it can be told
+    /// from a torn write; tries again what a full disk refused. What is durable is noted with that
+    /// or with the next write, and at once where it `insists`.
+    fn seal_logs(&mut self, control_insists: bool, shards_insist: bool) {
+        let note: Option<Note> = self.open.then(|| self.shared.sequencer.note());
         if let Some(lead) = &mut self.lead {
-            lead.control.seal();
+            lead.control.seal(note.as_ref(), control_insists);
         }
-        self.shards.iter_mut().for_each(Shard::idle);
+        for shard in &mut self.shards {
+            shard.idle(note.as_ref(), shards_insist);
+        }
     }
 
     /// Runs what is waiting, and a slice of what goes on beside it. Returns whether such background

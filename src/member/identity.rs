@@ -30,6 +30,51 @@ pub struct Identity {
     pub salt: u64,
 }
 
+/// What lies in a directory `member`, by whose it is. Names are relative to the data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Belongings {
+    pub braid: Vec<String>,
+    pub etcd: Vec<String>,
+}
+
+impl Belongings {
+    /// Sorts the names that are listed in `member`. What neither program makes is passed over.
+    pub fn of(names: impl IntoIterator<Item = String>) -> Belongings {
+        let mut found = Belongings::default();
+        for name in names {
+            let list = match &*name {
+                "snap" | "wal" => &mut found.etcd,
+                "identity" | "lock" | "reserve" => &mut found.braid,
+                group if group.starts_with("group-") => &mut found.braid,
+                _ => continue,
+            };
+            list.push(format!("member/{name}"));
+        }
+        found.braid.sort();
+        found.etcd.sort();
+        found
+    }
+
+    /// Whether Braid keeps data here: a lock alone is what a start leaves behind that was refused.
+    pub fn has_braid(&self) -> bool {
+        self.braid.iter().any(|name| name != "member/lock")
+    }
+
+    /// Whether etcd keeps data here.
+    pub fn has_etcd(&self) -> bool {
+        !self.etcd.is_empty()
+    }
+
+    /// What an operator is told about a directory that both programs keep data in.
+    pub fn both(&self) -> String {
+        let (etcd, braid) = (self.etcd.join(", "), self.braid.join(", "));
+        format!(
+            "it holds files of etcd ({etcd}) and of Braid ({braid}); to serve Braid's data, move \
+             {etcd} away; to go back to etcd, move {braid} away"
+        )
+    }
+}
+
 /// Why a file is not an identity that this version reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadIdentity {
@@ -110,6 +155,20 @@ mod tests {
     #[test]
     fn an_identity_reads_back() {
         assert_eq!(Identity::decode(IDENTITY.encode().as_bytes()), Ok(IDENTITY));
+    }
+
+    #[test]
+    fn names_are_sorted_by_whose_they_are() {
+        let of = |names: &[&str]| Belongings::of(names.iter().map(|&name| name.to_owned()));
+        let both = of(&["wal", "group-001", "lock", "identity", "snap", "lost+found"]);
+        assert!(both.has_etcd() && both.has_braid());
+        let text = both.both();
+        assert!(text.contains("of etcd (member/snap, member/wal)"), "{text}");
+        assert!(text.contains("of Braid (member/group-001, member/identity, member/lock)"));
+        assert!(text.contains("move member/snap, member/wal away"), "{text}");
+        let etcd = of(&["wal", "snap", "lock"]);
+        assert!(etcd.has_etcd() && !etcd.has_braid());
+        assert!(!of(&["lock"]).has_etcd());
     }
 
     #[test]

@@ -325,6 +325,7 @@ impl Lead {
         effects.take(rounds);
         let replica = self.control.replica();
         let (committed, applied) = (replica.committed_index().0, self.control.applied().0);
+        self.shared.sequencer.reached_by(GroupId::CONTROL, replica.durable_index());
         self.shared.set_group(GroupId::CONTROL, committed, applied, replica.term().0);
         self.shared.set_leader(replica.leader());
         self.shared.set_compacted(self.control.state().compacted);

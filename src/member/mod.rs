@@ -13,6 +13,7 @@
 //! runtime carries them out with sockets and io_uring, and the simulator with fakes. Nothing else
 //! differs between the two.
 
+pub mod account;
 mod applied;
 mod compactions;
 mod core;
@@ -31,7 +32,7 @@ pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};
 pub use crate::types::{Answer, Nanos, Ticket};
 pub use crate::watch::WatchLimits;
-pub use identity::{BadIdentity, Identity};
+pub use identity::{BadIdentity, Belongings, Identity};
 pub use leases::{LeaseConfig, LeaseCounters};
 pub use mail::{Mail, Notice};
 pub use shared::{Shared, Sizes};

@@ -9,10 +9,10 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::member::{BadIdentity, Identity};
+use crate::member::{BadIdentity, Belongings, Identity};
 
 /// A directory that this process alone serves from.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ pub enum DirectoryError {
         path: PathBuf,
         what: String,
     },
+    /// etcd's and Braid's.
+    Mixed {
+        path: PathBuf,
+        belongings: Belongings,
+    },
     Identity {
         path: PathBuf,
         error: BadIdentity,
@@ -64,6 +69,12 @@ impl fmt::Display for DirectoryError {
                 "data directory {} belongs to another program: {what}; choose another --data-dir",
                 path.display()
             ),
+            DirectoryError::Mixed { path, belongings } => write!(
+                f,
+                "data directory {} belongs to two programs: {}",
+                path.display(),
+                belongings.both()
+            ),
             DirectoryError::Identity { path, error } => write!(f, "{}: {error}", path.display()),
         }
     }
@@ -76,9 +87,7 @@ impl Directory {
     pub fn open(data_dir: &Path) -> Result<Directory, DirectoryError> {
         let member = data_dir.join("member");
         refuse_foreign(data_dir, &member)?;
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(&member).map_err(|error| failed(&member, "create", error))?;
+        make_directory(&member).map_err(|error| failed(&member, "create", error))?;
         let mode = fs::metadata(data_dir)
             .map_err(|error| failed(data_dir, "look at", error))?
             .permissions()
@@ -88,6 +97,7 @@ impl Directory {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(&path)
             .map_err(|error| failed(&path, "open", error))?;
         match lock.try_lock() {
@@ -135,19 +145,20 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes the directory `identity`'s (D4: written aside, synced, renamed, directory synced).
+    /// Makes the directory `identity`'s (D4: written aside, synced, renamed, directory synced, and
+    /// every directory that leads to it, whoever made them).
     pub fn adopt(&self, identity: &Identity) -> Result<(), DirectoryError> {
         let (path, aside) = (self.member.join("identity"), self.member.join("identity.tmp"));
         let write = || -> io::Result<()> {
-            let mut file = File::create(&aside)?;
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
             file.write_all(identity.encode().as_bytes())?;
             file.sync_all()?;
             fs::rename(&aside, &path)?;
-            File::open(&self.member)?.sync_all()?;
-            if let Some(parent) = self.member.parent() {
-                File::open(parent)?.sync_all()?;
-            }
-            Ok(())
+            // A start that was cut short may have made directories that are not durable yet.
+            let data_dir = parent_of(&self.member);
+            [&self.member, data_dir, parent_of(data_dir)].into_iter().try_for_each(sync_directory)
         };
         write().map_err(|error| failed(&path, "write", error))
     }
@@ -161,17 +172,59 @@ pub fn draw_salt() -> io::Result<u64> {
 }
 
 fn refuse_foreign(data_dir: &Path, member: &Path) -> Result<(), DirectoryError> {
-    for (directory, name, what) in [
-        (member, "snap", "it holds etcd's member/snap"),
-        (member, "wal", "it holds etcd's member/wal"),
-        (data_dir, "proxy", "invalid datadir; it holds a proxy directory"),
-    ] {
-        if directory.join(name).exists() {
-            let (path, what) = (data_dir.to_owned(), what.to_owned());
-            return Err(DirectoryError::Foreign { path, what });
+    let path = data_dir.to_owned();
+    if data_dir.join("proxy").exists() {
+        let what = "invalid datadir; it holds a proxy directory".to_owned();
+        return Err(DirectoryError::Foreign { path, what });
+    }
+    let entries = match fs::read_dir(member) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(member, "list", error)),
+    };
+    let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
+    let names = names.map_err(|error| failed(member, "list", error))?;
+    let belongings = Belongings::of(names.into_iter().filter_map(|name| name.into_string().ok()));
+    match (belongings.has_etcd(), belongings.has_braid()) {
+        (false, _) => Ok(()),
+        (true, true) => Err(DirectoryError::Mixed { path, belongings }),
+        (true, false) => {
+            let what = format!("it holds etcd's {}", belongings.etcd.join(" and "));
+            Err(DirectoryError::Foreign { path, what })
         }
     }
-    Ok(())
+}
+
+/// Makes a directory and those above it that are missing, for this user alone, durably.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = parent_of(path);
+    make_directory(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }?;
+    sync_directory(parent)
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+/// Makes the entries of a directory durable. Only who may read one can sync it; where the data
+/// directory lies, that is the operator's business.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Ok(directory) => directory.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn failed(path: &Path, doing: &'static str, error: io::Error) -> DirectoryError {
@@ -198,11 +251,34 @@ mod tests {
     }
 
     #[test]
+    fn everything_that_is_made_is_for_this_user_alone() {
+        let temporary = tempfile::tempdir().unwrap();
+        let data_dir = temporary.path().join("above/data");
+        let directory = Directory::open(&data_dir).unwrap();
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(2), shards: 3, salt: 4 };
+        directory.adopt(&identity).unwrap();
+        let mode = |path: &str| {
+            let found = fs::metadata(temporary.path().join(path)).unwrap();
+            found.permissions().mode() & 0o777
+        };
+        for path in ["above", "above/data", "above/data/member"] {
+            assert_eq!(mode(path), 0o700, "{path}");
+        }
+        for path in ["above/data/member/lock", "above/data/member/identity"] {
+            assert_eq!(mode(path), 0o600, "{path}");
+        }
+    }
+
+    #[test]
     fn directories_of_others_are_refused() {
         let temporary = tempfile::tempdir().unwrap();
         fs::create_dir_all(temporary.path().join("member/snap")).unwrap();
         let refused = Directory::open(temporary.path()).unwrap_err();
         assert!(refused.to_string().contains("belongs to another program"), "{refused}");
+        fs::write(temporary.path().join("member/identity"), "braid").unwrap();
+        let refused = Directory::open(temporary.path()).unwrap_err().to_string();
+        assert!(refused.contains("of etcd (member/snap) and of Braid (member/identity)"));
+        assert!(refused.contains("move member/snap away"), "{refused}");
         let temporary = tempfile::tempdir().unwrap();
         fs::create_dir_all(temporary.path().join("member/group-001/wal")).unwrap();
         let directory = Directory::open(temporary.path()).unwrap();

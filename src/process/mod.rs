@@ -22,6 +22,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::config::{Config, LogLevel, Machine, Note, parse};
+use crate::member::account::{self, GroupAccount};
 use crate::observe::{Log, log};
 
 pub use directory::{Directory, DirectoryError};
@@ -34,7 +35,7 @@ pub const ETCD_CLUSTER_VERSION: &str = "3.7.0";
 /// What the main thread waits for.
 enum Event {
     /// A core has recovered its groups, or why it could not.
-    Recovered(Result<(), String>),
+    Recovered(Result<Vec<GroupAccount>, String>),
     /// An epoch is open and the member has published itself.
     Ready,
     Signal(i32),
@@ -80,14 +81,17 @@ fn run(config: Config) -> Result<i32, String> {
     let (events, inbox) = mpsc::channel();
     signals::forward(events.clone()).map_err(|error| format!("cannot watch signals: {error}"))?;
     let member = start::start(&config, events)?;
+    let mut accounts = Vec::new();
     for _ in 0..member.cores() {
         match inbox.recv() {
-            Ok(Event::Recovered(Ok(()))) => {}
+            Ok(Event::Recovered(Ok(found))) => accounts.extend(found),
             Ok(Event::Recovered(Err(error))) => return Err(error),
             Ok(Event::Signal(signal)) => return Ok(signal),
             Ok(Event::Ready) | Err(_) => unreachable!("no core is ready before it is recovered"),
         }
     }
+    // Before anything is written: what is missing may still be put back.
+    account::check(accounts).map_err(|error| error.to_string())?;
     member.begin();
     match inbox.recv() {
         Ok(Event::Ready) => {}

@@ -236,7 +236,7 @@ struct Opened {
 impl CoreStart {
     async fn run(self) {
         let work = Rc::new(Notify::new());
-        let opened = match self.open(&work) {
+        let mut opened = match self.open(&work) {
             Ok(opened) => opened,
             Err(error) => {
                 // The main thread ends the process; if it has gone, there is nothing left to do.
@@ -246,7 +246,8 @@ impl CoreStart {
         };
         self.ringers.lock().expect("no core panics here")[usize::from(self.core.0)] =
             Some(opened.bell.ringer());
-        let _ = self.events.send(Event::Recovered(Ok(())));
+        let accounts = opened.core.take_accounts();
+        let _ = self.events.send(Event::Recovered(Ok(accounts)));
         self.serve(opened, work).await;
     }
 

@@ -317,9 +317,14 @@ impl Group {
         After { messages }
     }
 
+    /// The last committed entry that is durable here.
+    pub fn durable(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.persisted).min(self.committed())
+    }
+
     /// The store holds everything up to `index`.
     pub fn applied_to(&mut self, index: LogIndex) {
-        let reach = LogIndex(self.raw.raft.raft_log.persisted).min(self.committed());
+        let reach = self.durable();
         assert!(
             (self.applied()..=reach).contains(&index),
             "group {}: entry {index} is reported as applied, between {} and {reach} it may be",

@@ -19,13 +19,13 @@ use bytes::Bytes;
 
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::raft::{Dropped, Group};
-use crate::types::{LogEntry, LogIndex, Term};
+use crate::types::{LogEntry, LogIndex, Note, Term};
 use crate::wal::{
     CheckpointEnd, CheckpointHeader, Checkpoints, Counters, DiskOp, DiskOutcome, Log, OpId,
 };
 
 pub use crate::wal::Fatal;
-pub use recover::{RecoverError, Recovered, ReplicaConfig, Restore, recover};
+pub use recover::{Found, RecoverError, Recovered, ReplicaConfig, Restore, recover};
 
 /// See the module.
 pub struct Replica {
@@ -82,6 +82,11 @@ impl Replica {
     /// The committed index.
     pub fn committed_index(&self) -> LogIndex {
         self.group.committed()
+    }
+
+    /// The last committed entry that is durable here.
+    pub fn durable_index(&self) -> LogIndex {
+        self.group.durable()
     }
 
     /// A tick of Raft's clock.
@@ -172,6 +177,16 @@ impl Replica {
         if self.log.is_full() {
             self.log.retry();
         }
+    }
+
+    /// What the next batch of the log says of all groups of the member, whatever it is for.
+    pub fn note(&mut self, note: &Note) {
+        self.log.note(note);
+    }
+
+    /// Has that written even if nothing else is to be.
+    pub fn write_note(&mut self) {
+        self.log.write_note();
     }
 
     /// Marks the last batch as complete, once the log is idle.

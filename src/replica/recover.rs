@@ -9,8 +9,8 @@ use std::fmt;
 
 use super::Replica;
 use crate::raft::{BadRestored, Group, GroupConfig, Restored};
-use crate::types::{ClusterId, GroupId, HardState, LogEntry, LogIndex, MemberId, Term};
-use crate::wal::{self, CheckpointHeader, Config, Item, OpenError, Owner, ReadDisk};
+use crate::types::{ClusterId, GroupId, HardState, LogEntry, LogIndex, MemberId, Note, Term};
+use crate::wal::{self, CheckpointHeader, Config, Item, OpenError, Owner, ReadDisk, Tail};
 
 /// What a replica is told once.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,19 @@ pub struct ReplicaConfig {
     pub batch_bytes_max: usize,
 }
 
+impl ReplicaConfig {
+    fn of_log(&self) -> Config {
+        let ReplicaConfig { group, cluster, member, salt, .. } = *self;
+        let owner = Owner { cluster, member, group, salt };
+        let sizes = Config::with_sizes(owner, self.segment_bytes, self.batch_bytes_max);
+        #[cfg(feature = "teeth")]
+        if crate::teeth::leaves_out(crate::teeth::Rule::Chain) {
+            return sizes.without_chain();
+        }
+        sizes
+    }
+}
+
 /// The state that a group's log comes to, while it is being read.
 pub trait Restore {
     /// A checkpoint follows.
@@ -38,6 +51,21 @@ pub trait Restore {
     fn loaded(&mut self);
     /// An entry behind it that is known to be committed.
     fn committed(&mut self, entry: &LogEntry);
+    /// An entry behind that: it is durable here, and comes back through Raft once it is committed.
+    fn uncommitted(&mut self, _entry: &LogEntry) {}
+}
+
+/// How much of a group the files hold, whatever it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The last index of the log, or of the checkpoint if that is ahead.
+    pub last: LogIndex,
+    /// Anything was ever written.
+    pub is_begun: bool,
+    /// Where the log ends.
+    pub tail: Tail,
+    /// What log and checkpoint note of all groups of the member.
+    pub note: Note,
 }
 
 /// A replica, ready to take part, and how far its state has come.
@@ -46,6 +74,7 @@ pub struct Recovered {
     pub replica: Replica,
     pub applied: LogIndex,
     pub checkpoint: Option<CheckpointHeader>,
+    pub found: Found,
     /// What was passed over, worth a warning.
     pub warnings: Vec<String>,
 }
@@ -87,15 +116,8 @@ pub fn recover(
     disk: &dyn ReadDisk,
     state: &mut dyn Restore,
 ) -> Result<Recovered, RecoverError> {
-    let ReplicaConfig { group, cluster, member, salt, .. } = *config;
-    let owner = Owner { cluster, member, group, salt };
-    #[cfg_attr(not(feature = "teeth"), expect(unused_mut))]
-    let mut sizes = Config::with_sizes(owner, config.segment_bytes, config.batch_bytes_max);
-    #[cfg(feature = "teeth")]
-    if crate::teeth::leaves_out(crate::teeth::Rule::Chain) {
-        sizes = sizes.without_chain();
-    }
-    let mut opened = wal::recover(disk, sizes)?;
+    let ReplicaConfig { group, member, .. } = *config;
+    let mut opened = wal::recover(disk, config.of_log())?;
     let warnings = opened.damaged.iter().map(ToString::to_string).collect();
     let mut checkpoint = None;
     if let Some(reader) = &mut opened.checkpoint {
@@ -109,6 +131,7 @@ pub fn recover(
     state.loaded();
     let begins = checkpoint.as_ref().map_or((LogIndex(0), Term(0)), |c| (c.index, c.term));
     let mut replay = Replay::new(begins);
+    replay.note = checkpoint.as_ref().and_then(CheckpointHeader::note).unwrap_or_default();
     let mut items = Vec::new();
     while opened.log.next_batch(&mut items)? {
         items.drain(..).for_each(|item| replay.take(item));
@@ -117,6 +140,13 @@ pub fn recover(
     let finished = opened.log.finish()?;
     replay.hard_state = finished.hard_state;
     replay.apply(state);
+    replay.waiting.iter().for_each(|entry| state.uncommitted(entry));
+    let found = Found {
+        last: finished.last,
+        is_begun: finished.last > LogIndex(0) || replay.hard_state.term > Term(0),
+        tail: finished.tail,
+        note: replay.note,
+    };
     let applied = replay.applied.0;
     let restored = Restored {
         hard_state: replay.hard_state,
@@ -144,7 +174,7 @@ pub fn recover(
         writing: None,
         lacked_room: false,
     };
-    Ok(Recovered { replica, applied, checkpoint, warnings })
+    Ok(Recovered { replica, applied, checkpoint, found, warnings })
 }
 
 /// The log behind the checkpoint, as it is read.
@@ -154,11 +184,17 @@ struct Replay {
     /// Entries behind it, not known to be committed.
     waiting: VecDeque<LogEntry>,
     hard_state: HardState,
+    note: Note,
 }
 
 impl Replay {
     fn new(begins: (LogIndex, Term)) -> Replay {
-        Replay { applied: begins, waiting: VecDeque::new(), hard_state: HardState::default() }
+        Replay {
+            applied: begins,
+            waiting: VecDeque::new(),
+            hard_state: HardState::default(),
+            note: Note::default(),
+        }
     }
 
     fn take(&mut self, item: Item) {
@@ -168,6 +204,7 @@ impl Replay {
             Item::HardState(hard_state) => self.hard_state = hard_state,
             Item::Superseded { from } => self.waiting.retain(|entry| entry.index < from),
             Item::Restart { index, .. } => self.waiting.retain(|entry| entry.index > index),
+            Item::Note(note) => self.note = self.note.join(&note),
         }
     }
 

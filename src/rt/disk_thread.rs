@@ -2,11 +2,11 @@
 //! writes checkpoints, so that neither waits for the other. Both go easy on the disk, in steps and
 //! at a given pace: a batch that is to be flushed meanwhile waits for one step at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -72,6 +72,7 @@ impl DiskThread {
             syncs: syncs.clone(),
             temporaries: BTreeMap::new(),
             zeros: None,
+            directories: BTreeSet::new(),
         };
         let out = ended.clone();
         let name = match lane {
@@ -146,6 +147,8 @@ struct Worker {
     syncs: Syncs,
     temporaries: BTreeMap<DiskPath, Temporary>,
     zeros: Option<AlignedBuf>,
+    /// Those below the root whose entries are known to be durable.
+    directories: BTreeSet<PathBuf>,
 }
 
 /// A checkpoint being written.
@@ -275,20 +278,28 @@ impl Worker {
         }
     }
 
-    fn make_directories(&self, file: &Path) -> io::Result<()> {
+    fn make_directories(&mut self, file: &Path) -> io::Result<()> {
         let directory = file.parent().expect("a file is in a directory");
-        if directory.is_dir() {
+        if directory == self.root || self.directories.contains(directory) {
             return Ok(());
         }
         self.make_directories(directory)?;
-        match fs::create_dir(directory) {
-            Ok(()) => self.sync_directory_of(directory),
-            // The other thread was first; its sync may still be under way.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.sync_directory_of(directory)
-            }
-            Err(error) => Err(error),
+        match fs::DirBuilder::new().mode(0o700).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            // If the other thread was first, its sync may still be under way.
+            Ok(()) | Err(_) => {}
         }
+        self.durable(directory)
+    }
+
+    /// Makes the entry of a directory durable, once: a start that was cut short may have made it
+    /// and not have come to that.
+    fn durable(&mut self, directory: &Path) -> io::Result<()> {
+        if !self.directories.contains(directory) {
+            self.sync_directory_of(directory)?;
+            self.directories.insert(directory.to_path_buf());
+        }
+        Ok(())
     }
 
     fn sync_directory_of(&self, path: &Path) -> io::Result<()> {

@@ -9,6 +9,7 @@ impl Shard {
     /// Moves what Raft has ready and what the disk has done; takes what is committed.
     pub(super) fn pump(&mut self, effects: &mut ShardEffects) {
         self.replica.pump();
+        self.sequencer.reached_by(self.group(), self.replica.durable_index());
         while let Some(entry) = self.replica.next_committed() {
             self.committed(&entry, effects);
             self.applied = entry.index;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::account::Account;
 use super::entry::{self, Body, Change, Operations, Stamp};
 use super::job::COMPACTED_BYTES;
 use crate::replica::Restore;
@@ -25,6 +26,8 @@ pub(super) struct Held {
     pub covered: Revision,
     /// While a checkpoint is read: what it as a whole is good for.
     compacted: i64,
+    /// While the files are read: what they hold.
+    pub account: Option<Account>,
 }
 
 impl std::fmt::Debug for Held {
@@ -67,6 +70,7 @@ impl Held {
             known: Revision::EMPTY,
             covered: Revision::EMPTY,
             compacted: -1,
+            account: Some(Account::new(shard)),
         }
     }
 
@@ -92,6 +96,9 @@ impl Held {
             }
             Body::Changes(body) => {
                 self.known = self.known.max(stamp.stable);
+                if let Some(account) = &mut self.account {
+                    account.record(stamp.stable);
+                }
                 for operation in Operations::of(&body, stamp.stable) {
                     let operation = operation.unwrap_or_else(|bad| self.damage(entry, bad.0));
                     self.change(entry, operation);
@@ -129,6 +136,9 @@ impl Held {
                 }
             }
         }
+        if let Some(account) = &mut self.account {
+            account.add(revision, participants);
+        }
         if self.tail.back().is_none_or(|tailed| tailed.revision < revision) {
             let participants = participants.unwrap_or(ShardSet::one(self.shard));
             self.tail.push_back(Tailed { revision, index: entry.index, participants });
@@ -142,6 +152,9 @@ impl Held {
         }
         assert!(cut >= self.covered, "shard {}: a checkpoint goes beyond a cut", self.shard);
         self.opened = Some((stamp.epoch, cut));
+        if let Some(account) = &mut self.account {
+            account.open(stamp, cut);
+        }
         self.known = self.known.max(stamp.stable);
         self.store.roll_back(cut);
         self.tail.retain(|tailed| tailed.revision <= cut);
@@ -167,6 +180,9 @@ impl Restore for Held {
         self.known = header.stable;
         self.covered = header.stable;
         self.opened = header.opens.last().copied();
+        if let Some(account) = &mut self.account {
+            account.cover(self.opened.map_or(Epoch(0), |(epoch, _)| epoch), header.stable);
+        }
         self.compacted = header.compact.0;
     }
 
@@ -185,5 +201,27 @@ impl Restore for Held {
     fn committed(&mut self, entry: &LogEntry) {
         self.apply(entry);
         self.settle();
+    }
+
+    /// Accounts for what a lone member will find committed as soon as it leads.
+    fn uncommitted(&mut self, entry: &LogEntry) {
+        if entry.data.is_empty() || entry.kind == EntryKind::Membership {
+            return;
+        }
+        let (stamp, body) =
+            entry::decode(&entry.data).unwrap_or_else(|bad| self.damage(entry, bad.0));
+        let Some(account) = self.account.as_mut().filter(|_| stamp.term == entry.term) else {
+            return;
+        };
+        match body {
+            Body::Open { cut } => account.open(stamp, cut),
+            Body::Changes(body) if account.epoch == stamp.epoch => {
+                account.record(stamp.stable);
+                for operation in Operations::of(&body, stamp.stable).flatten() {
+                    account.add(operation.revision, operation.participants);
+                }
+            }
+            Body::Changes(_) | Body::Compact { .. } => {}
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::{CHECKPOINT_SLICE_BYTES, COMPACTION_SLICE_KEYS};
 use crate::line::message::Report;
 use crate::store::{CheckpointCursor, Store};
 use crate::types::{LogIndex, Origin, Refusal, Revision};
-use crate::wal::CheckpointHeader;
+use crate::wal::{CheckpointHeader, attach_note};
 
 /// Every chunk begins with the compact revision when it was made: the last one's is what the
 /// checkpoint as a whole is good for.
@@ -185,7 +185,7 @@ impl Shard {
             stable,
             compact: Revision(self.held.store.compacted()),
             opens: vec![(epoch, cut)],
-            attachment: bytes::Bytes::new(),
+            attachment: attach_note(&self.sequencer.note()),
         });
         self.checkpointed = index;
         let cursor = CheckpointCursor::default();

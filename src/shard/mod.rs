@@ -24,6 +24,7 @@
 //! Takeovers are in `line::epoch`, rounds in `line::coordinator`, merged replies of several shards
 //! in `router`, and files in `wal`.
 
+mod account;
 mod apply;
 mod ask;
 pub mod entry;
@@ -40,9 +41,10 @@ mod watch;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use account::{Account, Revisions};
 pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, Told, Waiting, Write};
 pub use leases::LeaseIds;
-pub use recover::{Recovery, RecoveryError};
+pub use recover::{RecoveredShard, Recovery, RecoveryError};
 
 use crate::limits::{COMPACTION_SLICE_KEYS, UNCOMMITTED_BYTES_MAX};
 use crate::line::message::{Found, Order, Report, RoundId};

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::account::Account;
 use super::held::Held;
 use super::job::Jobs;
 use super::watch::Telling;
 use super::{LeaseIds, Shard, ShardCounters, Switches};
 use crate::line::Sequencer;
-use crate::replica::{RecoverError, ReplicaConfig, recover};
-use crate::types::{LogIndex, RequestQueue, ShardId};
+use crate::replica::{Found, RecoverError, ReplicaConfig, recover};
+use crate::types::{LogIndex, Note, RequestQueue, ShardId};
 use crate::wal::ReadDisk;
 
 /// What a shard is told once.
@@ -19,6 +20,14 @@ pub struct Recovery {
     pub replica: ReplicaConfig,
     /// Log bytes after which it takes a checkpoint.
     pub checkpoint_log_bytes: u64,
+}
+
+/// A shard, and what its files hold.
+#[derive(Debug)]
+pub struct RecoveredShard {
+    pub shard: Shard,
+    pub found: Found,
+    pub account: Account,
 }
 
 /// Why a shard cannot be recovered.
@@ -32,14 +41,15 @@ impl Shard {
         sequencer: &Arc<Sequencer>,
         disk: &dyn ReadDisk,
         warnings: &mut Vec<String>,
-    ) -> Result<Shard, RecoverError> {
+    ) -> Result<RecoveredShard, RecoverError> {
         let mut held = Held::new(config.shard);
         let recovered = recover(&config.replica, disk, &mut held)?;
         warnings.extend(recovered.warnings);
         let jobs = Jobs::of(&held.store);
         let telling = Telling::new(config.replica.salt, held.store.newest());
         let checkpointed = recovered.checkpoint.map_or(LogIndex(0), |header| header.index);
-        Ok(Shard {
+        let account = held.account.take().expect("it was begun with the shard");
+        let shard = Shard {
             id: config.shard,
             held,
             replica: recovered.replica,
@@ -61,13 +71,22 @@ impl Shard {
             jobs,
             telling,
             counters: ShardCounters::default(),
-        })
+        };
+        Ok(RecoveredShard { shard, found: recovered.found, account })
     }
 
     /// Now and then, when nothing is going on: seals the log, tries again what a full disk refused.
-    pub fn idle(&mut self) {
+    /// With `note`, the log says at its next occasion what is durable on the member; at once if it
+    /// `insists`.
+    pub fn idle(&mut self, note: Option<&Note>, insists: bool) {
         self.jobs.idle();
         self.replica.retry();
+        if let Some(note) = note {
+            self.replica.note(note);
+            if insists {
+                self.replica.write_note();
+            }
+        }
         self.replica.seal();
     }
 }

@@ -9,15 +9,24 @@
 //! | a bit of a group's newest checkpoint | nothing: the one before and the log hold everything |
 //! | a bit of a group's only checkpoint | refused: `wal` does not guess whether the log is enough |
 //! | a bit behind the end of a log | nothing |
+//! | every file of a shard, once an epoch is known | refused |
+//! | every file of the control group, once a shard has a log | refused |
+//! | the end of one log, which another group knows to have been durable | refused |
+//! | a group's newest checkpoint file, if there is an older one | nothing |
 //!
-//! The last batch of a log is left alone: damage to it cannot be told from a torn write, as
-//! `wal::reader` says.
+//! The last batch of a log is left alone but for the last two rows: what no other group knows of
+//! cannot be told from a torn write, as `wal::reader` says.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::chance::Chance;
 use super::disk::{Batch, Disk, File};
-use crate::wal::{BLOCK_BYTES, SECTOR_BYTES};
+use super::host::Host;
+use crate::member::MemberConfig;
+use crate::member::account::GroupAccount;
+use crate::types::{GroupId, LogIndex};
+use crate::wal::{BLOCK_BYTES, SECTOR_BYTES, group_directory, wal_directory};
 
 /// What must follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +47,28 @@ pub struct Harm {
 
 /// Does some harm, if there is anything that it can be done to. Groups in `spared` are harmed
 /// already where they can bear it once only.
-pub fn harm(disk: &mut Disk, spared: &mut BTreeSet<String>, chance: &mut Chance) -> Option<Harm> {
-    match chance.below(8) {
+pub fn harm(
+    config: &Arc<MemberConfig>,
+    disk: &mut Disk,
+    spared: &mut BTreeSet<String>,
+    chance: &mut Chance,
+) -> Option<Harm> {
+    match chance.below(13) {
         0..=2 => flip_in_batch(disk, chance),
         3 => unwrite(disk, chance),
         4 => misdirect(disk, chance),
         5 => lose_segment(disk, chance),
         6 => flip_in_checkpoint(disk, spared, chance),
-        _ => flip_behind_end(disk, chance),
+        7 => flip_behind_end(disk, chance),
+        8 => lose_group(config, disk, chance),
+        9 => lose_checkpoint(disk, spared, chance),
+        _ => lose_end(config, disk, chance),
     }
 }
 
 /// Undoes it: the next start finds the files as they were.
 pub fn undo(disk: &mut Disk, harm: Harm) {
-    for (path, file) in harm.before {
-        disk.files.insert(path, file);
-    }
+    disk.files.extend(harm.before);
 }
 
 /// The segment that each log was last written in, with the batches there, in order.
@@ -186,22 +201,7 @@ fn flip_in_checkpoint(
     spared: &mut BTreeSet<String>,
     chance: &mut Chance,
 ) -> Option<Harm> {
-    spared.retain(|path| disk.files.contains_key(path));
-    let mut newest: Vec<String> = Vec::new();
-    for path in disk.files.keys().filter(|path| path.ends_with(".ckpt")) {
-        let directory = path.rsplit_once('/').expect("it is in a directory").0;
-        newest.retain(|other| !other.starts_with(directory));
-        newest.push(path.clone());
-    }
-    let is_spared = |path: &String| {
-        let directory = path.rsplit_once('/').expect("it is in a directory").0;
-        spared.iter().any(|harmed| harmed.starts_with(directory))
-    };
-    newest.retain(|path| !is_spared(path));
-    if newest.is_empty() {
-        return None;
-    }
-    let path = newest.swap_remove(chance.slot(newest.len()));
+    let path = newest_checkpoint(disk, spared, chance)?;
     let directory = path.rsplit_once('/').expect("it is in a directory").0;
     let is_other = |other: &String| other.starts_with(directory) && other.ends_with(".ckpt");
     let is_only = disk.files.keys().filter(|other| is_other(other)).count() == 1;
@@ -234,4 +234,135 @@ fn flip_behind_end(disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
     file.bytes[at] ^= 1 << chance.below(8);
     let what = format!("a bit flips at {at} of {path}, behind the end at {end}");
     Some(Harm { what, expected: Expected::Unharmed, before })
+}
+
+/// The newest checkpoint of a group that has not been harmed where it can bear it once only.
+fn newest_checkpoint(
+    disk: &Disk,
+    spared: &mut BTreeSet<String>,
+    chance: &mut Chance,
+) -> Option<String> {
+    spared.retain(|path| disk.files.contains_key(path));
+    let mut newest: Vec<String> = Vec::new();
+    for path in disk.files.keys().filter(|path| path.ends_with(".ckpt")) {
+        let directory = path.rsplit_once('/').expect("it is in a directory").0;
+        newest.retain(|other| !other.starts_with(directory));
+        newest.push(path.clone());
+    }
+    let is_spared = |path: &String| {
+        let directory = path.rsplit_once('/').expect("it is in a directory").0;
+        spared.iter().any(|harmed| harmed.starts_with(directory))
+    };
+    newest.retain(|path| !is_spared(path));
+    if newest.is_empty() {
+        return None;
+    }
+    Some(newest.swap_remove(chance.slot(newest.len())))
+}
+
+fn lose_checkpoint(
+    disk: &mut Disk,
+    spared: &mut BTreeSet<String>,
+    chance: &mut Chance,
+) -> Option<Harm> {
+    let path = newest_checkpoint(disk, spared, chance)?;
+    let directory = path.rsplit_once('/').expect("it is in a directory").0;
+    let is_older = |other: &&String| {
+        other.starts_with(directory) && other.ends_with(".ckpt") && **other < path
+    };
+    let older = disk.files.keys().rfind(is_older)?.clone();
+    let before = keep(disk, &[&path]);
+    disk.files.remove(&path);
+    spared.insert(older);
+    Some(Harm { what: format!("{path} is missing"), expected: Expected::Unharmed, before })
+}
+
+fn lose_group(config: &Arc<MemberConfig>, disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
+    let accounts = Host::accounts(config, disk).ok()?;
+    let group = GroupId(chance.slot(accounts.len()) as u16);
+    let (control, shards) = accounts.split_first().expect("there is a control group");
+    let is_known = match group {
+        GroupId::CONTROL => shards.iter().any(|shard| shard.found.is_begun),
+        _ => control.epoch.0 > 0,
+    };
+    let directory = group_directory(group) + "/";
+    let paths: Vec<String> =
+        disk.files.keys().filter(|path| path.starts_with(&directory)).cloned().collect();
+    if !is_known || paths.is_empty() {
+        return None;
+    }
+    let before = keep(disk, &paths.iter().map(String::as_str).collect::<Vec<_>>());
+    paths.iter().for_each(|path| drop(disk.files.remove(path)));
+    Some(Harm { what: format!("{directory} is missing"), expected: Expected::Refused, before })
+}
+
+/// The last batches of a log in its newest segment were never written, or are zeros, or the file
+/// ends before them.
+fn lose_end(config: &Arc<MemberConfig>, disk: &mut Disk, chance: &mut Chance) -> Option<Harm> {
+    let mut newest = newest_segments(disk);
+    if newest.is_empty() {
+        return None;
+    }
+    let (path, batches) = newest.swap_remove(chance.slot(newest.len()));
+    let lost = chance.within(1, batches.len() as u64) as usize;
+    let first = batches[batches.len() - lost].offset;
+    let accounts = Host::accounts(config, disk).ok()?;
+    let before = keep(disk, &[&path]);
+    let file = disk.files.get_mut(&path).expect("it is there");
+    let way = match chance.below(3) {
+        0 => {
+            for batch in batches.iter().rev().take(lost) {
+                let place = batch.offset..batch.offset + batch.len;
+                file.bytes[place].copy_from_slice(&batch.before);
+            }
+            "were never written"
+        }
+        1 => {
+            for batch in batches.iter().rev().take(lost) {
+                file.bytes[batch.offset..batch.offset + batch.len].fill(0);
+            }
+            "are zeros"
+        }
+        _ if first == 0 => {
+            disk.files.remove(&path);
+            "went with the file"
+        }
+        _ => {
+            file.bytes.truncate(first);
+            "were cut off"
+        }
+    };
+    let what = format!("the last {lost} batches of {path}, from {first} on, {way}");
+    let harm = Harm { what, expected: Expected::Refused, before };
+    let at = accounts
+        .iter()
+        .position(|account| path.starts_with(&wal_directory(account.group)))
+        .expect("a log is of a group");
+    if is_known_elsewhere(&accounts, at, Host::accounts(config, disk).ok().as_deref()) {
+        return Some(harm);
+    }
+    undo(disk, harm);
+    None
+}
+
+/// Whether other groups know of something that the group's log held before and does not after;
+/// also if what is left of it cannot be read at all.
+fn is_known_elsewhere(before: &[GroupAccount], at: usize, after: Option<&[GroupAccount]>) -> bool {
+    let Some(after) = after else { return true };
+    let others = || before.iter().enumerate().filter(|(other, _)| *other != at).map(|of| of.1);
+    let noted = others().map(|other| other.found.note.index(at)).max();
+    if noted.is_some_and(|noted| noted > after[at].found.last) {
+        return true;
+    }
+    let (Some(was), Some(is)) = (&before[at].line, &after[at].line) else {
+        let epochs = others().map(|other| LogIndex(other.epoch.0)).max();
+        return epochs.is_some_and(|epoch| epoch > after[at].found.last);
+    };
+    let lines = || others().filter_map(|other| other.line.as_ref());
+    let noted = others().map(|other| other.found.note.stable);
+    let stable = lines().map(|line| line.stable).chain(noted).max().unwrap_or_default();
+    let covered = lines().map(|line| line.covered).max().unwrap_or_default().max(is.covered);
+    (covered.0 + 1..=stable.0)
+        .map(crate::types::Revision)
+        .any(|revision| was.revisions.contains(revision) && !is.revisions.contains(revision))
 }

@@ -174,6 +174,9 @@ impl Disk {
                 file.bytes[place..place + SECTOR_BYTES].copy_from_slice(sector);
             }
         }
+        if (start, len) == (0, BLOCK_BYTES) {
+            return; // A segment's header again: of its first batch it is not known when it came.
+        }
         let is_apart =
             |batch: &Batch| batch.offset + batch.len <= start || start + len <= batch.offset;
         file.batches.retain(is_apart);

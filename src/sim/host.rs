@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::chance::Chance;
 use super::disk::Disk;
 use super::trace::Trace;
+use crate::member::account::{self, GroupAccount};
 use crate::member::{Core, CoreEffects, Fatal, Mail, MemberConfig, RecoverError, Service, Shared};
 use crate::shard::Shard;
 use crate::teeth::{Rule, leaves_out};
@@ -69,10 +70,10 @@ impl Host {
         shared: Arc<Shared>,
         disk: &Disk,
     ) -> Result<Host, RecoverError> {
-        let mut places = Vec::new();
+        let (mut places, mut accounts) = (Vec::new(), Vec::new());
         for core in 0..cores {
             let mut core = Core::recover(config, CoreId(core), &shared, disk)?;
-            core.start();
+            accounts.extend(core.take_accounts());
             places.push(Place {
                 core,
                 state: State::Awake,
@@ -81,6 +82,10 @@ impl Host {
                 post: (0..cores).map(|_| VecDeque::new()).collect(),
             });
         }
+        if !leaves_out(Rule::Accounted) {
+            account::check(accounts)?;
+        }
+        places.iter_mut().for_each(|place: &mut Place| place.core.start());
         Ok(Host {
             shared,
             cores: places,
@@ -88,6 +93,17 @@ impl Host {
             answers: Vec::new(),
             watched: Vec::new(),
         })
+    }
+
+    /// What the files on `disk` hold, group by group.
+    pub fn accounts(
+        config: &Arc<MemberConfig>,
+        disk: &Disk,
+    ) -> Result<Vec<GroupAccount>, RecoverError> {
+        let shared = Arc::new(Shared::new(1, config.identity.shards));
+        let mut accounts = Core::recover(config, CoreId(0), &shared, disk)?.take_accounts();
+        accounts.sort_by_key(|account| account.group);
+        Ok(accounts)
     }
 
     /// How many cores there are.

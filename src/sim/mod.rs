@@ -120,11 +120,12 @@ pub enum Left {
     AttachRefused,
     GoneAfterStable,
     PauseForgiven,
+    Accounted,
 }
 
 impl Left {
     /// All of them, with the names that the command line knows.
-    pub const NAMES: [(&'static str, Left); 10] = [
+    pub const NAMES: [(&'static str, Left); 11] = [
         ("freeze", Left::Freeze),
         ("floor-first", Left::FloorFirst),
         ("freeze-floor", Left::FreezeFloor),
@@ -135,6 +136,7 @@ impl Left {
         ("attach-refused", Left::AttachRefused),
         ("gone-after-stable", Left::GoneAfterStable),
         ("pause-forgiven", Left::PauseForgiven),
+        ("accounted", Left::Accounted),
     ];
 
     #[cfg(not(feature = "teeth"))]
@@ -154,6 +156,7 @@ impl Left {
             Left::AttachRefused => teeth::leave_out(teeth::Rule::AttachRefused),
             Left::GoneAfterStable => teeth::leave_out(teeth::Rule::GoneAfterStable),
             Left::PauseForgiven => teeth::leave_out(teeth::Rule::PauseForgiven),
+            Left::Accounted => teeth::leave_out(teeth::Rule::Accounted),
             Left::FloorFirst => shared.sequencer.leave_out(line::sequencer::Rule::FloorFirst),
             Left::FreezeFloor => shared.sequencer.leave_out(line::sequencer::Rule::FreezeFloor),
         }

@@ -199,7 +199,7 @@ impl World {
         let drawn = self.chance.within(1, 3) as u16;
         let cores = self.plan.cores.unwrap_or(drawn);
         if self.chance.one_in(self.plan.harm_every)
-            && let Some(harm) = damage::harm(&mut self.disk, &mut self.harmed, &mut self.chance)
+            && let Some(harm) = self.harm()
         {
             self.summary.harms += 1;
             trace.tell(|| format!("harm: {}", harm.what));
@@ -223,6 +223,10 @@ impl World {
         // An alarm that a full disk raised is still there after a restart.
         (self.is_settled, self.was_full) = (false, self.was_full || self.disk.full);
         Ok(())
+    }
+
+    fn harm(&mut self) -> Option<damage::Harm> {
+        damage::harm(&self.plan.config, &mut self.disk, &mut self.harmed, &mut self.chance)
     }
 
     fn host(&self, cores: u16) -> Result<Host, RecoverError> {
@@ -587,5 +591,5 @@ enum Stage {
 }
 
 fn is_damage(error: &OpenError) -> bool {
-    matches!(error, OpenError::Damage(_) | OpenError::Foreign { .. })
+    matches!(error, OpenError::Damage(_) | OpenError::Missing { .. } | OpenError::Foreign { .. })
 }

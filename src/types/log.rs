@@ -1,8 +1,10 @@
 //! Entries of a group's log, as `raft`, `shard` and `wal` hand them to one another.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{LogIndex, Term};
+use super::{LogIndex, Revision, Term};
 
 /// One Raft entry. Empty `data` is the entry by which a new leader learns what is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,4 +31,33 @@ pub struct HardState {
     /// The Raft id voted for in `term`; 0 is nobody.
     pub vote: u64,
     pub commit: LogIndex,
+}
+
+/// What is durable on a member, group by group, as it is now and then written into its logs: no
+/// later start may find less (C7).
+///
+/// Each number is a fact of its own. Together they say that the entries up to `indexes` hold every
+/// revision up to `stable`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Everything up to here is committed.
+    pub stable: Revision,
+    /// By group number: the log of the group holds committed entries up to here.
+    pub indexes: Arc<[LogIndex]>,
+}
+
+impl Note {
+    /// The committed index of a group; 0 of one that the note does not know.
+    pub fn index(&self, group: usize) -> LogIndex {
+        self.indexes.get(group).copied().unwrap_or(LogIndex(0))
+    }
+
+    /// What both say together.
+    pub fn join(&self, other: &Note) -> Note {
+        let groups = self.indexes.len().max(other.indexes.len());
+        Note {
+            stable: self.stable.max(other.stable),
+            indexes: (0..groups).map(|group| self.index(group).max(other.index(group))).collect(),
+        }
+    }
 }

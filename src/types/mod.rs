@@ -40,7 +40,7 @@ pub use ids::{
     ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision, ShardId, Sub,
     Term,
 };
-pub use log::{EntryKind, HardState, LogEntry};
+pub use log::{EntryKind, HardState, LogEntry, Note};
 pub use origin::{Origin, Ticket};
 pub use prefetch::prefetch;
 pub use range::{KeyRange, RangeEnd};

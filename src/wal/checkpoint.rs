@@ -44,9 +44,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::limits::CHECKPOINT_BUFFER_BYTES_MAX;
-use crate::types::{Epoch, LogIndex, Revision, Term};
+use crate::types::{Epoch, LogIndex, Note, Revision, Term};
 
-use super::format::{FORMAT_VERSION, Owner, put_u16, put_u32, put_u64};
+use super::format::{FORMAT_VERSION, Owner, Record, put_u16, put_u32, put_u64};
 use super::op::{DiskOp, DiskOutcome, DiskPath, Fatal, OpId, checkpoint_directory};
 
 pub(super) const HEADER_MAGIC: [u8; 8] = *b"BRAIDCKP";
@@ -103,11 +103,28 @@ pub struct CheckpointHeader {
     pub compact: Revision,
     /// The epochs it lived through, with their cuts.
     pub opens: Vec<(Epoch, Revision)>,
-    /// What the group keeps besides its state: the membership, say.
+    /// What the group keeps besides its state, as records of the log; see [`attach_note`].
     pub attachment: Bytes,
 }
 
+/// An attachment that says what was durable on the member when a checkpoint was begun: once the
+/// log below it is gone, nothing else says so.
+pub fn attach_note(note: &Note) -> Bytes {
+    let mut bytes = Vec::new();
+    Record::Note(note.clone()).encode(|part| bytes.extend_from_slice(part));
+    Bytes::from(bytes)
+}
+
 impl CheckpointHeader {
+    /// The note that is attached, if any.
+    pub fn note(&self) -> Option<Note> {
+        let mut rest = self.attachment.clone();
+        std::iter::from_fn(|| Record::decode(&mut rest).ok()).find_map(|record| match record {
+            Record::Note(note) => Some(note),
+            _ => None,
+        })
+    }
+
     pub(super) fn encode(&self, owner: &Owner) -> Vec<u8> {
         let length = HEADER_BYTES + self.opens.len() * OPEN_BYTES + self.attachment.len();
         assert!(length <= CHECKPOINT_HEADER_BYTES_MAX, "a checkpoint's header is too large");

@@ -89,7 +89,7 @@ impl Life {
                     Item::Superseded { from } => {
                         drop(state.entries.split_off(&from.0.max(covered + 1)));
                     }
-                    Item::Entry(_) | Item::HardState(_) => {}
+                    Item::Entry(_) | Item::HardState(_) | Item::Note(_) => {}
                 }
             }
             (log.finish().unwrap(), opened.checkpoints)

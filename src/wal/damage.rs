@@ -30,6 +30,11 @@ impl fmt::Display for Damage {
 #[derive(Debug)]
 pub enum OpenError {
     Damage(Damage),
+    /// What is there is whole, but something that was durable is not there any more.
+    Missing {
+        file: String,
+        what: String,
+    },
     /// The file is in order, but not of this cluster, member or group.
     Foreign {
         file: String,
@@ -53,6 +58,11 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Damage(damage) => write!(f, "{damage}; {}", Damage::REMEDY),
+            OpenError::Missing { file, what } => write!(
+                f,
+                "{file} is missing or incomplete: {what}; put back what was removed, or else {}",
+                Damage::REMEDY
+            ),
             OpenError::Foreign { file, what } => {
                 write!(f, "{file} does not belong here: {what}; check --data-dir")
             }

@@ -49,19 +49,23 @@
 //! | 52..54 | group |
 //! | 54..56 | zero |
 //!
-//! Record header, followed by `length` bytes of the entry (for a hard state: the vote, u64).
+//! Record header, followed by `length` bytes of the entry (for a hard state: the vote, u64; for a
+//! note: the committed index of each group, u64 each, from group 0 on).
 //!
-//! | bytes | field | entry | hard state | restart |
-//! |---|---|---|---|---|
-//! | 0 | kind | 1 ours, 2 membership | 3 | 4 |
-//! | 1..4 | zero | | | |
-//! | 4..8 | length | of its bytes | 8 | 0 |
-//! | 8..16 | term | its term | current term | term of the index |
-//! | 16..24 | index | its index | commit | last index the checkpoint covers |
+//! | bytes | field | entry | hard state | restart | note |
+//! |---|---|---|---|---|---|
+//! | 0 | kind | 1 ours, 2 membership | 3 | 4 | 5 |
+//! | 1..4 | zero | | | | |
+//! | 4..8 | length | of its bytes | 8 | 0 | 8 for each group |
+//! | 8..16 | term | its term | current term | term of the index | 0 |
+//! | 16..24 | index | its index | commit | last index the checkpoint covers | stable revision |
 
 use bytes::Bytes;
 
-use crate::types::{ClusterId, EntryKind, GroupId, HardState, LogEntry, LogIndex, MemberId, Term};
+use crate::limits::SHARDS_MAX;
+use crate::types::{
+    ClusterId, EntryKind, GroupId, HardState, LogEntry, LogIndex, MemberId, Note, Revision, Term,
+};
 
 /// What direct writes are aligned to.
 pub const BLOCK_BYTES: usize = 4096;
@@ -113,9 +117,13 @@ const KIND_NORMAL: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
 const KIND_HARD_STATE: u8 = 3;
 const KIND_RESTART: u8 = 4;
+const KIND_NOTE: u8 = 5;
 const VOTE_BYTES: usize = 8;
 /// Bytes of a hard state's record.
 pub const HARD_STATE_BYTES: usize = RECORD_HEADER_BYTES + VOTE_BYTES;
+const NOTED_INDEX_BYTES: usize = 8;
+/// Bytes of a note's record at most: every shard's group and the control group.
+pub const NOTE_BYTES_MAX: usize = RECORD_HEADER_BYTES + (SHARDS_MAX + 1) * NOTED_INDEX_BYTES;
 
 /// Whose log it is; every segment says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +274,8 @@ pub enum Record {
         index: LogIndex,
         term: Term,
     },
+    /// What was durable on the whole member.
+    Note(Note),
 }
 
 impl Record {
@@ -275,12 +285,13 @@ impl Record {
             Record::Entry(entry) => RECORD_HEADER_BYTES + entry.data.len(),
             Record::HardState(_) => HARD_STATE_BYTES,
             Record::Restart { .. } => RECORD_HEADER_BYTES,
+            Record::Note(note) => RECORD_HEADER_BYTES + note.indexes.len() * NOTED_INDEX_BYTES,
         }
     }
 
     /// Hands header and bytes to `write`, in this order.
     pub fn encode(&self, mut write: impl FnMut(&[u8])) {
-        let vote;
+        let (vote, noted);
         let (kind, term, index, body): (u8, Term, LogIndex, &[u8]) = match self {
             Record::Entry(entry) => {
                 let kind = match entry.kind {
@@ -294,6 +305,11 @@ impl Record {
                 (KIND_HARD_STATE, state.term, state.commit, &vote)
             }
             Record::Restart { index, term } => (KIND_RESTART, *term, *index, &[]),
+            Record::Note(note) => {
+                noted =
+                    note.indexes.iter().flat_map(|index| index.0.to_le_bytes()).collect::<Vec<_>>();
+                (KIND_NOTE, Term(0), LogIndex(note.stable.0.cast_unsigned()), &noted)
+            }
         };
         let length = u32::try_from(body.len()).expect("an entry fits its segment");
         let mut header = [0; RECORD_HEADER_BYTES];
@@ -326,7 +342,16 @@ impl Record {
                 Ok(Record::HardState(HardState { term, vote: get_u64(&data, 0), commit: index }))
             }
             KIND_RESTART if length == 0 => Ok(Record::Restart { index, term }),
-            KIND_HARD_STATE | KIND_RESTART => Err("a record has the wrong length for its kind"),
+            KIND_NOTE if length.is_multiple_of(NOTED_INDEX_BYTES) => {
+                let indexes = data.chunks_exact(NOTED_INDEX_BYTES);
+                Ok(Record::Note(Note {
+                    stable: Revision(index.0.cast_signed()),
+                    indexes: indexes.map(|index| LogIndex(get_u64(index, 0))).collect(),
+                }))
+            }
+            KIND_HARD_STATE | KIND_RESTART | KIND_NOTE => {
+                Err("a record has the wrong length for its kind")
+            }
             _ => Err("a record has an unknown kind"),
         }
     }

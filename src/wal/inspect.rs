@@ -89,9 +89,9 @@ impl From<OpenError> for Finding {
             OpenError::Io { file, offset, error } => {
                 Finding { file, offset, what: format!("cannot be read: {error}") }
             }
-            OpenError::Foreign { file, .. } | OpenError::Format { file, .. } => {
-                Finding { file, offset: 0, what }
-            }
+            OpenError::Missing { file, .. }
+            | OpenError::Foreign { file, .. }
+            | OpenError::Format { file, .. } => Finding { file, offset: 0, what },
         }
     }
 }

@@ -13,13 +13,13 @@
 //! 2. `persisted` is raised to a ticket only after every batch up to its last record is durable.
 //! 3. An append of at most `batch_bytes_max` is in one batch: durable whole or not at all. In a
 //!    larger one the term and vote come before its entries, its commit after them.
-//! 4. Every segment begins with the hard state, so that older segments can go.
+//! 4. Every segment begins with the hard state and the newest note, so that older segments can go.
 //! 5. In the order of the log, no commit exceeds the last index, and no entry replaces one at or
 //!    below a commit.
 
 use std::collections::VecDeque;
 
-use crate::types::{HardState, LogEntry, LogIndex, Term};
+use crate::types::{HardState, LogEntry, LogIndex, Note, Term};
 
 use super::buffer::AlignedBuf;
 use super::config::{BATCH_OVERHEAD_BYTES, Config};
@@ -45,13 +45,19 @@ pub struct Log {
     appended: HardState,
     /// A newer commit that is written with the next batch.
     noted: LogIndex,
+    /// What is durable on the member, as the log last said it, and as the next batch will.
+    note: Option<Note>,
+    newer_note: Option<Note>,
     ticket: u64,
     persisted: u64,
     write: Option<Write>,
     buffer: Option<AlignedBuf>,
-    /// The last batch is empty, or there is none: nothing is gained by another.
+    /// The last batch says nothing but a note, if that, or there is none: nothing is gained by
+    /// another.
     sealed: bool,
     seal: bool,
+    /// The current segment's header, to be written again: a crash has torn it from its batch.
+    mend: Option<SegmentHeader>,
     operations: u64,
     counters: Counters,
 }
@@ -97,6 +103,8 @@ pub(super) struct Resume {
     pub hard_state: HardState,
     pub last: LogIndex,
     pub sealed: bool,
+    pub note: Option<Note>,
+    pub mend: Option<SegmentHeader>,
 }
 
 impl Log {
@@ -111,12 +119,15 @@ impl Log {
             last: resume.last,
             appended: resume.hard_state,
             noted: LogIndex(0),
+            note: resume.note,
+            newer_note: None,
             ticket: 0,
             persisted: 0,
             write: None,
             buffer: None,
             sealed: resume.sealed,
             seal: false,
+            mend: resume.mend,
             operations: 0,
             counters: Counters::default(),
         }
@@ -177,11 +188,25 @@ impl Log {
         self.noted = self.noted.max(commit);
     }
 
-    /// Follows the last batch with an empty one, unless it is empty itself. What a later batch
-    /// follows is known to have been durable, so that damage to it is told from a torn write.
+    /// Remembers what is durable on the member: the next batch carries it, whatever that is
+    /// written for.
+    pub fn note(&mut self, note: &Note) {
+        if self.note.as_ref() != Some(note) {
+            self.newer_note = Some(note.clone());
+        }
+    }
+
+    /// Writes what the log was last told to note even if nothing else is to be written.
+    pub fn write_note(&mut self) {
+        self.seal |= self.newer_note.is_some() && self.queue.is_empty();
+    }
+
+    /// Follows the last batch with one that holds a note at most, unless it is such a one itself.
+    /// What a later batch follows is known to have been durable, so that damage to it is told from
+    /// a torn write.
     /// For a log that has been idle for a while, and before a clean stop.
     pub fn seal(&mut self) {
-        self.seal = !self.sealed && self.queue.is_empty();
+        self.seal |= !self.sealed && self.queue.is_empty();
     }
 
     /// The next operation for the disk; call until there is none. Each must be answered with
@@ -194,7 +219,13 @@ impl Log {
     }
 
     fn next_write(&mut self, id: OpId) -> Option<DiskOp> {
-        if self.write.is_some() || (self.queue.is_empty() && !self.seal) {
+        if self.write.is_some() {
+            return None;
+        }
+        if let Some(header) = self.mend.take() {
+            return Some(self.write_header(id, &header));
+        }
+        if self.queue.is_empty() && !self.seal {
             return None;
         }
         let budget = self.config.batch_bytes_max;
@@ -246,6 +277,14 @@ impl Log {
             self.hard_state = state;
             records += 1;
         }
+        self.sealed = records == 0;
+        let newer = self.newer_note.take();
+        let is_newer = newer.is_some();
+        self.note = newer.or(self.note.take());
+        if let Some(note) = self.note.as_ref().filter(|_| begins || is_newer) {
+            Record::Note(note.clone()).encode(|part| buffer.extend(part));
+            records += 1;
+        }
         let header = BatchHeader {
             crc: 0,
             length: 0,
@@ -264,7 +303,6 @@ impl Log {
         }
         buffer.pad();
         self.chain = Chain { sequence: self.chain.sequence + 1, previous_crc: crc };
-        self.sealed = records == 0;
         self.seal = false;
         self.counters.records += u64::from(records);
         self.write = Some(Write { id, ticket: taken.ticket, bytes: buffer.len() as u64 });
@@ -274,6 +312,17 @@ impl Log {
         assert!(current.used <= current.bytes, "a batch ends in its segment");
         let path = segment_path(self.config.owner.group, segment.number);
         DiskOp::WriteBatch { path, offset, buffer }
+    }
+
+    /// Writes the first block of the current segment again: its batch is whole and follows the one
+    /// before it, so it counts, and what comes after it must find a header.
+    fn write_header(&mut self, id: OpId, header: &SegmentHeader) -> DiskOp {
+        let mut buffer = self.buffer_of(BLOCK_BYTES);
+        buffer.extend(&[0; BLOCK_BYTES]);
+        header.encode(buffer.as_mut_slice());
+        self.write = Some(Write { id, ticket: None, bytes: BLOCK_BYTES as u64 });
+        let path = segment_path(self.config.owner.group, header.number);
+        DiskOp::WriteBatch { path, offset: 0, buffer }
     }
 
     fn segment_header(&self, number: u64, first_index: LogIndex, first_crc: u32) -> SegmentHeader {
@@ -303,6 +352,7 @@ impl Log {
                 assert!(state.commit <= self.last, "a commit exceeds the log");
                 self.hard_state = *state;
             }
+            Record::Note(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::types::EntryKind;
+use crate::types::{EntryKind, Revision};
 use crate::wal::fake::{FakeDisk, OWNER};
 use crate::wal::{Damage, Item, OpenError, Owner, Reader, Recovered, Recovery, recover};
 
@@ -401,12 +401,12 @@ fn a_torn_batch_that_was_cut_does_not_come_back() {
 }
 
 #[test]
-fn header_and_first_batch_of_a_segment_stand_or_fall_together() {
+fn a_segments_first_batch_counts_without_its_header_but_not_the_other_way_round() {
     let mut disk = FakeDisk::default();
     filled(&mut disk, 8, 5000);
     let (before, after) = (1..=7u64, 1..=8u64);
     assert_eq!(indexes(&open(&disk).unwrap().0), after.collect::<Vec<_>>());
-    for missing in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![0, 1, 2]] {
+    for missing in [vec![1], vec![2], vec![0, 1], vec![0, 2], vec![0, 1, 2]] {
         let mut disk = disk.clone();
         missing.iter().for_each(|&number| put(&mut disk, SECOND, number, &[0; 4096]));
         let (items, recovered) = open(&disk).unwrap();
@@ -419,6 +419,91 @@ fn header_and_first_batch_of_a_segment_stand_or_fall_together() {
             assert_eq!(indexes(&open(&disk).unwrap().0), (1..=last).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn a_segments_only_batch_is_kept_when_just_its_header_is_bad() {
+    // The second segment's, and that of the very first.
+    for (count, path) in [(8, SECOND), (1, FIRST)] {
+        let mut disk = FakeDisk::default();
+        filled(&mut disk, count, 5000);
+        let all: Vec<u64> = (1..=count).collect();
+        let header = block(&disk, path, 0);
+        for bad in [vec![0; 4096], vec![0xff; 4096]] {
+            let mut disk = disk.clone();
+            put(&mut disk, path, 0, &bad);
+            let (items, recovered) = open(&disk).unwrap();
+            assert_eq!(indexes(&items), all);
+            assert!(!recovered.tail.torn);
+            // Before anything is written behind it, it gets its header again.
+            let mut log = recovered.log;
+            log.append(1, &[entry(count + 1, 1, 100)], None);
+            let (id, op) = log.poll().unwrap();
+            assert!(
+                matches!(&op, DiskOp::WriteBatch { offset: 0, buffer, .. } if buffer.len() == 4096)
+            );
+            assert_eq!(
+                indexes(&open(&disk).unwrap().0),
+                all,
+                "a crash here is another of the kind"
+            );
+            let outcome = disk.apply(op);
+            log.done(id, outcome).unwrap();
+            assert_eq!(block(&disk, path, 0)[..512], header[..512]);
+            settle(&mut log, &mut disk);
+            assert_eq!(indexes(&open(&disk).unwrap().0), (1..=count + 1).collect::<Vec<_>>());
+            // A batch that another follows must have had a header: this is damage.
+            put(&mut disk, path, 0, &bad);
+            damage(&disk);
+        }
+    }
+}
+
+#[test]
+fn a_note_rides_on_what_is_written_and_is_carried_from_segment_to_segment() {
+    let note = |stable, index| Note {
+        stable: Revision(stable),
+        indexes: [LogIndex(1), LogIndex(index)].into(),
+    };
+    let mut disk = FakeDisk::default();
+    let mut log = filled(&mut disk, 3, 100);
+    let writes = disk.writes.len();
+    log.note(&note(5, 3));
+    settle(&mut log, &mut disk);
+    assert_eq!(disk.writes.len(), writes, "it is not worth a write of its own");
+    log.append(4, &[entry(4, 1, 100)], None);
+    settle(&mut log, &mut disk);
+    assert_eq!(disk.writes.len(), writes + 1);
+    let (items, _) = open(&disk).unwrap();
+    assert_eq!(items.last(), Some(&Item::Note(note(5, 3))));
+    // The batch that seals the log takes a newer one along, and seals it nevertheless.
+    log.note(&note(6, 4));
+    log.seal();
+    settle(&mut log, &mut disk);
+    log.note(&note(6, 4));
+    log.write_note();
+    log.seal();
+    assert!(log.poll().is_none(), "nothing new");
+    assert_eq!(disk.writes.len(), writes + 2);
+    log.note(&note(7, 4));
+    log.write_note();
+    settle(&mut log, &mut disk);
+    assert_eq!(disk.writes.len(), writes + 3, "if it is asked for, it is written");
+    let mut log = open(&disk).unwrap().1.log;
+    log.seal();
+    assert!(log.poll().is_none(), "a note alone seals the log");
+    for index in 5..=30 {
+        log.append(index, &[entry(index, 1, 5000)], None);
+        settle(&mut log, &mut disk);
+    }
+    log.truncate(LogIndex(28));
+    settle(&mut log, &mut disk);
+    assert!(!disk.files.contains_key(FIRST));
+    let mut reader = Reader::open(&disk, config(), (LogIndex(27), Term(1))).unwrap();
+    let mut items = Vec::new();
+    while reader.next_batch(&mut items).unwrap() {}
+    let notes: Vec<&Item> = items.iter().filter(|item| matches!(item, Item::Note(_))).collect();
+    assert!(!notes.is_empty() && notes.iter().all(|item| **item == Item::Note(note(7, 4))));
 }
 
 #[test]

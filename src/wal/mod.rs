@@ -23,6 +23,7 @@
 //! | chain | sequence number and previous batch's CRC in every batch, across segments |
 //! | torn | a write of which a crash left only a part |
 //! | restart | the log begins anew behind a checkpoint that came from another member |
+//! | note | what was durable in every group of the member: no start may find less |
 //!
 //! How this room keeps the rules of docs/invariants.md:
 //!
@@ -66,7 +67,7 @@ mod recover;
 mod segments;
 
 pub use buffer::AlignedBuf;
-pub use checkpoint::{CheckpointEnd, CheckpointHeader, Checkpoints};
+pub use checkpoint::{CheckpointEnd, CheckpointHeader, Checkpoints, attach_note};
 pub use checkpoint_reader::CheckpointReader;
 pub use config::Config;
 pub use damage::{Damage, OpenError};

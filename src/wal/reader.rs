@@ -14,8 +14,10 @@
 //! durable before the next was begun. Why a cut batch never comes back: what is written next has
 //! the same sequence number in the same place, or begins the next segment with it. Batches of a
 //! recycled file's earlier life have lower numbers. A header of a new segment is part of its first
-//! batch's write, so it may be there without the batch or the batch without it: both are cut, and
-//! the log goes on in that segment.
+//! batch's write, so a crash may leave it without the batch, or the batch without it. Without a
+//! whole batch nothing counts, and the log goes on in that segment. A whole batch that follows the
+//! one before it counts without its header, which is then written again: it may have been
+//! acknowledged, and the header have been damaged since.
 //!
 //! A last batch that was durable and acknowledged and is damaged afterwards cannot be told from one
 //! that was torn (Alagappan et al., FAST'18: a single replica cannot know).
@@ -24,7 +26,7 @@
 
 use bytes::Bytes;
 
-use crate::types::{HardState, LogEntry, LogIndex, Term};
+use crate::types::{HardState, LogEntry, LogIndex, Note, Term};
 
 use super::config::Config;
 use super::damage::{Damage, OpenError};
@@ -50,6 +52,8 @@ pub enum Item {
         index: LogIndex,
         term: Term,
     },
+    /// What was durable on the member when the batch was written.
+    Note(Note),
 }
 
 /// Where a log ends, and how.
@@ -73,6 +77,10 @@ pub struct Reader<'d> {
     pub(super) last: LogIndex,
     pub(super) hard_state: HardState,
     pub(super) sealed: bool,
+    /// The newest note so far.
+    pub(super) note: Option<Note>,
+    /// The header that the last segment lacks.
+    pub(super) mend: Option<SegmentHeader>,
     pub(super) tail: Option<Tail>,
     pub(super) covered: LogIndex,
     /// The term of `covered` as the checkpoint has it, and as the log does.
@@ -134,6 +142,8 @@ impl<'d> Reader<'d> {
             last: LogIndex(0),
             hard_state: HardState::default(),
             sealed: true,
+            note: None,
+            mend: None,
             tail: None,
             covered,
             covered_term,
@@ -203,7 +213,7 @@ impl<'d> Reader<'d> {
                 Place::Nothing { torn } => torn,
                 Place::Wrong(what) => return Err(self.damage_here(&what)),
             };
-            if !self.next_segment()? {
+            if !self.next_segment()? && !self.torn_header()? {
                 self.check_end()?;
                 let file = self.files.get(self.at).map_or(String::new(), |f| f.path.clone());
                 self.tail = Some(Tail { file, offset: self.offset, torn });
@@ -291,9 +301,11 @@ impl<'d> Reader<'d> {
         out: &mut Vec<Item>,
     ) -> Result<(), OpenError> {
         let mut records = batch.slice(BATCH_HEADER_BYTES..);
+        self.sealed = true;
         for _ in 0..header.records {
             let record = Record::decode(&mut records);
             let record = record.map_err(|what| self.damage_here(what))?;
+            self.sealed &= matches!(record, Record::Note(_));
             self.follow(record, out)?;
         }
         if !records.is_empty() {
@@ -301,7 +313,6 @@ impl<'d> Reader<'d> {
         }
         self.chain = Chain { sequence: header.sequence + 1, previous_crc: header.crc };
         self.offset = (self.offset + batch.len() as u64).next_multiple_of(BLOCK_BYTES as u64);
-        self.sealed = header.records == 0;
         self.batches += 1;
         Ok(())
     }
@@ -340,6 +351,10 @@ impl<'d> Reader<'d> {
                 self.logged_term = (index == self.covered).then_some(term);
                 out.push(Item::Restart { index, term });
             }
+            Record::Note(note) => {
+                self.note = Some(note.clone());
+                out.push(Item::Note(note));
+            }
         }
         Ok(())
     }
@@ -375,31 +390,47 @@ impl<'d> Reader<'d> {
             );
             return Err(self.damage_here(&what));
         }
-        if !self.config.verify_chain() {
-            return Ok(());
-        }
-        let mut goes_on = None;
-        for at in self.at..self.files.len() {
-            let start = if at == self.at { self.offset } else { 0 };
-            if self.scan(at, start)? && at == self.at + 1 {
-                goes_on = Some(at);
-            }
-        }
-        if let Some(at) = goes_on {
-            self.files[self.at].used = self.offset;
-            self.at = at;
-            self.offset = 0;
-        }
         Ok(())
     }
 
-    /// Looks at every block of a file from `start` on for a batch that comes after the end. True
-    /// if there is the file's first batch, torn from its header: the log goes on in this file.
-    fn scan(&mut self, at: usize, start: u64) -> Result<bool, OpenError> {
+    /// Looks behind the end for batches that show that the log went on. Moves on if there is but
+    /// the first batch of a segment, torn from its header.
+    fn torn_header(&mut self) -> Result<bool, OpenError> {
+        if !self.config.verify_chain() {
+            return Ok(false);
+        }
+        let next = if self.offset == 0 { self.at } else { self.at + 1 };
+        let mut found = None;
+        for at in self.at..self.files.len() {
+            let start = if at == self.at { self.offset } else { 0 };
+            let first = self.scan(at, start)?;
+            found = found.or(first.filter(|_| at == next && start == 0));
+        }
+        let Some(batch) = found else { return Ok(false) };
+        if let Some(file) = self.files.get_mut(self.at).filter(|_| next != self.at) {
+            file.used = self.offset;
+        }
+        let header = SegmentHeader {
+            owner: self.config.owner,
+            number: self.files[next].number,
+            previous_crc: self.chain.previous_crc,
+            first_sequence: self.chain.sequence,
+            first_index: LogIndex(self.last.0 + 1),
+            first_crc: batch.crc,
+        };
+        self.files[next].head = Head::Begun(header);
+        (self.at, self.offset) = (next, BLOCK_BYTES as u64);
+        self.mend = Some(header);
+        Ok(true)
+    }
+
+    /// Looks at every block of a file from `start` on for batches that come after the end, and
+    /// gives back the file's first batch if it is the one that is expected next.
+    fn scan(&self, at: usize, start: u64) -> Result<Option<BatchHeader>, OpenError> {
         let file = &self.files[at];
         let first = BLOCK_BYTES as u64;
         let mut window = Window::default();
-        let mut torn_with_header = false;
+        let mut expected = None;
         let mut offset = start;
         while offset < file.len {
             let block = window.get(self.disk, &file.path, file.len, offset, BLOCK_BYTES)?;
@@ -411,17 +442,18 @@ impl<'d> Reader<'d> {
             };
             if let Some((header, _)) = whole {
                 let here = header.segment == file.number && header.offset == offset;
-                if header.sequence != self.next() || !here || offset != first {
+                let follows = header.previous_crc == self.chain.previous_crc;
+                if header.sequence != self.next() || !here || !follows || offset != first {
                     return Err(self.damage_here(&format!(
                         "batch {} is bad or missing, but batch {} is whole in {} at offset {}",
                         self.chain.sequence, header.sequence, file.path, offset
                     )));
                 }
-                torn_with_header = true;
+                expected = Some(header);
             }
             offset += BLOCK_BYTES as u64;
         }
-        Ok(torn_with_header)
+        Ok(expected)
     }
 
     fn damage_here(&self, what: &str) -> OpenError {

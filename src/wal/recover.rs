@@ -69,6 +69,8 @@ impl Reader<'_> {
             hard_state: self.logged_state,
             last: self.logged_last,
             sealed: self.sealed,
+            note: self.note.clone(),
+            mend: self.mend,
         };
         let mut log = Log::resume(self.config, resume);
         if self.restarts {
