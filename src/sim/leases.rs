@@ -20,14 +20,15 @@
 //! steps of the leader's core that nobody can take for a pause).
 //!
 //! A number that was granted again while somebody may have asked for the older lease's end is left
-//! out from then on: nobody can tell the two apart.
+//! out from then on: nobody can tell the two apart. A call that is certain to be refused can change
+//! nothing, whether or not its client ever hears so: it is no rival of any lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::Call;
 use super::line::{Broken, Line, Shown};
 use crate::types::{
-    Answer, LeaseGrantRequest, LeaseId, LeaseTimeToLiveReply, Op, Refusal, Reply, Request,
+    LeaseGrantRequest, LeaseId, LeaseTimeToLiveReply, Op, Refusal, Reply, Request,
     TxnRequest,
 };
 
@@ -159,6 +160,9 @@ impl Leases {
         if names.is_empty() && !matches!(request, Request::LeaseGrant(_) | Request::LeaseLeases) {
             return;
         }
+        if is_refused_for_certain(request) {
+            return;
+        }
         let known = |lease: &&LeaseId| self.known.contains_key(lease);
         let not_before = match request {
             Request::LeaseLeases => self.known.iter().map(|(&id, l)| (id, l.not_before)).collect(),
@@ -167,9 +171,7 @@ impl Leases {
         let mut what = What::Other;
         match request {
             Request::LeaseGrant(grant) => {
-                if grant.ttl < TTL_UNUSUAL {
-                    self.longest = self.longest.max(grant.ttl).max(self.ttl_min);
-                }
+                self.longest = self.longest.max(grant.ttl).max(self.ttl_min);
                 if grant.id != LeaseId::NONE && self.grants(grant.id, grant.ttl) {
                     what = What::Rival;
                 }
@@ -223,10 +225,13 @@ impl Leases {
         now: Clock,
         stable: i64,
     ) -> Result<(), Broken> {
-        let Some(asked) = self.open.remove(&call.id) else { return Ok(()) };
         let answer = &call.answered.as_ref().expect("it is answered").answer;
+        if is_refused_for_certain(&call.request) && answer.is_ok() {
+            return Err(format!("lease: it had to be refused: {call:?}"));
+        }
+        let Some(asked) = self.open.remove(&call.id) else { return Ok(()) };
         let judged = match (&call.request, answer) {
-            (Request::LeaseGrant(grant), answer) => self.grant_answered(grant, answer, &asked, now),
+            (Request::LeaseGrant(grant), _) => self.grant_answered(grant, call, &asked, now),
             (Request::LeaseRevoke { id }, Ok(_)) => self
                 .found(*id, Found::There, &asked)
                 .and_then(|()| self.gone(*id, &asked, line, now, stable)),
@@ -260,23 +265,30 @@ impl Leases {
     fn grant_answered(
         &mut self,
         grant: &LeaseGrantRequest,
-        answer: &Answer,
+        call: &Call,
         asked: &Asked,
         now: Clock,
     ) -> Result<(), Broken> {
+        let answer = &call.answered.as_ref().expect("it is answered").answer;
         let is_chosen = grant.id == LeaseId::NONE;
         if asked.what == What::Rival
             && let Some(lease) = self.known.get_mut(&grant.id)
         {
             lease.rivals = lease.rivals.saturating_sub(1);
-            if !matches!(answer, Err(Refusal::LeaseExist)) {
+            if answer.is_ok() || call.is_unknown() {
                 // It may have been renewed since as the new one.
                 let until = asked.not_before.get(&grant.id).copied().unwrap_or(0);
-                let is_over = lease.is_revoked || now.most >= until;
+                let is_over = lease.is_revoked || lease.is_blurred || now.most >= until;
                 if answer.is_ok() && lease.granted.is_some() && !is_over {
                     return Err("it was granted twice".to_owned());
                 }
                 lease.is_blurred = true;
+            }
+        } else if is_refusal(call) {
+            // Nobody was granted it, and nobody will be by this call.
+            let asked_for_only = |lease: &Lease| lease.granted.is_none() && !lease.is_blurred();
+            if self.known.get(&grant.id).is_some_and(asked_for_only) {
+                self.known.remove(&grant.id);
             }
         }
         match answer {
@@ -569,8 +581,8 @@ impl Leases {
 
 /// Nanoseconds that an end by itself may be late, all asleep.
 const SLACK: u64 = SECOND / 2;
-/// Seconds from which on a TTL is only asked for to be refused.
-const TTL_UNUSUAL: i64 = 1 << 20;
+/// Seconds above which a TTL is refused, always.
+const TTL_MAX: i64 = 9_000_000_000;
 /// Numbers from here on are the lead's choice.
 const CHOSEN_MIN: i64 = 1 << 48;
 
@@ -618,6 +630,20 @@ fn check_keys(reply: &LeaseTimeToLiveReply, line: &Line, from: i64, to: i64) -> 
         return Err(format!("between {from} and {to} it had the keys {always:?}"));
     }
     Ok(())
+}
+
+/// Whether a grant is over without a lease, and not because its number is taken.
+fn is_refusal(call: &Call) -> bool {
+    match &call.answered.as_ref().expect("it is answered").answer {
+        Ok(_) | Err(Refusal::LeaseExist) => false,
+        Err(_) => !call.is_unknown(),
+    }
+}
+
+/// Whether nobody can be told anything but no, whatever the member has seen: such a call may go
+/// unanswered and still has changed nothing.
+pub fn is_refused_for_certain(request: &Request) -> bool {
+    matches!(request, Request::LeaseGrant(grant) if grant.ttl > TTL_MAX)
 }
 
 /// The leases that a request names.

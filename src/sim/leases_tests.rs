@@ -6,7 +6,7 @@ use super::super::call::{Answered, Invoked};
 use super::super::model::Change;
 use super::*;
 use crate::types::{
-    Blob, KeyValue, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
+    Answer, Blob, KeyValue, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
     LeaseTimeToLiveRequest, Nanos, PutReply, PutRequest, Revision,
 };
 
@@ -289,4 +289,57 @@ fn a_number_is_granted_once_at_a_time() {
     reborn.revoke(2, 3, 3).unwrap();
     reborn.told((4, 5), grant(11, 5), 3, was_granted(11, 5)).unwrap();
     assert!(is_found(reborn.put(6, 6, None), "ns left"));
+}
+
+/// Seed 8810935: one that can never be granted was asked for and unanswered when the power went, and
+/// its TTL of 285 years was believed of the lease that got the number afterwards.
+#[test]
+fn a_grant_that_is_certain_to_be_refused_is_no_rival() {
+    let too_long = || grant(11, TTL_MAX + 1);
+    let mut unanswered = tale();
+    unanswered.ask(0, too_long());
+    unanswered.leases.crash(clock(1));
+    unanswered.leases.opened(2 * SECOND, clock(2));
+    unanswered.told((3, 3), grant(11, 3), 1, was_granted(11, 3)).unwrap();
+    assert!(is_found(unanswered.put(4, 5, None), "ns left"), "it is known like any other");
+    unanswered.leases.crash(clock(5));
+    unanswered.leases.opened(6 * SECOND, clock(6));
+    unanswered.told((9, 9), grant(11, 3), 1, was_granted(11, 3)).unwrap();
+    // Beside a lease that is there it changes nothing either, answered or not.
+    for is_answered in [true, false] {
+        let mut beside = Tale::granted();
+        let call = beside.ask(2, too_long());
+        if is_answered {
+            beside.answer(3, call, 1, Err(Refusal::LeaseTtlTooLarge)).unwrap();
+        }
+        assert!(is_found(beside.put(3, 4, None), "ns left"));
+        assert!(is_found(beside.told((3, 4), grant(11, 5), 1, was_granted(11, 5)), "granted twice"));
+    }
+    let told = tale().told((0, 1), too_long(), 1, was_granted(11, TTL_MAX + 1));
+    assert!(is_found(told, "it had to be refused"));
+    assert_eq!(tale().leases.longest(), Tale::granted().leases.longest() - 5 * SECOND);
+}
+
+#[test]
+fn a_refused_grant_leaves_no_rival() {
+    let mut refused = tale();
+    refused.told((0, 1), grant(11, 60), 1, Err(Refusal::NoSpace)).unwrap();
+    refused.told((2, 2), grant(11, 5), 1, was_granted(11, 5)).unwrap();
+    assert!(is_found(refused.put(3, 3, None), "ns left"));
+    let mut beside = Tale::granted();
+    beside.told((2, 2), grant(11, 60), 1, Err(Refusal::NoSpace)).unwrap();
+    assert!(is_found(beside.put(3, 3, None), "ns left"));
+}
+
+/// Two grants of a number that cannot be told apart say nothing about a third.
+#[test]
+fn a_blurred_number_is_left_out() {
+    let mut blurred = tale();
+    blurred.ask(0, grant(11, 60));
+    blurred.leases.crash(clock(1));
+    blurred.leases.opened(2 * SECOND, clock(2));
+    blurred.told((3, 3), grant(11, 1), 1, was_granted(11, 1)).unwrap();
+    blurred.leases.crash(clock(4));
+    blurred.leases.opened(5 * SECOND, clock(5));
+    blurred.told((8, 8), grant(11, 1), 1, was_granted(11, 1)).unwrap();
 }

@@ -82,9 +82,7 @@ fn refused(line: &Line, call: &Call, answered: &Answered, refusal: &Refusal) -> 
         Refusal::LeaseExist => {
             matches!(&call.request, Request::LeaseGrant(grant) if grant.id != LeaseId::NONE)
         }
-        Refusal::LeaseTtlTooLarge => {
-            matches!(&call.request, Request::LeaseGrant(grant) if grant.ttl > 9_000_000_000)
-        }
+        Refusal::LeaseTtlTooLarge => leases::is_refused_for_certain(&call.request),
         Refusal::FutureRevision => asked.is_some_and(|asked| asked > call.invoked.stable),
         Refusal::Compacted => match &call.request {
             Request::Compact(request) => request.revision <= answered.compacting,
