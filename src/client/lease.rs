@@ -20,6 +20,9 @@ use futures_lite::FutureExt;
 use super::{Client, Error, Method, Stream};
 use crate::protocol::pb::etcdserverpb as pb;
 
+/// How long a first renewal waits for a connection where dialling has no limit of its own.
+const DIAL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A lease's number. 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
@@ -87,7 +90,8 @@ impl Client {
     /// Keeps a lease alive as long as [`KeepAlive::next`] is called.
     pub fn lease_keep_alive(&self, id: LeaseId) -> KeepAlive {
         let now = Instant::now();
-        let first = self.pool.options().dial_timeout + Duration::from_secs(1);
+        let dial = self.pool.options().dial_timeout.unwrap_or(DIAL_PATIENCE);
+        let first = dial + Duration::from_secs(1);
         KeepAlive {
             client: self.clone(),
             id,

@@ -25,7 +25,7 @@ fn renew(peer: &mut Peer, frame: &Frame, ttl: i64) -> Then {
 
 fn client(server: &Server) -> Client {
     // So that what is measured is the lease and not the first answer's patience.
-    let options = Options { dial_timeout: Duration::from_millis(100), ..server.options() };
+    let options = Options { dial_timeout: Some(Duration::from_millis(100)), ..server.options() };
     Client::lazy(options).expect("good options")
 }
 

@@ -11,6 +11,9 @@
 //! share its connections. It needs no particular executor: connections are driven by a thread of
 //! the library, and [`blocking`] is the same client for callers without async.
 //!
+//! A server is spoken to in frames if it answers them and in gRPC otherwise, unless
+//! [`Options::transport`] says which.
+//!
 //! What it promises:
 //!
 //! 1. A read is repeated while the cluster is unavailable, over the endpoints in turn, until its
@@ -118,6 +121,12 @@ impl Client {
         Client::lazy(options)
     }
 
+    /// What the current endpoint is spoken to in, [`Transport::Frames`] or [`Transport::Grpc`];
+    /// connects first if need be.
+    pub async fn transport(&self) -> Result<Transport, Error> {
+        Ok(self.pool.route(self.token.as_ref(), None).await?.connection.transport())
+    }
+
     /// The endpoints as given.
     pub fn endpoints(&self) -> &[String] {
         &self.pool.options().endpoints
@@ -220,7 +229,7 @@ impl Client {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.request_timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+        deadline_in(self.request_timeout)
     }
 
     /// Tries until an answer, a failure that must not be repeated, or too many attempts. While no
@@ -313,6 +322,11 @@ struct Journal {
 async fn timeout<T>(deadline: Option<Instant>) -> Result<T, Error> {
     expiry(deadline).await;
     Err(Error::Timeout { last: None, sent: false })
+}
+
+/// The end of a time limit that begins now.
+fn deadline_in(limit: Option<Duration>) -> Option<Instant> {
+    limit.and_then(|limit| Instant::now().checked_add(limit))
 }
 
 /// Ready when the deadline has passed.

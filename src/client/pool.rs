@@ -103,7 +103,7 @@ impl Place {
         options: &Options,
     ) -> Result<Connection, Error> {
         // With gRPC the token goes with every request.
-        let token = token.filter(|_| options.transport == Transport::Frames).cloned();
+        let token = token.filter(|_| options.transport != Transport::Grpc).cloned();
         let any = Purpose { core: None, token };
         let first = self.connection(&any, options).await?;
         let key = key.filter(|_| options.core_connections);

@@ -5,14 +5,14 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use tokio::io::ReadBuf;
 
-use super::Error;
 use super::endpoint::{Address, Endpoint};
+use super::{Error, expiry};
 
 /// A connected stream.
 pub(super) enum Socket {
@@ -21,10 +21,13 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Connects within `timeout`; a name with several addresses is tried in their order.
-    pub(super) async fn dial(endpoint: &Endpoint, timeout: Duration) -> Result<Socket, Error> {
+    /// Connects by the deadline; a name with several addresses is tried in their order.
+    pub(super) async fn dial(
+        endpoint: &Endpoint,
+        deadline: Option<Instant>,
+    ) -> Result<Socket, Error> {
         let late = async {
-            Timer::after(timeout).await;
+            expiry(deadline).await;
             Err(io::Error::new(io::ErrorKind::TimedOut, "dialling timed out"))
         };
         connect(&endpoint.address).or(late).await.map_err(|error| Error::Connect {

@@ -1,6 +1,7 @@
 //! The client against a gRPC server of a few lines, which answers, refuses, breaks and stalls.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +23,15 @@ enum Act {
     Hang,
     /// Keep the request and never answer.
     Stall,
+}
+
+/// What a server that knows no frames does when they come.
+#[derive(Clone, Copy, Debug)]
+enum ToFrames {
+    Close,
+    /// As etcd's HTTP/1 half does.
+    BadRequest,
+    Silence,
 }
 
 /// What the server knows of a request.
@@ -64,8 +74,47 @@ impl Server {
         server
     }
 
+    /// As [`Server::start`], with something else than HTTP/2's answer to frames.
+    fn without_frames(reaction: ToFrames, act: fn(Seen) -> Act) -> Server {
+        let backend = Server::start(act);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let server = Server { address, ..backend };
+        std::thread::spawn(move || {
+            let mut silent = Vec::new();
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut first = [0; 1];
+                stream.peek(&mut first).expect("a client says something");
+                match reaction {
+                    _ if first == *b"P" => relay(stream, backend.address),
+                    ToFrames::Close => drop(stream),
+                    ToFrames::BadRequest => {
+                        let answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400";
+                        stream.write_all(answer).expect("the client reads");
+                    }
+                    ToFrames::Silence => silent.push(stream),
+                }
+            }
+        });
+        server
+    }
+
     fn options(&self) -> Options {
         Options { transport: Transport::Grpc, ..Options::endpoints([self.address.to_string()]) }
+    }
+}
+
+/// Passes bytes on, both ways, until either side ends.
+fn relay(client: TcpStream, to: SocketAddr) {
+    let server = TcpStream::connect(to).expect("the server is up");
+    let pairs = [(&client, &server), (&server, &client)]
+        .map(|(from, to)| (from.try_clone(), to.try_clone()));
+    for (from, to) in pairs {
+        let (mut from, mut to) = (from.expect("a handle"), to.expect("a handle"));
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Both);
+        });
     }
 }
 
@@ -166,6 +215,39 @@ fn many_tasks_share_one_connection() {
     }));
     assert_eq!(server.requests.load(Ordering::SeqCst), 64 * 20);
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_server_without_frames_is_spoken_to_in_grpc() {
+    for reaction in [ToFrames::Close, ToFrames::BadRequest, ToFrames::Silence] {
+        let server = Server::without_frames(reaction, |seen| match &*seen.path {
+            "/etcdserverpb.KV/Put" => answer(&pb::PutResponse::default()),
+            _ => echo(&seen),
+        });
+        let options = Options { transport: Transport::Auto, ..server.options() };
+        let client = block_on(Client::connect(options)).expect("the server is up");
+        assert_eq!(block_on(client.transport()), Ok(Transport::Grpc), "{reaction:?}");
+        assert_eq!(block_on(client.range(range(7))).expect("an answer").count, 7);
+        // Nothing was sent before, so a write may be repeated as well.
+        block_on(client.put(pb::PutRequest::default())).expect("an answer");
+        assert_eq!(server.requests.load(Ordering::SeqCst), 2);
+        let frames = Options { transport: Transport::Frames, ..server.options() };
+        let frames = Options { dial_timeout: Some(Duration::from_millis(100)), ..frames };
+        let error = block_on(Client::connect(frames)).err().expect("frames alone do not reach it");
+        let said = error.to_string();
+        assert!(said.contains("speak") || said.contains("reset"), "{reaction:?}: {said}");
+    }
+    assert_eq!(Options::default().transport, Transport::Auto);
+}
+
+#[test]
+fn without_a_limit_a_dial_waits_as_long_as_the_request() {
+    let server = Server::start(|seen| echo(&seen));
+    for transport in [Transport::Auto, Transport::Grpc] {
+        let options = Options { transport, dial_timeout: None, ..server.options() };
+        let client = blocking::Client::connect(options).expect("the server is up");
+        assert_eq!(client.range(range(7)).expect("an answer").count, 7);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -56,6 +56,10 @@ pub(super) struct Header<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answers(u64);
 
+/// How long a server that may know no frames has for its hello. One that knows them answers at
+/// once, and would be served by gRPC as well.
+const HELLO_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a connection is opened for. Frames carry these in their hello; gRPC needs neither.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Purpose {
@@ -70,16 +74,32 @@ impl Connection {
         options: &Options,
         purpose: &Purpose,
     ) -> Result<Connection, Error> {
+        let frames = async |patience| {
+            let opened = frames::Connection::open(endpoint, options, purpose, patience).await;
+            opened.map(|connection| Wire::Frames(Arc::new(connection)))
+        };
+        let grpc = async || {
+            let opened = grpc::Connection::open(endpoint, options).await;
+            opened.map(|connection| Wire::Grpc(Arc::new(connection)))
+        };
         let wire = match options.transport {
-            Transport::Grpc => {
-                Wire::Grpc(Arc::new(grpc::Connection::open(endpoint, options).await?))
-            }
-            Transport::Frames => {
-                let opened = frames::Connection::open(endpoint, options, purpose);
-                Wire::Frames(Arc::new(opened.await?))
-            }
+            Transport::Grpc => grpc().await?,
+            Transport::Frames => frames(None).await.map_err(|unopened| unopened.error)?,
+            Transport::Auto => match frames(Some(HELLO_PATIENCE)).await {
+                Ok(wire) => wire,
+                Err(unopened) if unopened.is_foreign => grpc().await?,
+                Err(unopened) => return Err(unopened.error),
+            },
         };
         Ok(Connection { wire, pulse: Arc::default() })
+    }
+
+    /// What is spoken on it.
+    pub(super) fn transport(&self) -> Transport {
+        match &self.wire {
+            Wire::Grpc(_) => Transport::Grpc,
+            Wire::Frames(_) => Transport::Frames,
+        }
     }
 
     /// Whether new calls should still be made on it.

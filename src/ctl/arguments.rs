@@ -160,7 +160,7 @@ pub fn watch_line(words: impl IntoIterator<Item = OsString>) -> Result<Watch, Fa
 }
 
 fn relaxed(command: clap::Command) -> clap::Command {
-    command
+    without_absent(command)
         .infer_subcommands(true)
         .args_override_self(true)
         .mut_args(|arg| match arg.get_action() {
@@ -180,6 +180,21 @@ fn relaxed(command: clap::Command) -> clap::Command {
             _ => arg,
         })
         .mut_subcommands(|below| relaxed(below).disable_help_subcommand(true))
+}
+
+/// What is not there yet is one line below a command's help instead of a flag among its flags.
+fn without_absent(command: clap::Command) -> clap::Command {
+    let absent = command.get_arguments().filter(|arg| globals::is_absent(arg) && !arg.is_hide_set());
+    let names: Vec<String> =
+        absent.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect();
+    if names.is_empty() {
+        return command;
+    }
+    let note = format!("Not there yet, and refused: {}", names.join(" "));
+    command.after_help(note).mut_args(|arg| match globals::is_absent(&arg) {
+        true => arg.hide(true),
+        false => arg,
+    })
 }
 
 /// The help that was asked for; a group without its command shows what there is.
@@ -341,6 +356,10 @@ mod tests {
             ("alarm", "disarm"),
             ("get --help", "--print-value-only"),
             ("help put", "--ignore-lease"),
+            (
+                "make-mirror --help",
+                "\nNot there yet, and refused: --dest-cert --dest-key --dest-cacert\n",
+            ),
         ] {
             let parsed = parse(words(line), vec![]).expect(line);
             let Parsed::Print(text) = parsed else { panic!("{line} is no command") };

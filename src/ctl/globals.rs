@@ -20,8 +20,8 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, value_delimiter = ',')]
     #[arg(default_value = "127.0.0.1:2379")]
     pub endpoints: Vec<String>,
-    /// the protocol: Braid's own frames, or etcd's gRPC
-    #[arg(long, global = true, hide = true, value_enum, default_value = "frames")]
+    /// the protocol: Braid's own frames, etcd's gRPC, or whichever the server answers
+    #[arg(long, global = true, hide = true, value_enum, default_value = "auto")]
     pub transport: TransportName,
     /// short for --transport grpc
     #[arg(long, global = true, hide = true)]
@@ -32,7 +32,7 @@ pub struct Globals {
     /// print byte strings as hex encoded strings
     #[arg(long, global = true, hide = true)]
     pub hex: bool,
-    /// dial timeout for client connections
+    /// dial timeout for client connections (0 is none)
     #[arg(long, global = true, hide = true, default_value = "2s")]
     #[arg(value_parser = go::parse_duration)]
     pub dial_timeout: Duration,
@@ -40,11 +40,11 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, default_value = "5s")]
     #[arg(value_parser = go::parse_duration)]
     pub command_timeout: Duration,
-    /// keepalive time for client connections (over gRPC 10s at least)
+    /// keepalive time for client connections (over gRPC 10s at least; 0 is never)
     #[arg(long, global = true, hide = true, default_value = "2s")]
     #[arg(value_parser = go::parse_duration)]
     pub keepalive_time: Duration,
-    /// keepalive timeout for client connections
+    /// keepalive timeout for client connections (0 is 20s)
     #[arg(long, global = true, hide = true, default_value = "6s")]
     #[arg(value_parser = go::parse_duration)]
     pub keepalive_timeout: Duration,
@@ -99,6 +99,7 @@ pub struct Globals {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TransportName {
+    Auto,
     Frames,
     Grpc,
 }
@@ -106,6 +107,7 @@ pub enum TransportName {
 impl From<TransportName> for Transport {
     fn from(name: TransportName) -> Transport {
         match name {
+            TransportName::Auto => Transport::Auto,
             TransportName::Frames => Transport::Frames,
             TransportName::Grpc => Transport::Grpc,
         }
@@ -278,7 +280,9 @@ pub fn listing() -> String {
     let command = Alone::command();
     let mut flags: Vec<_> = command.get_arguments().collect();
     flags.sort_by_key(|arg| arg.get_long());
-    for arg in flags {
+    // What is not there yet comes last, in one list.
+    let (absent, there): (Vec<_>, Vec<_>) = flags.into_iter().partition(|arg| is_absent(arg));
+    for arg in there {
         let short = arg.get_short().map_or("    ".to_owned(), |short| format!("-{short}, "));
         let long = arg.get_long().unwrap_or_default();
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
@@ -291,7 +295,20 @@ pub fn listing() -> String {
         };
         writeln!(text, "  {short}--{long:<26} {help}{default}").expect("a string grows");
     }
+    text.push_str("\nNot there yet, and refused:");
+    for arg in absent {
+        write!(text, " --{}", arg.get_long().unwrap_or_default()).expect("a string grows");
+    }
+    text.push('\n');
     text
+}
+
+/// How a flag says that its feature is not there yet.
+const ABSENT: &str = "not there yet";
+
+/// Whether a flag is only there to be refused by name.
+pub fn is_absent(arg: &clap::Arg) -> bool {
+    arg.get_help().is_some_and(|help| help.to_string() == ABSENT)
 }
 
 #[cfg(test)]
@@ -330,9 +347,13 @@ mod tests {
             "discovery-srv-name",
         ] {
             assert!(ids().iter().any(|(_, long)| long == flag), "--{flag} is missing");
-            assert!(listing.contains(&format!("--{flag} ")), "--{flag} is not listed");
+            let listed = [format!("--{flag} "), format!("--{flag}\n")];
+            assert!(listed.iter().any(|name| listing.contains(name)), "--{flag} is not listed");
         }
         assert!(listing.contains("-w, --write-out"));
+        let absent = "\nNot there yet, and refused: --cacert --cert --discovery-srv \
+                      --discovery-srv-name --insecure-skip-tls-verify --key\n";
+        assert!(listing.ends_with(absent), "{listing}");
         assert!(listing.contains("(default 127.0.0.1:2379)"));
     }
 

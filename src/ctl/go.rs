@@ -152,9 +152,17 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// `time.ParseDuration`, without negative durations.
+/// `time.ParseDuration`. A negative duration is none at all: every flag takes it for 0.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {}", quote(text.as_bytes()));
+    if let Some(positive) = text.strip_prefix('-') {
+        let signed = positive.starts_with(['+', '-']);
+        return match parse_duration(positive) {
+            Ok(_) if !signed => Ok(Duration::ZERO),
+            Ok(_) => Err(invalid()),
+            Err(why) => Err(why.replace(&quote(positive.as_bytes()), &quote(text.as_bytes()))),
+        };
+    }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
@@ -322,6 +330,7 @@ mod tests {
             ("1500ns", 1_500, "1.5µs"),
             ("1.000652953s", 1_000_652_953, "1.000652953s"),
             ("0", 0, "0s"),
+            ("-1.5h", 0, "0s"),
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
             assert_eq!(duration(Duration::from_nanos(nanos)), printed);
@@ -331,6 +340,9 @@ mod tests {
             ("5", "time: missing unit in duration \"5\""),
             ("5d", "time: unknown unit \"d\" in duration \"5d\""),
             ("", "time: invalid duration \"\""),
+            ("-x", "time: invalid duration \"-x\""),
+            ("--1s", "time: invalid duration \"--1s\""),
+            ("-5", "time: missing unit in duration \"-5\""),
             ("99999999999h", "time: invalid duration \"99999999999h\""),
         ] {
             assert_eq!(parse_duration(bad), Err(error.to_owned()));

@@ -10,6 +10,9 @@ use super::output::{Answer, Format, Printer};
 use super::{print, print_next};
 use crate::client::{Client, Error, Options, Transport};
 
+/// What grpc-go makes of a keepalive timeout of 0.
+const GO_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// One run of the program.
 pub struct Session {
     options: Options,
@@ -30,15 +33,15 @@ impl Session {
             options: Options {
                 endpoints: globals.endpoints.clone(),
                 transport: if globals.grpc { Transport::Grpc } else { globals.transport.into() },
-                dial_timeout: globals.dial_timeout,
+                dial_timeout: unless_zero(globals.dial_timeout),
                 request_timeout: Some(globals.command_timeout),
                 token: globals.token(),
                 request_bytes_max: positive(globals.max_request_bytes)
                     .unwrap_or(defaults.request_bytes_max),
                 answer_bytes_max: positive(globals.max_recv_bytes)
                     .unwrap_or(defaults.answer_bytes_max),
-                ping_interval: globals.keepalive_time,
-                ping_timeout: globals.keepalive_timeout,
+                ping_interval: unless_zero(globals.keepalive_time),
+                ping_timeout: unless_zero(globals.keepalive_timeout).unwrap_or(GO_PING_TIMEOUT),
                 // One command makes one connection.
                 core_connections: false,
                 ..defaults
@@ -116,6 +119,11 @@ impl Session {
         })?;
         Ok(members.members.into_iter().flat_map(|member| member.client_ur_ls).collect())
     }
+}
+
+/// Where 0 says "no limit" to etcdctl.
+fn unless_zero(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
 }
 
 /// While authentication is off, a name and a password are not needed and do no harm.

@@ -20,6 +20,8 @@ const HELLO_BYTES_MAX: usize = 64 << 10;
 pub(super) enum Refusal {
     /// It may go better another time.
     Failed(String),
+    /// The server took the connection and gave no answer, and may be of another protocol.
+    Silent(String),
     /// There is a server, and it speaks something else.
     Foreign(String),
 }
@@ -31,7 +33,8 @@ pub(super) async fn exchange(
     input: &mut BytesMut,
     purpose: &Purpose,
 ) -> Result<HelloReply, Refusal> {
-    let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
+    // One that knows no frames may end the connection at their first bytes.
+    let lost = |error: std::io::Error| Refusal::Silent(error.to_string());
     let request = HelloRequest {
         protocol_version: PROTOCOL_VERSION,
         token: purpose.token.as_deref().unwrap_or_default().to_owned(),
@@ -40,7 +43,7 @@ pub(super) async fn exchange(
     };
     let mut output = BytesMut::from(&PREFACE[..]);
     encode_message(&mut output, CONNECTION_STREAM, Opcode::Hello, Flags::NONE, &request);
-    socket.write_all(&output).await.map_err(failed)?;
+    socket.write_all(&output).await.map_err(lost)?;
     let decoder = Decoder::new(HELLO_BYTES_MAX);
     let mut piece = vec![0; READ_BYTES];
     loop {
@@ -57,10 +60,10 @@ pub(super) async fn exchange(
             Ok(0) => {
                 let why = "the server closed the connection before its hello: it may not speak \
                            frames, only gRPC";
-                return Err(Refusal::Failed(why.to_owned()));
+                return Err(Refusal::Silent(why.to_owned()));
             }
             Ok(count) => input.extend_from_slice(&piece[..count]),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(lost(error)),
         }
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_executor::Task;
 use async_io::Timer;
@@ -39,7 +39,7 @@ use super::error::code;
 use super::options::Options;
 use super::socket::Socket;
 use super::transport::Purpose;
-use super::{Error, executor};
+use super::{Error, deadline_in, executor, expiry};
 use crate::limits;
 use crate::protocol::frame::{CONNECTION_STREAM, Decoder, Flags, Frame, Opcode, decode_error};
 use crate::protocol::method::Method as Rpc;
@@ -63,37 +63,44 @@ pub(in crate::client) struct Connection {
 }
 
 impl Connection {
-    /// Dials and exchanges hellos within the dial timeout.
+    /// Dials and exchanges hellos within the dial timeout; after the dial, within `patience`.
     pub(in crate::client) async fn open(
         endpoint: &Arc<Endpoint>,
         options: &Options,
         purpose: &Purpose,
-    ) -> Result<Connection, Error> {
+        patience: Option<Duration>,
+    ) -> Result<Connection, Unopened> {
         let failed = |reason: String| Error::Connect { endpoint: endpoint.text.clone(), reason };
-        let started = Instant::now();
-        let socket = Socket::dial(endpoint, options.dial_timeout).await?;
+        let deadline = deadline_in(options.dial_timeout);
+        let dialled = Socket::dial(endpoint, deadline).await;
+        let socket = dialled.map_err(|error| Unopened { error, is_foreign: false })?;
         let late = async {
-            Timer::after(options.dial_timeout.saturating_sub(started.elapsed())).await;
+            expiry(deadline).or(expiry(deadline_in(patience))).await;
             let why = "no hello came in time: the server may not speak frames, only gRPC";
-            Err(hello::Refusal::Failed(why.to_owned()))
+            Err(hello::Refusal::Silent(why.to_owned()))
         };
         let mut input = BytesMut::new();
         let greeted = hello::exchange(&socket, &mut input, purpose);
         let hello = greeted.or(late).await.map_err(|refusal| match refusal {
-            hello::Refusal::Failed(reason) => failed(reason),
+            hello::Refusal::Failed(reason) => Unopened { error: failed(reason), is_foreign: false },
+            hello::Refusal::Silent(reason) => Unopened { error: failed(reason), is_foreign: true },
             hello::Refusal::Foreign(reason) => {
-                Error::Protocol { endpoint: endpoint.text.clone(), reason }
+                let error = Error::Protocol { endpoint: endpoint.text.clone(), reason };
+                Unopened { error, is_foreign: true }
             }
         })?;
         let requests_max = (hello.requests_max as usize).clamp(1, limits::CONNECTION_REQUESTS_MAX);
         let decoder = Decoder::new(options.answer_bytes_max);
         let exchanges = Arc::new(Exchanges::new(endpoint.text.clone()));
         let pings = Pings {
-            interval: options.ping_interval.max(PINGS_MIN),
+            interval: options.ping_interval.map(|interval| interval.max(PINGS_MIN)),
             timeout: options.ping_timeout.max(PINGS_MIN),
         };
         let driven = drive(socket, decoder, input, Arc::clone(&exchanges), pings);
-        let driver = executor::spawn(driven).map_err(|error| failed(error.to_string()))?;
+        let driver = executor::spawn(driven).map_err(|error| Unopened {
+            error: failed(error.to_string()),
+            is_foreign: false,
+        })?;
         Ok(Connection {
             exchanges,
             hello,
@@ -115,6 +122,13 @@ impl Connection {
         let core = *self.hello.shard_cores.get(shard)?;
         (core != self.hello.core).then_some(core)
     }
+}
+
+/// Why there is no connection.
+pub(in crate::client) struct Unopened {
+    pub(in crate::client) error: Error,
+    /// A server is there, and it did not answer as one of frames does: it may speak gRPC.
+    pub(in crate::client) is_foreign: bool,
 }
 
 /// One stream: an RPC under way.
@@ -200,9 +214,9 @@ impl Drop for Call {
     }
 }
 
-/// When to look after a connection that brings nothing.
+/// When to look after a connection that brings nothing; without an interval never.
 struct Pings {
-    interval: Duration,
+    interval: Option<Duration>,
     timeout: Duration,
 }
 
@@ -227,9 +241,10 @@ async fn drive(
 async fn look_after(exchanges: &Exchanges, received: &AtomicU64, pings: &Pings) -> Error {
     let idle_since =
         |before| received.load(Ordering::Relaxed) == before && exchanges.wants_answers();
+    let Some(interval) = pings.interval else { return std::future::pending().await };
     loop {
         let before = received.load(Ordering::Relaxed);
-        Timer::after(pings.interval).await;
+        Timer::after(interval).await;
         if !idle_since(before) {
             continue;
         }

@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::exchange::Exchanges;
 use super::fake::{Peer, Server, Then, hello};
-use crate::client::{Client, Error, Options, blocking};
+use crate::client::{Client, Error, Options, Transport, blocking};
 use crate::protocol::frame::{
     Flags, Frame, FrameFault, Header, Opcode, encode_close, encode_frame, encode_ping,
 };
@@ -66,6 +66,16 @@ fn answers_find_their_requests_in_any_order() {
         counts
     }));
     assert_eq!(counts, (0..63).collect::<Vec<i64>>());
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_server_of_frames_is_spoken_to_in_frames() {
+    let server = Server::start(hello(), |peer, frame| echo(peer, &frame));
+    let options = Options { transport: Transport::Auto, ..server.options() };
+    let client = block_on(Client::connect(options)).expect("the server is up");
+    assert_eq!(block_on(client.transport()), Ok(Transport::Frames));
+    assert_eq!(block_on(client.range(range(7))).expect("an answer").count, 7);
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
 }
 
@@ -337,7 +347,9 @@ fn a_server_that_speaks_no_frames_is_told_from_a_dead_one() {
             let _ = stream.read(&mut piece);
             let _ = stream.write_all(answer);
         });
-        let error = blocking::Client::connect(Options::endpoints([address.to_string()])).err();
+        let options = Options::endpoints([address.to_string()]);
+        let options = Options { transport: Transport::Frames, ..options };
+        let error = blocking::Client::connect(options).err();
         let error = error.expect("nobody speaks frames there").to_string();
         assert!(error.contains(text), "{error}");
     }

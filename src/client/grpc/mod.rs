@@ -23,7 +23,7 @@ use super::endpoint::Endpoint;
 use super::options::Options;
 use super::socket::{Socket, TokioSocket};
 use super::transport::Header;
-use super::{Error, executor};
+use super::{Error, deadline_in, executor, expiry};
 use crate::protocol::grpc::{Encoding, MessageReader, encode_message};
 use crate::protocol::status::Status;
 
@@ -45,15 +45,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Dials and shakes hands within `timeout`.
+    /// Dials and shakes hands within the dial timeout.
     pub(super) async fn open(
         endpoint: &Arc<Endpoint>,
         options: &Options,
     ) -> Result<Connection, Error> {
-        let timeout = options.dial_timeout;
         let failed = |reason: String| Error::Connect { endpoint: endpoint.text.clone(), reason };
-        let started = Instant::now();
-        let socket = Socket::dial(endpoint, timeout).await?;
+        let deadline = deadline_in(options.dial_timeout);
+        let socket = Socket::dial(endpoint, deadline).await?;
         let handshake = async {
             h2::client::Builder::new()
                 .initial_window_size(STREAM_WINDOW_BYTES)
@@ -64,7 +63,7 @@ impl Connection {
                 .map_err(|error| failed(error.to_string()))
         };
         let late = async {
-            Timer::after(timeout.saturating_sub(started.elapsed())).await;
+            expiry(deadline).await;
             Err(failed("the HTTP/2 handshake timed out".to_owned()))
         };
         let (requests, mut connection) = handshake.or(late).await?;
@@ -181,9 +180,10 @@ const PING_PATIENCE_MIN: Duration = Duration::from_millis(100);
 async fn look_after(
     mut pings: PingPong,
     calls: Arc<AtomicUsize>,
-    interval: Duration,
+    interval: Option<Duration>,
     patience: Duration,
 ) {
+    let Some(interval) = interval else { return std::future::pending().await };
     loop {
         Timer::after(interval.max(PING_INTERVAL_MIN)).await;
         if calls.load(Ordering::Relaxed) == 0 {

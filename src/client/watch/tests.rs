@@ -89,7 +89,7 @@ fn a_connection_that_falls_silent_is_noticed_and_replaced() {
         Then::GoOn
     });
     let options = Options {
-        ping_interval: Duration::from_millis(100),
+        ping_interval: Some(Duration::from_millis(100)),
         ping_timeout: Duration::from_millis(100),
         ..server.options()
     };

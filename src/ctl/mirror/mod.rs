@@ -7,8 +7,8 @@
 //!
 //! First everything as of one revision, then every change after it, revision by revision: the
 //! destination goes through the states of the source, but for revisions with more changes than
-//! `--max-txn-ops`. Without a source it waits: the watcher goes on where it was when the source is
-//! back. When the source has dropped the history in between, nobody could tell what is missing,
+//! `--max-txn-ops`. Both clusters must be there when it begins. Without a source it waits: the
+//! watcher goes on where it was when the source is back. When the source has dropped the history in between, nobody could tell what is missing,
 //! so that ends the mirror, as does a write to the destination with an unknown outcome.
 
 mod batch;
@@ -98,10 +98,14 @@ impl MakeMirror {
         let credentials = credentials(&self.dest_user, &self.dest_password, "dest-")?;
         let failure = block_on(async {
             let dialled = session.client_to(endpoint, self.dest_transport, credentials.as_ref());
+            let (destination, source) = (dialled.await?, session.client().await?);
+            // An address that is wrong must not look like a cluster without news.
+            destination.transport().await?;
+            source.transport().await?;
             let mirror = Mirror {
-                // Both may be away for as long as they like.
-                destination: dialled.await?.with_timeout(None),
-                source: session.client().await?.with_timeout(None),
+                // From here on both may be away for as long as they like.
+                destination: destination.with_timeout(None),
+                source: source.with_timeout(None),
                 prefix: self.prefix.clone().into(),
                 replacement: self.replacement().to_owned().into(),
                 ops_max: self.max_txn_ops,
