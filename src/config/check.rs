@@ -12,6 +12,7 @@ use super::derived::{
     Allowed, Config, HttpAccess, Keepalive, Layout, Listen, Listener, LogFormat, LogOutput,
     LogSettings, Quota, RequestBounds, Timing,
 };
+use super::exit::Unfit;
 use super::gates::FeatureGates;
 use super::gotext::{GoDuration, quote};
 use super::level::LogLevel;
@@ -24,8 +25,6 @@ use crate::limits;
 
 const ELECTION_MS_MAX: u64 = 50_000;
 const QUOTA_DEFAULT_BYTES: i64 = 2 << 30;
-/// etcd warns above it.
-const QUOTA_ADVISED_BYTES: i64 = 8 << 30;
 /// etcd warns above it.
 const REQUEST_ADVISED_BYTES: u64 = 10 << 20;
 
@@ -46,26 +45,23 @@ pub fn check(
     source: Source,
     machine: &Machine,
     notes: &mut Vec<Note>,
-) -> Result<Config, String> {
+) -> Result<Config, Unfit> {
     if raw.text("discovery-fallback") == "proxy" {
         return Err("v2 proxy is deprecated, and --discovery-fallback can't be configured as \
                     \"proxy\""
-            .to_string());
+            .into());
     }
     let log = log_settings(raw)?;
     let listen = listen(raw)?;
-    notes.push(Note::warn(
-        "Running http and grpc server on single port. This is not recommended for production.",
-    ));
     let advertise = advertised(raw, source)?;
     let timing = timing(raw)?;
     compaction_mode(raw)?;
-    let gates = feature_gates(raw, notes)?;
+    let gates = feature_gates(raw)?;
     name_advice(raw, notes);
     tls_versions(raw)?;
     refuse_absent(raw)?;
     if let Some(gate) = gates.refused() {
-        return Err(format!("--feature-gates: {gate} is not supported yet: leave it unset"));
+        return Err(format!("--feature-gates: {gate} is not supported yet: leave it unset").into());
     }
     let (advertise_peers, advertise_clients) = fill_in_host(advertise, raw, machine, notes);
     let name = raw.text("name").to_string();
@@ -87,7 +83,7 @@ pub fn check(
         listen,
         advertise_peers,
         advertise_clients,
-        quota: quota(raw, notes),
+        quota: quota(raw),
         bounds: bounds(raw, notes)?,
         keepalive: keepalive(raw),
         http: HttpAccess {
@@ -108,30 +104,35 @@ pub fn deprecations(raw: &Raw) -> impl Iterator<Item = Note> {
     DEPRECATED.iter().filter(|(name, _)| raw.is_set(name)).map(|(_, line)| Note::warn(*line))
 }
 
-fn log_settings(raw: &Raw) -> Result<LogSettings, String> {
+fn log_settings(raw: &Raw) -> Result<LogSettings, Unfit> {
     match raw.text("logger") {
         "zap" => {}
-        "capnslog" => return Err("--logger=capnslog is removed in v3.5".to_string()),
-        other => return Err(format!("unknown logger option {}", quote(other))),
+        "capnslog" => return Err("--logger=capnslog is removed in v3.5".into()),
+        other => return Err(format!("unknown logger option {}", quote(other)).into()),
     }
     let names = raw.texts("log-outputs");
     if names.len() > 1 && names.iter().any(|name| name == "default") {
-        return Err("multi logoutput for \"default\" is not supported yet".to_string());
+        return Err("multi logoutput for \"default\" is not supported yet".into());
     }
     let level = raw.text("log-level");
-    let level =
-        LogLevel::parse(level).ok_or_else(|| format!("unrecognized level: {}", quote(level)))?;
+    let level = LogLevel::parse(level).ok_or_else(|| {
+        let levels = "it is debug, info, warn, error, dpanic, panic or fatal";
+        let why = format!("unrecognized level: {}: {levels}", quote(level));
+        // Where etcd panics.
+        Unfit { why, code: 2 }
+    })?;
     let format = match raw.text("log-format") {
         "json" | "" => LogFormat::Json,
         "console" => LogFormat::Console,
         other => {
-            return Err(format!("unknown log format: {other}, supported values json, console"));
+            let why = format!("unknown log format: {other}, supported values json, console");
+            return Err(why.into());
         }
     };
     if names.iter().any(|name| name == "systemd/journal") {
         return Err("--log-outputs: systemd/journal is not supported yet: use stderr, which \
                     systemd collects"
-            .to_string());
+            .into());
     }
     // As in etcd, one output that discards silences them all.
     let discards = names.iter().any(|name| name == "/dev/null");
@@ -348,17 +349,9 @@ fn compaction_mode(raw: &Raw) -> Result<(), String> {
     if off { Ok(()) } else { Err(not_yet("auto-compaction-retention", retention)) }
 }
 
-fn feature_gates(raw: &Raw, notes: &mut Vec<Note>) -> Result<FeatureGates, String> {
+fn feature_gates(raw: &Raw) -> Result<FeatureGates, String> {
     let gates = FeatureGates::parse(raw.text("feature-gates"))?;
-    let checkpoints = gates.is_enabled("LeaseCheckpoint");
-    let persists = gates.is_enabled("LeaseCheckpointPersist");
-    if checkpoints && !persists {
-        notes.push(Note::warn(
-            "Detected that checkpointing is enabled without persistence. Consider enabling \
-             feature gate LeaseCheckpointPersist",
-        ));
-    }
-    if persists && !checkpoints {
+    if gates.is_enabled("LeaseCheckpointPersist") && !gates.is_enabled("LeaseCheckpoint") {
         return Err("enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
                     LeaseCheckpoint"
             .to_string());
@@ -492,18 +485,11 @@ fn initial(raw: &Raw, advertise_peers: &[Url]) -> Initial {
     Initial { cluster, token: raw.text("initial-cluster-token").to_string(), state }
 }
 
-fn quota(raw: &Raw, notes: &mut Vec<Note>) -> Quota {
+fn quota(raw: &Raw) -> Quota {
     let shown = match raw.int("quota-backend-bytes") {
         0 => QUOTA_DEFAULT_BYTES,
         bytes => bytes,
     };
-    if shown > QUOTA_ADVISED_BYTES {
-        notes.push(
-            Note::warn("quota exceeds the maximum value")
-                .with("quota-size-bytes", FieldValue::Integer(shown))
-                .with("quota-maximum-size-bytes", FieldValue::Integer(QUOTA_ADVISED_BYTES)),
-        );
-    }
     Quota { bytes: u64::try_from(shown).ok(), shown }
 }
 

@@ -30,7 +30,7 @@ pub fn read(arguments: &[String], raw: &mut Raw) -> Result<(), Exit> {
         }
         let Some(flag) = table::flag(name) else {
             return Err(match name {
-                "help" | "h" => Exit::print(help::usage(), help::flags()),
+                "help" | "h" => Exit::print(format!("{}{}", help::usage(), help::flags())),
                 _ => usage(format!("flag provided but not defined: -{name}")),
             });
         };

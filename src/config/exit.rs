@@ -3,6 +3,25 @@
 use super::level::LogLevel;
 use super::note::{FieldValue, Note};
 
+/// Why settings will not do, and the exit code that goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    pub why: String,
+    pub code: u8,
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Unfit {
+        Unfit { why, code: 1 }
+    }
+}
+
+impl From<&str> for Unfit {
+    fn from(why: &str) -> Unfit {
+        Unfit::from(why.to_string())
+    }
+}
+
 /// What to print, what to log, and the exit code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exit {
@@ -15,8 +34,8 @@ pub struct Exit {
 
 impl Exit {
     /// `--help` and `--version`.
-    pub fn print(stderr: String, stdout: String) -> Exit {
-        Exit { code: 0, stdout, stderr, notes: Vec::new() }
+    pub fn print(stdout: String) -> Exit {
+        Exit { code: 0, stdout, stderr: String::new(), notes: Vec::new() }
     }
 
     /// The command line cannot be read.
@@ -25,9 +44,10 @@ impl Exit {
     }
 
     /// The settings can be read and will not do.
-    pub fn refused(mut notes: Vec<Note>, error: impl Into<String>) -> Exit {
-        notes.push(Note::warn("failed to verify flags").with("error", error.into()));
-        Exit { code: 1, stdout: String::new(), stderr: String::new(), notes }
+    pub fn refused(mut notes: Vec<Note>, why: impl Into<Unfit>) -> Exit {
+        let Unfit { why, code } = why.into();
+        notes.push(Note::warn("failed to verify flags").with("error", why));
+        Exit { code, stdout: String::new(), stderr: String::new(), notes }
     }
 
     /// A line that etcd ends with by itself.

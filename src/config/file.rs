@@ -7,7 +7,8 @@
 //! - TLS lives in `client-transport-security` and `peer-transport-security`, socket options in
 //!   `socket-options`, discovery in `discovery-config`;
 //! - `log-outputs` and `cipher-suites` are lists, other lists are comma-separated text;
-//! - numbers and booleans stand for text where text is wanted.
+//! - a number may be written as YAML 1.1 allows, `1e3`, `1_000`, `0o17` and `017` too, as long as it
+//!   is whole; a number or a boolean is no text unless it stands in quotes.
 
 use serde_json::{Map, Value as Json};
 
@@ -68,6 +69,7 @@ const DISCOVERY_AUTH: &[(&str, &str)] =
 pub fn read(bytes: &[u8], raw: &mut Raw) -> Result<(), String> {
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+        legacy_octal_numbers: true,
         with_snippet: false,
     };
     let document: Json = serde_saphyr::from_slice_with_options(bytes, options)
@@ -172,18 +174,26 @@ fn set(flag: &'static Flag, path: &str, json: &Json, raw: &mut Raw) -> Result<()
 
 fn convert(kind: Kind, path: &str, json: &Json) -> Result<Value, String> {
     let wanted = |what: &str| format!("\"{path}\" must be {what}, not {}", kind_of(json));
+    let text = |json: &Json| {
+        let quotes = match json {
+            Json::Number(_) | Json::Bool(_) => ": put it in quotes",
+            _ => "",
+        };
+        as_text(json).ok_or_else(|| format!("{}{quotes}", wanted("a text")))
+    };
+    let unsigned = |most: u64| as_integer::<u64>(json).filter(|value| *value <= most);
     Ok(match kind {
         Kind::Bool(_) => Value::Bool(as_bool(json).ok_or_else(|| wanted("a boolean"))?),
-        Kind::Int(_) => Value::Int(json.as_i64().ok_or_else(|| wanted("an integer"))?),
+        Kind::Int(_) => Value::Int(as_integer(json).ok_or_else(|| wanted("an integer"))?),
         Kind::Uint(_) => {
-            Value::Uint(json.as_u64().ok_or_else(|| wanted("an integer of 0 or more"))?)
+            Value::Uint(unsigned(u64::MAX).ok_or_else(|| wanted("an integer of 0 or more"))?)
         }
         Kind::Uint32(_) => {
-            let value = json.as_u64().filter(|&value| value <= u64::from(u32::MAX));
+            let value = unsigned(u32::MAX.into());
             Value::Uint(value.ok_or_else(|| wanted("an integer from 0 to 4294967295"))?)
         }
         Kind::Duration(_) => Value::Duration(GoDuration(
-            json.as_i64()
+            as_integer(json)
                 .ok_or_else(|| wanted("an integer, in nanoseconds (600000000000 for 10m)"))?,
         )),
         Kind::Set(_) | Kind::List if json.is_array() => {
@@ -196,7 +206,7 @@ fn convert(kind: Kind, path: &str, json: &Json) -> Result<Value, String> {
         }
         Kind::List => return Err(wanted("a list of texts")),
         _ => {
-            let text = as_text(json).ok_or_else(|| wanted("a text"))?;
+            let text = text(json)?;
             match kind {
                 _ if text.is_empty() && !matches!(kind, Kind::Text(_)) => Value::default_of(kind),
                 // Checked with everything else, under etcd's own text.
@@ -223,13 +233,31 @@ fn as_bool(json: &Json) -> Option<bool> {
     }
 }
 
+/// A whole number, also one in YAML's form for others: `1e3`, `1000.0`, `1_0.0`.
+fn as_integer<T: TryFrom<i128>>(json: &Json) -> Option<T> {
+    let whole = match json {
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(value), _) => i128::from(value),
+            (None, Some(value)) => i128::from(value),
+            (None, None) => whole(number.as_f64()?)?,
+        },
+        // Only YAML 1.1 has underscores in numbers.
+        Json::String(text) if text.contains('_') && text.starts_with(|c: char| c != '_') => {
+            let plain = text.replace('_', "");
+            plain.parse().ok().or_else(|| whole(plain.parse().ok()?))?
+        }
+        _ => return None,
+    };
+    T::try_from(whole).ok()
+}
+
+fn whole(value: f64) -> Option<i128> {
+    // Above it no setting has a value, and beyond i128 the conversion would not be exact.
+    (value.fract() == 0.0 && value.abs() < 1e30).then_some(value as i128)
+}
+
 fn as_text(json: &Json) -> Option<String> {
-    match json {
-        Json::String(text) => Some(text.clone()),
-        Json::Bool(value) => Some(value.to_string()),
-        Json::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
+    json.as_str().map(str::to_string)
 }
 
 fn is_empty(json: &Json) -> bool {

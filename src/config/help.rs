@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::gates;
-use super::table::{GROUPS, Kind, Standing};
+use super::table::{self, GROUPS, Kind, Standing};
 
 /// The release of etcd whose flags, API and answers these are.
 pub const ETCD_VERSION: &str = "3.7.1";
@@ -32,12 +32,14 @@ pub fn usage() -> String {
     .to_string()
 }
 
-/// Every flag, grouped as etcd groups them.
+/// Every flag, grouped as etcd groups them; those that are not there yet come last, in one list.
 pub fn flags() -> String {
     let mut text = String::new();
     for group in GROUPS {
+        let mut flags = group.flags.iter().filter(|flag| flag.standing != Standing::Absent);
+        let Some(first) = flags.next() else { continue };
         let _ = writeln!(text, "\n{}:", group.title);
-        for flag in group.flags {
+        for flag in std::iter::once(first).chain(flags) {
             match default_text(flag.kind) {
                 Some(default) => {
                     let _ = writeln!(text, "  --{} '{default}'", flag.name);
@@ -48,12 +50,9 @@ pub fn flags() -> String {
             }
             let _ = writeln!(text, "    {}", flag.help);
             match flag.standing {
-                Standing::Served => {}
+                Standing::Served | Standing::Absent => {}
                 Standing::Inert(why) => {
                     let _ = writeln!(text, "    Accepted without effect: {why}.");
-                }
-                Standing::Absent => {
-                    let _ = writeln!(text, "    Not yet: anything but the default is refused.");
                 }
             }
             if let Kind::Gates = flag.kind {
@@ -63,10 +62,37 @@ pub fn flags() -> String {
             }
         }
     }
+    text.push_str("\nNot yet; any value but the default is refused:\n");
+    text.push_str(&wrapped(absent()));
     text.push_str(
         "\nEvery flag can be set by a variable: ETCD_ and the name in capitals, with _ for -.\n\
          Braid's own flags have BRAID_ there. A flag and its variable at once are refused.\n",
     );
+    text
+}
+
+/// The flags whose features are not there yet.
+fn absent() -> impl Iterator<Item = String> {
+    let absent = table::flags().filter(|flag| flag.standing == Standing::Absent);
+    absent.map(|flag| format!("--{}", flag.name))
+}
+
+/// Words in indented lines.
+fn wrapped(words: impl Iterator<Item = String>) -> String {
+    const WIDTH: usize = 96;
+    let mut text = String::new();
+    let mut column = 0;
+    for word in words {
+        if column == 0 || column + 1 + word.len() > WIDTH {
+            text.push_str(if column == 0 { "  " } else { "\n  " });
+            column = 2 + word.len();
+        } else {
+            text.push(' ');
+            column += 1 + word.len();
+        }
+        text.push_str(&word);
+    }
+    text.push('\n');
     text
 }
 

@@ -131,7 +131,7 @@ fn read(
     let mut raw = Raw::default();
     command_line::read(arguments, &mut raw)?;
     if raw.flag("version") {
-        return Err(Exit::print(String::new(), help::version()));
+        return Err(Exit::print(help::version()));
     }
     let mut notes = Vec::new();
     let file = match raw.text("config-file") {

@@ -78,11 +78,36 @@ fn without_any_setting_it_is_etcds_default_member() {
     assert_eq!(format!("{:x}", found.member.0), "8e9e05c52164694d");
     assert_eq!(format!("{:x}", found.cluster.0), "cdf818194e3a8c32");
     assert_eq!(messages(&notes).last(), Some(&"Running: "));
-    assert_eq!(
-        messages(&notes)[..1],
-        ["Running http and grpc server on single port. This is not recommended for production."]
-    );
     assert!(messages(&notes).contains(&"'data-dir' was empty; using default"));
+}
+
+/// What etcd says of its own ways to serve and to store is not true of Braid's.
+#[test]
+fn advice_that_does_not_fit_is_not_given() {
+    let settings = [
+        "--name=a",
+        "--data-dir=/d",
+        "--quota-backend-bytes=100000000000",
+        "--feature-gates=LeaseCheckpoint=true",
+    ];
+    let Parsed { notes, .. } = read(&settings, &[], None).unwrap();
+    assert_eq!(messages(&notes), ["Running: "]);
+}
+
+#[test]
+fn a_level_that_is_none_exits_as_etcd_does() {
+    let said = "unrecognized level: \"foo\": it is debug, info, warn, error, dpanic, panic or fatal";
+    for (exit, code) in [
+        (read(&["--log-level=foo"], &[], None), 2),
+        (read(&[], &[("ETCD_LOG_LEVEL", "foo")], None), 2),
+        (from_file("log-level: foo"), 2),
+        (read(&["--log-format=foo"], &[], None), 1),
+        (read(&["--logger=foo"], &[], None), 1),
+    ] {
+        let exit = exit.expect_err("a level or form that is none");
+        assert_eq!(exit.code, code, "{exit:?}");
+        assert!(code == 1 || exit.error() == Some(said), "{exit:?}");
+    }
 }
 
 #[test]
@@ -154,10 +179,18 @@ fn help_and_version_leave_with_0() {
     for argument in ["--help", "-h", "-help"] {
         let exit = read(&[argument], &[], None).unwrap_err();
         assert_eq!(exit.code, 0);
-        assert!(exit.stderr.contains("Usage:"));
+        assert_eq!(exit.stderr, "");
+        assert!(exit.stdout.starts_with("Usage:"));
+        let (there, absent) =
+            exit.stdout.split_once("\nNot yet; any value but the default is refused:\n").unwrap();
+        let absent: Vec<&str> = absent.split_whitespace().collect();
         for flag in table::flags() {
-            assert!(exit.stdout.contains(&format!("  --{}", flag.name)), "{}", flag.name);
+            let name = format!("--{}", flag.name);
+            let is_absent = flag.standing == table::Standing::Absent;
+            assert_eq!(absent.contains(&&*name), is_absent, "{name}");
+            assert_eq!(there.contains(&format!("\n  {name}")), !is_absent, "{name}");
         }
+        assert!(exit.stdout.lines().all(|line| line.len() <= 100));
         assert!(exit.stdout.contains("  --grpc-keepalive-interval '2h0m0s'\n"));
     }
     let exit = read(&["--version", "--name", "x"], &[], None).unwrap_err();
@@ -285,7 +318,6 @@ fn settings_that_do_not_fit_are_refused_in_etcds_words() {
         (&["--logger=capnslog"], "--logger=capnslog is removed in v3.5"),
         (&["--logger=x"], "unknown logger option \"x\""),
         (&["--log-format=x"], "unknown log format: x, supported values json, console"),
-        (&["--log-level=x"], "unrecognized level: \"x\""),
         (&["--log-outputs=default,stdout"], "multi logoutput for \"default\" is not supported yet"),
         (
             &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
@@ -513,7 +545,7 @@ fn a_file_is_all_there_is() {
 fn a_file_is_read_as_etcd_reads_it() {
     let text = "
 # A comment.
-Name: 12
+Name: '12'
 data-dir:
 listen-client-urls: http://127.0.0.1:1, http://127.0.0.1:2
 quota-backend-bytes: 1000
@@ -561,6 +593,34 @@ max-txn-ops: 2
     assert!(from_file("").is_ok());
 }
 
+/// As etcd 3.7.1 was seen to read each of these.
+#[test]
+fn numbers_in_a_file_have_every_form_that_yaml_gives_them() {
+    for text in [
+        "1e3", "1E3", "1e+3", "10e2", "1000.0", "1_000", "1__000", "1_000.0", "0x3e8", "0o1750",
+        "01750", "+1000", "1000.", "1000_", "0b1111101000", "0x3_e8",
+    ] {
+        let parsed = from_file(&format!("quota-backend-bytes: {text}\nmax-txn-ops: {text}\n"));
+        let config = parsed.unwrap_or_else(|exit| panic!("{text}: {exit:?}")).config;
+        assert_eq!(config.quota.shown, 1000, "{text}");
+        assert_eq!(config.bounds.txn_ops_max, 1000, "{text}");
+    }
+    let interval = |text: &str| {
+        let parsed = from_file(&format!("grpc-keepalive-interval: {text}"));
+        parsed.map(|parsed| parsed.config.keepalive.interval)
+    };
+    assert_eq!(interval("6e11").unwrap(), Some(Duration::from_secs(600)));
+    for text in ["1.5", "1e-1", "1e19", "1e400", ".inf", ".nan", "9223372036854775808", "'x'", "true"]
+    {
+        let exit = interval(text).expect_err(text);
+        let said = exit.error().unwrap();
+        assert!(said.starts_with("\"grpc-keepalive-interval\" must be an integer"), "{said}");
+    }
+    assert_eq!(from_file("quota-backend-bytes: -1").unwrap().config.quota.shown, -1);
+    let most = from_file("quota-backend-bytes: 9223372036854775807").unwrap();
+    assert_eq!(most.config.quota.shown, i64::MAX);
+}
+
 #[test]
 fn a_file_that_will_not_do_says_which_key() {
     for (text, message) in [
@@ -572,6 +632,12 @@ fn a_file_that_will_not_do_says_which_key() {
         ("max-txn-ops: -1", "\"max-txn-ops\" must be an integer of 0 or more, not the number -1"),
         ("pre-vote: 7", "\"pre-vote\" must be a boolean, not the number 7"),
         ("name: [a]", "\"name\" must be a text, not a list"),
+        ("name: 010", "\"name\" must be a text, not the number 8: put it in quotes"),
+        ("name: yes", "\"name\" must be a text, not the boolean true: put it in quotes"),
+        (
+            "auto-compaction-retention: 1",
+            "\"auto-compaction-retention\" must be a text, not the number 1: put it in quotes",
+        ),
         ("log-outputs: {}", "\"log-outputs\" must be a text, not a map"),
         ("peer-transport-security: x", "invalid peer-transport-security"),
         ("[1]", "the file must hold keys and values, not a list"),
