@@ -27,6 +27,34 @@ fn run(server: &str, folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_slice(&fs::read(json).expect("the JSON")).expect("JSON")
 }
 
+/// Which protocol a server answers is found out; which one was measured is in the report.
+#[test]
+fn the_protocol_is_the_one_that_the_server_answers() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    let json = run(&server.endpoint(), folder.path(), &["--requests=10"]);
+    let spoken = if program().is_etcd() { "grpc" } else { "frames" };
+    assert_eq!((&json["protocol"], &json["answered_in_all"]), (&spoken.into(), &10.into()));
+}
+
+#[test]
+fn a_comparison_says_all_that_it_needs() {
+    let folder = scratch();
+    let output = Command::new(env!("CARGO_BIN_EXE_braid-load"))
+        .args(["compare", "--braid=nowhere/braid"])
+        .env("PATH", "")
+        .current_dir(folder.path())
+        .output()
+        .expect("run braid-load");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).expect("text");
+    for need in ["--scenarios", "nowhere/braid", "--braid", "an etcd on PATH", "--etcd"] {
+        assert!(said.contains(need), "{need}: {said}");
+    }
+    let left = fs::read_dir(folder.path()).expect("the folder").count();
+    assert_eq!(left, 0, "nothing is made");
+}
+
 fn protocols() -> &'static [&'static str] {
     if program().is_etcd() {
         &["--protocol=grpc"]

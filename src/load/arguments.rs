@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use futures_lite::future::block_on;
 
 use super::affinity::Cpus;
 use super::keys::Distribution;
@@ -14,6 +15,7 @@ use super::run::Plan;
 use super::text::{parse_bytes, parse_count, parse_time};
 use super::wire::Protocol;
 use super::workload::{Shape, Workload};
+use crate::client::{Client, Options, Transport};
 use crate::limits::{CONNECTION_REQUESTS_MAX, CORES_MAX};
 
 /// Generates load on Braid or any other server of etcd's API, and measures it.
@@ -41,9 +43,9 @@ pub(super) struct Target {
     /// Servers, separated by commas; clients are spread over them
     #[arg(long, default_value = "127.0.0.1:2379")]
     pub(super) endpoints: String,
-    /// What to speak
-    #[arg(long, value_enum, default_value_t = Protocol::Frames)]
-    pub(super) protocol: Protocol,
+    /// What to speak; without, frames if every server answers them, otherwise gRPC
+    #[arg(long, value_enum)]
+    pub(super) protocol: Option<Protocol>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -193,6 +195,23 @@ pub(super) struct CompareArguments {
 }
 
 impl Target {
+    /// What to speak, asking the servers unless it was said: a run over several is all in one.
+    pub(super) fn protocol(&self) -> Result<Protocol, String> {
+        if let Some(protocol) = self.protocol {
+            return Ok(protocol);
+        }
+        for endpoint in self.endpoints.split(',').map(str::trim) {
+            let spoken = Client::lazy(Options::endpoints([endpoint]))
+                .and_then(|client| block_on(client.transport()))
+                .map_err(|error| error.to_string())?;
+            if spoken == Transport::Grpc {
+                eprintln!("braid-load: {endpoint} answers no frames: this speaks gRPC");
+                return Ok(Protocol::Grpc);
+            }
+        }
+        Ok(Protocol::Frames)
+    }
+
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
         let mut addresses = Vec::new();
         for text in self.endpoints.split(',') {
@@ -225,8 +244,8 @@ impl RunArguments {
         }
     }
 
-    /// The run that the arguments ask for.
-    pub(super) fn plan(&self) -> Result<Plan, String> {
+    /// The run that the arguments ask for, in this protocol.
+    pub(super) fn plan(&self, protocol: Protocol) -> Result<Plan, String> {
         let workload = Arc::new(Workload::parse(&self.workload, &self.shape())?);
         check_between(
             "--outstanding",
@@ -249,7 +268,7 @@ impl RunArguments {
         }
         let warm_up = if self.requests.is_some() { Duration::ZERO } else { self.warm_up };
         Ok(Plan {
-            protocol: self.target.protocol,
+            protocol,
             endpoints: self.target.addresses()?,
             connections: self.connections,
             outstanding: self.outstanding,
@@ -283,7 +302,7 @@ mod tests {
     fn plan(arguments: &[&str]) -> Result<Plan, String> {
         let all = ["braid-load", "run"].iter().chain(arguments);
         match Arguments::try_parse_from(all).map_err(|error| error.to_string())?.command {
-            Command::Run(run) => run.plan(),
+            Command::Run(run) => run.plan(run.target.protocol.unwrap_or(Protocol::Frames)),
             other => panic!("{other:?}"),
         }
     }

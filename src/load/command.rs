@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
 
 /// One run, or one per point of a sweep.
 fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
-    let plan = arguments.plan()?;
+    let plan = arguments.plan(arguments.target.protocol()?)?;
     if arguments.preload {
         preload(&plan)?;
     }
@@ -151,7 +151,8 @@ fn measure(
 fn check_acks(arguments: &CheckArguments) -> Result<ExitCode, String> {
     let log = check::read_logs(&arguments.acks)?;
     let address = arguments.target.addresses()?[0];
-    let verdict = check::check(arguments.target.protocol, address, log, arguments.outstanding)?;
+    let protocol = arguments.target.protocol()?;
+    let verdict = check::check(protocol, address, log, arguments.outstanding)?;
     println!(
         "{} acknowledged changes are there, {} cannot be verified (compacted), {} are wrong",
         verdict.verified, verdict.compacted, verdict.wrong

@@ -24,6 +24,8 @@ use crate::rt::{self, TcpStream};
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// How long a server may take for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// What may be behind a hello that does not come.
+const NO_FRAMES: &str = ": it may answer no frames, only gRPC (--protocol=grpc)";
 /// Bytes waiting for the socket above which no further request is written.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
@@ -47,7 +49,7 @@ impl FramesWire {
         core: Option<u32>,
     ) -> Result<(FramesWire, HelloReply), Lost> {
         let shaken = rt::within(HELLO_TIMEOUT, FramesWire::shake_hands(address, core)).await;
-        shaken.unwrap_or_else(|| Err(Lost::new(format!("{address}: no hello in time"))))
+        shaken.unwrap_or_else(|| Err(Lost::new(format!("{address}: no hello in time{NO_FRAMES}"))))
     }
 
     async fn shake_hands(
@@ -80,7 +82,8 @@ impl FramesWire {
                 };
             }
             if wire.stream.read(&mut wire.input).await.map_err(failed)? == 0 {
-                return Err(Lost::new(format!("{address}: closed before its hello")));
+                let why = format!("{address}: closed before its hello{NO_FRAMES}");
+                return Err(Lost::new(why));
             }
         }
     }

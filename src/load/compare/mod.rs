@@ -44,6 +44,8 @@ const TARGETS: [(ServerKind, Protocol, &str); 3] = [
 
 /// Runs the set and writes the reports; says where they are.
 pub(super) fn compare(arguments: &CompareArguments) -> Result<(), String> {
+    let generator = std::env::current_exe().map_err(|error| error.to_string())?;
+    let programs = Programs::found(arguments, generator)?;
     let mut set = ScenarioSet::read(&arguments.scenarios)?;
     if let Some(part) = &arguments.only {
         set.scenarios.retain(|scenario| scenario.name.contains(part.as_str()));
@@ -52,18 +54,6 @@ pub(super) fn compare(arguments: &CompareArguments) -> Result<(), String> {
         return Err("there is no such scenario in the set".to_owned());
     }
     set.repetitions = arguments.repetitions.unwrap_or(set.repetitions).max(1);
-    let generator = std::env::current_exe().map_err(|error| error.to_string())?;
-    let programs = Programs {
-        braid: arguments.braid.clone().unwrap_or_else(|| generator.with_file_name("braid")),
-        etcd: match &arguments.etcd {
-            Some(path) => path.clone(),
-            None => server::on_path("etcd").ok_or(
-                "etcd is not on PATH; perf/README.md says how to get it, --etcd where it is",
-            )?,
-        },
-        generator,
-        scratch: arguments.scratch.clone(),
-    };
     fs::create_dir_all(&programs.scratch)
         .map_err(|error| format!("{}: {error}", programs.scratch.display()))?;
     let mut machine = machine::describe(&programs.scratch, &[&programs.braid, &programs.etcd]);
@@ -105,6 +95,38 @@ struct Programs {
 }
 
 impl Programs {
+    /// What a comparison is made of. All that is missing is told at once, before anything is made.
+    fn found(arguments: &CompareArguments, generator: PathBuf) -> Result<Programs, String> {
+        let braid = arguments.braid.clone().unwrap_or_else(|| generator.with_file_name("braid"));
+        let etcd = arguments.etcd.clone().or_else(|| server::on_path("etcd"));
+        let mut missing = Vec::new();
+        if !arguments.scenarios.is_file() {
+            missing.push(format!(
+                "a scenario set at {}: run this where Braid's sources are, or name one with \
+                 --scenarios",
+                arguments.scenarios.display()
+            ));
+        }
+        if !braid.is_file() {
+            missing.push(format!("a Braid at {}: say where it is with --braid", braid.display()));
+        }
+        match &etcd {
+            Some(path) if path.is_file() => {}
+            Some(path) => missing.push(format!("an etcd at {}", path.display())),
+            None => missing.push(
+                "an etcd on PATH: say where it is with --etcd; perf/README.md of Braid's sources \
+                 says how to get it"
+                    .to_owned(),
+            ),
+        }
+        match (etcd, &missing[..]) {
+            (Some(etcd), []) => {
+                Ok(Programs { braid, etcd, generator, scratch: arguments.scratch.clone() })
+            }
+            _ => Err(format!("compare needs, and did not find\n  {}", missing.join("\n  "))),
+        }
+    }
+
     /// One scenario on a fresh server, over each protocol that it speaks.
     fn measure_server(
         &self,
