@@ -152,7 +152,8 @@ fn over_each_transport(test: impl Fn(Ctl)) {
 fn transports() -> &'static [&'static str] {
     match program() {
         Program::Braid => &["frames", "grpc"],
-        Program::Etcd(_) => &["grpc"],
+        // What nobody asked for finds out that there are no frames.
+        Program::Etcd(_) => &["auto", "grpc"],
     }
 }
 
@@ -448,6 +449,46 @@ fn a_mirror_copies_what_is_there_and_what_comes() {
         until("a delete of everything is copied", || count() == 0);
         assert_eq!(copy.run(&["get", "other"]), "");
     });
+}
+
+/// An address that is wrong does not look like a cluster without news.
+#[test]
+fn a_mirror_to_nobody_says_so() {
+    let server = Server::start(&program(), &[]);
+    let nobody = format!("127.0.0.1:{}", common::free_port());
+    let ctl = Ctl::of(&server, "auto");
+    let lost = Ctl { endpoint: nobody.clone(), transport: "auto" };
+    for (ctl, destination) in [(&ctl, &nobody), (&lost, &ctl.endpoint)] {
+        let output = ctl.output(&["make-mirror", destination]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with(&format!("Error: cannot connect to {nobody}: ")), "{said}");
+    }
+}
+
+/// etcdctl's `--dial-timeout=0` and its like: no limit.
+#[test]
+fn a_limit_of_0_is_none() {
+    let server = Server::start(&program(), &[]);
+    for transport in transports().iter().copied().chain(["auto"]) {
+        let ctl = Ctl::of(&server, transport);
+        for flag in [
+            "--dial-timeout=0",
+            "--dial-timeout=-1s",
+            "--keepalive-time=0",
+            "--keepalive-time=-1s",
+            "--keepalive-timeout=0",
+        ] {
+            assert_eq!(ctl.run(&[flag, "put", "a", "b"]), "OK\n", "{flag}");
+            assert_eq!(ctl.run(&[flag, "get", "a"]), "a\nb\n", "{flag}");
+        }
+        for flag in ["--command-timeout=0", "--command-timeout=-1s"] {
+            let output = ctl.output(&[flag, "get", "a"]);
+            assert_eq!(output.status.code(), Some(1), "{flag}: {output:?}");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.ends_with("Error: context deadline exceeded\n"), "{flag}: {said}");
+        }
+    }
 }
 
 #[test]

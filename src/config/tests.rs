@@ -96,7 +96,8 @@ fn advice_that_does_not_fit_is_not_given() {
 
 #[test]
 fn a_level_that_is_none_exits_as_etcd_does() {
-    let said = "unrecognized level: \"foo\": it is debug, info, warn, error, dpanic, panic or fatal";
+    let said =
+        "unrecognized level: \"foo\": it is debug, info, warn, error, dpanic, panic or fatal";
     for (exit, code) in [
         (read(&["--log-level=foo"], &[], None), 2),
         (read(&[], &[("ETCD_LOG_LEVEL", "foo")], None), 2),
@@ -597,8 +598,22 @@ max-txn-ops: 2
 #[test]
 fn numbers_in_a_file_have_every_form_that_yaml_gives_them() {
     for text in [
-        "1e3", "1E3", "1e+3", "10e2", "1000.0", "1_000", "1__000", "1_000.0", "0x3e8", "0o1750",
-        "01750", "+1000", "1000.", "1000_", "0b1111101000", "0x3_e8",
+        "1e3",
+        "1E3",
+        "1e+3",
+        "10e2",
+        "1000.0",
+        "1_000",
+        "1__000",
+        "1_000.0",
+        "0x3e8",
+        "0o1750",
+        "01750",
+        "+1000",
+        "1000.",
+        "1000_",
+        "0b1111101000",
+        "0x3_e8",
     ] {
         let parsed = from_file(&format!("quota-backend-bytes: {text}\nmax-txn-ops: {text}\n"));
         let config = parsed.unwrap_or_else(|exit| panic!("{text}: {exit:?}")).config;
@@ -610,7 +625,8 @@ fn numbers_in_a_file_have_every_form_that_yaml_gives_them() {
         parsed.map(|parsed| parsed.config.keepalive.interval)
     };
     assert_eq!(interval("6e11").unwrap(), Some(Duration::from_secs(600)));
-    for text in ["1.5", "1e-1", "1e19", "1e400", ".inf", ".nan", "9223372036854775808", "'x'", "true"]
+    for text in
+        ["1.5", "1e-1", "1e19", "1e400", ".inf", ".nan", "9223372036854775808", "'x'", "true"]
     {
         let exit = interval(text).expect_err(text);
         let said = exit.error().unwrap();

@@ -184,7 +184,8 @@ fn relaxed(command: clap::Command) -> clap::Command {
 
 /// What is not there yet is one line below a command's help instead of a flag among its flags.
 fn without_absent(command: clap::Command) -> clap::Command {
-    let absent = command.get_arguments().filter(|arg| globals::is_absent(arg) && !arg.is_hide_set());
+    let absent =
+        command.get_arguments().filter(|arg| globals::is_absent(arg) && !arg.is_hide_set());
     let names: Vec<String> =
         absent.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect();
     if names.is_empty() {

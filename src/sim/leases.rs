@@ -28,8 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::call::Call;
 use super::line::{Broken, Line, Shown};
 use crate::types::{
-    LeaseGrantRequest, LeaseId, LeaseTimeToLiveReply, Op, Refusal, Reply, Request,
-    TxnRequest,
+    LeaseGrantRequest, LeaseId, LeaseTimeToLiveReply, Op, Refusal, Reply, Request, TxnRequest,
 };
 
 /// Nanoseconds in a second.

@@ -6,8 +6,8 @@ use super::super::call::{Answered, Invoked};
 use super::super::model::Change;
 use super::*;
 use crate::types::{
-    Answer, Blob, KeyValue, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply, LeaseRevokeReply,
-    LeaseTimeToLiveRequest, Nanos, PutReply, PutRequest, Revision,
+    Answer, Blob, KeyValue, LeaseGrantReply, LeaseKeepAliveReply, LeaseLeasesReply,
+    LeaseRevokeReply, LeaseTimeToLiveRequest, Nanos, PutReply, PutRequest, Revision,
 };
 
 /// A history as it is told, at whole seconds that are steps, too.
@@ -313,7 +313,10 @@ fn a_grant_that_is_certain_to_be_refused_is_no_rival() {
             beside.answer(3, call, 1, Err(Refusal::LeaseTtlTooLarge)).unwrap();
         }
         assert!(is_found(beside.put(3, 4, None), "ns left"));
-        assert!(is_found(beside.told((3, 4), grant(11, 5), 1, was_granted(11, 5)), "granted twice"));
+        assert!(is_found(
+            beside.told((3, 4), grant(11, 5), 1, was_granted(11, 5)),
+            "granted twice"
+        ));
     }
     let told = tale().told((0, 1), too_long(), 1, was_granted(11, TTL_MAX + 1));
     assert!(is_found(told, "it had to be refused"));

@@ -97,10 +97,8 @@ impl Connection {
             timeout: options.ping_timeout.max(PINGS_MIN),
         };
         let driven = drive(socket, decoder, input, Arc::clone(&exchanges), pings);
-        let driver = executor::spawn(driven).map_err(|error| Unopened {
-            error: failed(error.to_string()),
-            is_foreign: false,
-        })?;
+        let driver = executor::spawn(driven)
+            .map_err(|error| Unopened { error: failed(error.to_string()), is_foreign: false })?;
         Ok(Connection {
             exchanges,
             hello,
