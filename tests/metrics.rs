@@ -10,6 +10,7 @@ use braid::client::blocking::Client;
 use braid::client::{Method, Options, Transport};
 use braid::protocol::pb::etcdserverpb as pb;
 use common::{Server, http_get, program};
+use futures_lite::future::block_on;
 use pb::request_op::Request as Op;
 
 /// Series that are copied by a core's clock show what happened within a beat or two.
@@ -145,6 +146,130 @@ fn ranges_show_with_their_times() {
     assert!(rise(&before, &scrape(&server), &shown(true, "sum")) > 0.0);
     let requests = "etcd_server_request_duration_seconds_count{success=\"true\",type=\"Range\"}";
     assert_eq!(rise(&before, &scrape(&server), requests), 31.0);
+}
+
+/// What operators do shows, each under etcd's name.
+#[test]
+fn maintenance_shows_with_its_times() {
+    let (server, client) = start();
+    let before = scrape(&server);
+    client.put(put("a".to_owned(), 0)).expect("a put");
+    let put = client.put(put("a".to_owned(), 0)).expect("a put");
+    let revision = put.header.expect("a header").revision;
+    client.compact(pb::CompactionRequest { revision, physical: true }).expect("a compaction");
+    let _: pb::HashKvResponse =
+        client.unary(Method::HASH_KV, &pb::HashKvRequest { revision }).expect("a hash");
+    let _: pb::HashResponse = client.unary(Method::HASH, &pb::HashRequest {}).expect("a hash");
+    for _ in 0..2 {
+        let _: pb::DefragmentResponse =
+            client.unary(Method::DEFRAGMENT, &pb::DefragmentRequest {}).expect("a defragmentation");
+    }
+    let expected = [
+        ("etcd_mvcc_hash_duration_seconds_count", 1.0),
+        ("etcd_mvcc_hash_rev_duration_seconds_count", 1.0),
+        ("etcd_disk_backend_defrag_duration_seconds_count", 2.0),
+        ("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count", 1.0),
+        ("etcd_disk_defrag_inflight", 0.0),
+    ];
+    await_rises(&server, &before, &expected);
+    let now = scrape(&server);
+    let pauses = "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds_count";
+    assert!(rise(&before, &now, pauses) >= 1.0);
+}
+
+#[test]
+fn scrapes_and_checks_show() {
+    let (server, _client) = start();
+    let scrapes = "promhttp_metric_handler_requests_total{code=\"200\"}";
+    let first = scrape(&server);
+    assert_eq!(rise(&first, &scrape(&server), scrapes), 1.0);
+    assert_eq!(first["promhttp_metric_handler_requests_in_flight"], 1.0);
+    let all = [
+        ("livez", "serializable_read"),
+        ("readyz", "data_corruption"),
+        ("readyz", "linearizable_read"),
+        ("readyz", "non_learner"),
+        ("readyz", "serializable_read"),
+    ];
+    let last = |(kind, name): (&str, &str)| {
+        format!("etcd_server_healthcheck{{name=\"{name}\",type=\"{kind}\"}}")
+    };
+    assert!(all.iter().all(|check| !first.contains_key(&last(*check))), "nothing was checked yet");
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(http_get(server.client_port, path).0, 200);
+    }
+    let now = scrape(&server);
+    for check in all {
+        assert_eq!(now.get(&last(check)), Some(&1.0), "{check:?}");
+    }
+}
+
+#[test]
+fn extensive_metrics_show_how_long_calls_take() {
+    let extensive = Server::start(&program(), &["--metrics=extensive"]);
+    let basic = Server::start(&program(), &[]);
+    let times = |method: &str, kind: &str| {
+        let service = if method == "Watch" { "Watch" } else { "KV" };
+        format!(
+            "grpc_server_handling_seconds_count{{grpc_method=\"{method}\",\
+             grpc_service=\"etcdserverpb.{service}\",grpc_type=\"{kind}\"}}"
+        )
+    };
+    let transports: &[Transport] = match program().is_etcd() {
+        true => &[Transport::Grpc],
+        false => &[Transport::Frames, Transport::Grpc],
+    };
+    for transport in transports {
+        let before = scrape(&extensive);
+        for server in [&extensive, &basic] {
+            let options =
+                Options { transport: *transport, ..Options::endpoints([server.endpoint()]) };
+            let client = Client::connect(options).expect("connect to the server");
+            for number in 0..20 {
+                client.put(put(format!("key/{number:02}"), 0)).expect("a put");
+                client.range(get(&format!("key/{number:02}"), 0)).expect("a read");
+            }
+            wide_txn(&client);
+            let all = pb::RangeRequest { range_end: "z".into(), ..get("a", 0) };
+            block_on(client.inner().range_stream_collect(all)).expect("a stream");
+        }
+        let (puts, ranges) = (times("Put", "unary"), times("Range", "unary"));
+        let (txns, streams) = (times("Txn", "unary"), times("RangeStream", "server_stream"));
+        let expected = [(&*puts, 20.0), (&ranges, 20.0), (&txns, 1.0), (&streams, 1.0)];
+        await_rises(&extensive, &before, &expected);
+        let sum = puts.replace("_count", "_sum");
+        assert!(rise(&before, &scrape(&extensive), &sum) > 0.0, "a put takes some time");
+    }
+    let shown = scrape(&basic);
+    assert!(!shown.keys().any(|name| name.starts_with("grpc_server_handling_seconds")));
+}
+
+/// A series that nothing feeds is a lie on a dashboard: it is not shown.
+#[test]
+fn nothing_is_shown_that_counts_nothing_here() {
+    if program().is_etcd() {
+        return;
+    }
+    let (server, _client) = start();
+    let shown = scrape(&server);
+    for prefix in [
+        "etcd_debugging_auth_",
+        "etcd_debugging_store_",
+        "etcd_debugging_snap_",
+        "etcd_debugging_server_watch_send_loop_",
+        "etcd_debugging_disk_backend_commit_rebalance_",
+        "etcd_debugging_disk_backend_commit_spill_",
+        "etcd_debugging_mvcc_index_compaction_",
+        "etcd_disk_backend_snapshot_",
+        "etcd_mvcc_db_open_read_transactions",
+        "etcd_server_heartbeat_send_failures_total",
+        "etcd_server_learner_promote_successes",
+        "etcd_server_snapshot_apply_in_progress_total",
+        "etcd_snap_",
+    ] {
+        let found: Vec<_> = shown.keys().filter(|name| name.starts_with(prefix)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@
 mod common;
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -61,14 +63,107 @@ fn version_and_help_exit_with_0() {
     }
     let help = run_to_end(&program(), &["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    let text = String::from_utf8(help.stdout).expect("UTF-8")
-        + &String::from_utf8(help.stderr).expect("UTF-8");
+    let text = String::from_utf8(help.stdout).expect("UTF-8");
     assert!(text.contains("--listen-client-urls"), "{text}");
+    if !program().is_etcd() {
+        assert!(text.starts_with("Usage:") && help.stderr.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn a_service_manager_hears_when_it_serves_and_when_it_stops() {
+    let directory = scratch();
+    let path = directory.path().join("notify");
+    let abstract_name = format!("braid-server-life-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&abstract_name).expect("an address");
+    let sockets = [
+        (UnixDatagram::bind(&path).expect("bind"), path.display().to_string()),
+        (UnixDatagram::bind_addr(&address).expect("bind"), format!("@{abstract_name}")),
+    ];
+    for (socket, name) in sockets {
+        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        let heard = || {
+            let mut datagram = [0; 64];
+            let bytes = socket.recv(&mut datagram).expect("a state");
+            String::from_utf8_lossy(&datagram[..bytes]).trim_end().to_owned()
+        };
+        let mut server = Server::start_with(&program(), &[], &[("NOTIFY_SOCKET", &name)]);
+        assert_eq!(heard(), "READY=1", "{name}");
+        put(&client(&server), "a", b"1").expect("who is ready serves");
+        server.signal(libc::SIGTERM);
+        if !program().is_etcd() {
+            assert_eq!(heard(), "STOPPING=1", "{name}");
+        }
+        server.wait();
+    }
+}
+
+/// The lines with this message.
+fn lines(server: &Server, message: &str) -> Vec<serde_json::Value> {
+    let output = server.output();
+    let parsed = output.lines().filter_map(|line| serde_json::from_str(line).ok());
+    parsed.filter(|line: &serde_json::Value| line["msg"] == message).collect()
+}
+
+/// As [`lines`], once there is one.
+fn await_line(server: &Server, message: &str) -> serde_json::Value {
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(line) = lines(server, message).into_iter().next() {
+            return line;
+        }
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(20), "no line {message:?}:\n{}", server.output());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_operators_do_is_in_the_log_in_etcds_words() {
+    let server = Server::start(&program(), &[]);
+    let client = client(&server);
+    for number in 0..10 {
+        put(&client, "a", &[number]).expect("a put");
+    }
+    let revision = get(&client, "a", 0).header.expect("a header").revision;
+    client.compact(pb::CompactionRequest { revision, physical: true }).expect("a compaction");
+    assert_eq!(await_line(&server, "compact tree index")["revision"], revision);
+    let finished = await_line(&server, "finished scheduled compaction");
+    assert_eq!(finished["level"], "info");
+    assert_eq!(finished["compact-revision"], revision);
+    assert_eq!(finished["number-of-keys-compacted"], 9);
+    assert!(finished["took"].is_string() && finished["current-db-size"].is_string());
+    assert!(finished["current-db-size-bytes"].as_u64() > Some(0));
+    assert!(finished["current-db-size-in-use-bytes"].as_u64() > Some(0));
+    let _: pb::DefragmentResponse =
+        client.unary(Method::DEFRAGMENT, &pb::DefragmentRequest {}).expect("a defragmentation");
+    await_line(&server, "starting defragment");
+    await_line(&server, "finished defragment");
+    assert_eq!(lines(&server, "finished scheduled compaction").len(), 1);
+    if program().is_etcd() {
+        return;
+    }
+    use pb::alarm_request::AlarmAction::{Activate, Deactivate};
+    for (action, message) in [(Activate, "alarm raised"), (Deactivate, "alarm disarmed")] {
+        let alarm = pb::AlarmType::Nospace.into();
+        let request = pb::AlarmRequest { action: action.into(), member_id: 0xab, alarm };
+        let _: pb::AlarmResponse = client.unary(Method::ALARM, &request).expect("an alarm");
+        let line = await_line(&server, message);
+        assert_eq!((&line["alarm"], &line["from"]), (&"NOSPACE".into(), &"ab".into()));
+    }
+    let leases: Vec<i64> = (1..=150).collect();
+    for id in &leases {
+        let request = pb::LeaseGrantRequest { id: *id, ttl: 1 };
+        let _: pb::LeaseGrantResponse =
+            client.unary(Method::LEASE_GRANT, &request).expect("a lease");
+    }
+    let expired = await_line(&server, "revoked expired leases");
+    assert!(expired["count"].as_u64() >= Some(100), "{expired}");
 }
 
 #[test]
 fn bad_command_lines_are_refused_with_the_reason() {
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 8] = [
         (&["--no-such-flag"], 2, "no-such-flag"),
         (&["--experimental-anything=1"], 2, "experimental-anything"),
         (&["word"], 1, "\"word\" is not a valid flag"),
@@ -88,6 +183,7 @@ fn bad_command_lines_are_refused_with_the_reason() {
             "--advertise-client-urls is required when --listen-client-urls is set explicitly",
         ),
         (&["--auto-compaction-mode=weekly"], 1, "unknown auto-compaction-mode"),
+        (&["--log-level=foo"], 2, "unrecognized level: \"foo\""),
     ];
     let directory = scratch();
     let data = format!("--data-dir={}", directory.path().join("d").display());

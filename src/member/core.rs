@@ -430,6 +430,13 @@ impl Core {
         sum
     }
 
+    /// The target up to which all of its shards have finished compacting, and whether one of them
+    /// has more to do.
+    pub fn compaction(&self) -> (i64, bool) {
+        let done = self.shard_counters().map(|(_, counters)| counters.compacted_to).min();
+        (done.unwrap_or(i64::MAX), self.shards.iter().any(Shard::is_compacting))
+    }
+
     /// Its watchers, for metrics.
     pub fn watch_counts(&self) -> HubCounts {
         self.hub.counts()

@@ -18,6 +18,11 @@ impl Figure {
         self.0.store(sum, Ordering::Relaxed);
     }
 
+    /// Only for the core that owns it: less of what is there.
+    pub fn take(&self, less: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(less), Ordering::Relaxed);
+    }
+
     /// Only for the core that owns it.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);

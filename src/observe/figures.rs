@@ -10,6 +10,14 @@ pub const APPLY_SECONDS: Scale = Scale::seconds(100, 20);
 /// Operations in a batch: 1 to 2048, and more.
 pub const BATCH_OPERATIONS: Scale = Scale::numbers(1, 12);
 
+/// etcd's buckets for hashes: 10 ms to 164 s.
+pub const HASH_SECONDS: Scale = Scale::seconds(10_000, 15);
+/// etcd's buckets for defragmentations: 0.1 s to 410 s.
+pub const DEFRAGMENT_SECONDS: Scale = Scale::seconds(100_000, 13);
+/// etcd's buckets for slices of compaction, 1 ms to 4 s, and for whole ones, 0.1 s to 820 s.
+pub const COMPACTION_PAUSE_MILLISECONDS: Scale = Scale::milliseconds(1_000, 13);
+pub const COMPACTION_MILLISECONDS: Scale = Scale::milliseconds(100_000, 14);
+
 /// etcd's buckets for TTLs: 1 s to 2^23 s.
 pub const TTL_SECONDS: Scale = Scale::numbers(1, 24);
 
@@ -188,6 +196,22 @@ pub struct CoreMetrics {
     pub wal_fsync_duration: Histogram,
     pub wal_write_duration: Histogram,
     pub wal_write_bytes: Figure,
+    /// Of checkpoints: writing a piece, and making the whole durable.
+    pub checkpoint_write_duration: Histogram,
+    pub checkpoint_commit_duration: Histogram,
+    pub hash_duration: Histogram,
+    pub hash_revision_duration: Histogram,
+    pub defragment_duration: Histogram,
+    pub defragments_under_way: Figure,
+    /// Turns with a slice of compaction in them.
+    pub compaction_pause: Histogram,
+    /// Whole compactions; on the lead's core.
+    pub compaction_duration: Histogram,
+    /// When this core's part of the last compaction began and ended, on the cores' common clock,
+    /// and what its target was.
+    pub compaction_began: Figure,
+    pub compaction_ended: Figure,
+    pub compacted_to: Figure,
     pub ranges: Figure,
     pub puts: Figure,
     pub put_bytes: Figure,
@@ -211,6 +235,8 @@ pub struct CoreMetrics {
     /// By [`HEALTH_CHECKS`]: those that held, those that did not.
     pub checks_held: [Figure; HEALTH_CHECKS.len()],
     pub checks_failed: [Figure; HEALTH_CHECKS.len()],
+    /// By [`HEALTH_CHECKS`]: when the last one was made, doubled, plus 1 if it held; 0 is never.
+    pub checks_last: [Figure; HEALTH_CHECKS.len()],
     /// Answers to GET /metrics.
     pub scrapes: Figure,
     // From here on our own.
@@ -250,6 +276,17 @@ impl CoreMetrics {
             wal_fsync_duration: Histogram::new(DISK_SECONDS),
             wal_write_duration: Histogram::new(DISK_SECONDS),
             wal_write_bytes: Figure::default(),
+            checkpoint_write_duration: Histogram::new(DISK_SECONDS),
+            checkpoint_commit_duration: Histogram::new(DISK_SECONDS),
+            hash_duration: Histogram::new(HASH_SECONDS),
+            hash_revision_duration: Histogram::new(HASH_SECONDS),
+            defragment_duration: Histogram::new(DEFRAGMENT_SECONDS),
+            defragments_under_way: Figure::default(),
+            compaction_pause: Histogram::new(COMPACTION_PAUSE_MILLISECONDS),
+            compaction_duration: Histogram::new(COMPACTION_MILLISECONDS),
+            compaction_began: Figure::default(),
+            compaction_ended: Figure::default(),
+            compacted_to: Figure::default(),
             ranges: Figure::default(),
             puts: Figure::default(),
             put_bytes: Figure::default(),
@@ -270,6 +307,7 @@ impl CoreMetrics {
             health_failures: Figure::default(),
             checks_held: Default::default(),
             checks_failed: Default::default(),
+            checks_last: Default::default(),
             scrapes: Figure::default(),
             loop_turns: Figure::default(),
             parks: Figure::default(),
@@ -281,21 +319,6 @@ impl CoreMetrics {
             mailbox_batches: Figure::default(),
             mailbox_peak: Figure::default(),
             mailbox_depth: Figure::default(),
-        }
-    }
-
-    /// A call has begun.
-    pub fn started(&self, method: usize) {
-        self.methods[method].started.add(1);
-    }
-
-    /// A call has ended with gRPC's `code`, after `nanos` if times are wanted.
-    pub fn handled(&self, method: usize, code: usize, nanos: Option<u64>) {
-        let figures = &self.methods[method];
-        // A code that gRPC does not have is Unknown.
-        figures.handled.get(code).unwrap_or(&figures.handled[2]).add(1);
-        if let Some(nanos) = nanos {
-            figures.handling.observe(nanos);
         }
     }
 
@@ -317,12 +340,14 @@ impl CoreMetrics {
         self.unary_requests[0].add(count);
     }
 
-    /// A check of /livez or /readyz was made; a name that is none of etcd's is not counted.
-    pub fn health_check(&self, endpoint: &str, name: &str, held: bool) {
+    /// A check of /livez or /readyz was made, at `now` of the clock that all cores have in common;
+    /// a name that is none of etcd's is not counted.
+    pub fn health_check(&self, now: u64, endpoint: &str, name: &str, held: bool) {
         let place = HEALTH_CHECKS.iter().position(|check| *check == (endpoint, name));
         if let Some(place) = place {
             let checks = if held { &self.checks_held } else { &self.checks_failed };
             checks[place].add(1);
+            self.checks_last[place].set(now << 1 | u64::from(held));
         }
     }
 
@@ -421,10 +446,8 @@ mod tests {
         assert_eq!(core.unary_requests[0].get(), 1);
         assert_eq!(core.unary_requests[8].get(), 1);
         assert_eq!(core.stream_requests[9].get(), 1);
-        core.health_check("readyz", "non_learner", true);
-        core.health_check("readyz", "made_up", true);
+        core.health_check(1, "readyz", "non_learner", true);
+        core.health_check(2, "readyz", "made_up", true);
         assert_eq!(core.checks_held.iter().map(Figure::get).sum::<u64>(), 1);
-        core.handled(0, 99, None);
-        assert_eq!(core.methods[0].handled[2].get(), 1);
     }
 }

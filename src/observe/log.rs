@@ -64,9 +64,19 @@ impl Log {
         }
     }
 
-    /// Lines dropped because the queue was full.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.dropped_lines() as u64
+    /// How many lines are dropped, from now on too.
+    pub fn lines_dropped(&self) -> LinesDropped {
+        LinesDropped(self.dropped.clone())
+    }
+}
+
+/// How many lines were dropped because the queue was full.
+#[derive(Clone, Debug)]
+pub struct LinesDropped(ErrorCounter);
+
+impl LinesDropped {
+    pub fn count(&self) -> u64 {
+        self.0.dropped_lines() as u64
     }
 }
 
@@ -257,6 +267,35 @@ mod tests {
         assert_eq!(lines[0]["message"], serde_json::Value::Null);
         assert_eq!(lines[1]["msg"], "failed 7");
         assert_eq!(lines[1]["error"], "why");
+    }
+
+    /// An output that takes no line until the test lets it.
+    struct Stuck(std::sync::mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Let go by being dropped.
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_find_the_queue_full_are_counted() {
+        let (stuck, taking) = std::sync::mpsc::channel();
+        let log = Log::over(Stuck(taking), &settings(LogLevel::Info));
+        let dropped = log.lines_dropped();
+        assert_eq!(dropped.count(), 0);
+        // One is being written, and the queue holds its most.
+        for _ in 0..limits::LOG_LINES_MAX + 10 {
+            log.note(&Note::info("a line"));
+        }
+        assert!((9..=10).contains(&dropped.count()), "{} are dropped", dropped.count());
+        drop(stuck);
     }
 
     #[test]

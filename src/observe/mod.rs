@@ -33,6 +33,6 @@ pub mod slow;
 
 pub use cell::{Figure, Histogram};
 pub use figures::{CoreMetrics, Method, MethodKind, RequestKind, ShardMetrics};
-pub use log::Log;
+pub use log::{LinesDropped, Log};
 pub use os::OsFigures;
 pub use scrape::{MemberFigures, Scrape, render};

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::cell::{Figure, Histogram, Observed, Scale};
 use super::exposition::{Exposition, Form};
 use super::figures::{
-    API_VERSIONS, APPLY_SECONDS, BATCH_OPERATIONS, CODES, CoreMetrics, DISK_SECONDS, HEALTH_CHECKS,
-    Method, MethodFigures, Outcomes, RequestKind, ShardMetrics, TTL_SECONDS,
+    API_VERSIONS, APPLY_SECONDS, BATCH_OPERATIONS, CODES, COMPACTION_MILLISECONDS,
+    COMPACTION_PAUSE_MILLISECONDS, CoreMetrics, DEFRAGMENT_SECONDS, DISK_SECONDS, HASH_SECONDS,
+    HEALTH_CHECKS, Method, MethodFigures, Outcomes, RequestKind, ShardMetrics, TTL_SECONDS,
 };
 use super::os::OsFigures;
 use crate::config::gates::{FeatureGates, Stage};
@@ -58,7 +59,7 @@ pub struct MemberFigures {
     /// Seconds since 1970; 0 before the first.
     pub compacted_at: u64,
     pub log_lines_dropped: u64,
-    /// Scrapes being answered now.
+    /// Scrapes being answered now, this one included.
     pub scrapes_in_flight: u64,
     /// (member, alarm's name) of what is raised.
     pub alarms: Vec<(MemberId, &'static str)>,
@@ -71,7 +72,6 @@ pub fn render(scrape: &Scrape<'_>) -> String {
     requests(&mut text, scrape);
     storage(&mut text, scrape);
     watches(&mut text, scrape);
-    without_counterpart(&mut text);
     methods(&mut text, scrape);
     health(&mut text, scrape);
     process(&mut text, scrape);
@@ -226,8 +226,10 @@ type CoreCounter = (&'static str, &'static str, fn(&CoreMetrics) -> &Figure);
 const CORE_COUNTERS: &[CoreCounter] = &[
     ("etcd_server_proposals_failed_total", "Proposals that failed.", |core| &core.proposals_failed),
     ("etcd_server_slow_apply_total", "Slow applies.", |core| &core.slow_applies),
-    ("etcd_server_slow_read_indexes_total", "Slow read rounds.", |core| &core.slow_read_indexes),
-    ("etcd_server_read_indexes_failed_total", "Failed read rounds.", |core| {
+    ("etcd_server_slow_read_indexes_total", "Linearizable reads of over 0.5 s.", |core| {
+        &core.slow_read_indexes
+    }),
+    ("etcd_server_read_indexes_failed_total", "Linearizable reads that failed.", |core| {
         &core.read_indexes_failed
     }),
     ("etcd_server_health_success", "Good answers of /health.", |core| &core.health_successes),
@@ -252,35 +254,78 @@ const CORE_COUNTERS: &[CoreCounter] = &[
     }),
 ];
 
+/// Times of all cores, by etcd's names.
+type CoreHistogram = (&'static str, &'static str, Scale, fn(&CoreMetrics) -> &Histogram);
+
+const CORE_HISTOGRAMS: &[CoreHistogram] = &[
+    (
+        "etcd_disk_wal_fsync_duration_seconds",
+        "Time of making log writes durable.",
+        DISK_SECONDS,
+        |core| &core.wal_fsync_duration,
+    ),
+    ("etcd_disk_wal_write_duration_seconds", "Time of log writes.", DISK_SECONDS, |core| {
+        &core.wal_write_duration
+    }),
+    (
+        "etcd_disk_backend_commit_duration_seconds",
+        "Time of making a checkpoint durable.",
+        DISK_SECONDS,
+        |core| &core.checkpoint_commit_duration,
+    ),
+    (
+        "etcd_debugging_disk_backend_commit_write_duration_seconds",
+        "Time of writing a piece of a checkpoint.",
+        DISK_SECONDS,
+        |core| &core.checkpoint_write_duration,
+    ),
+    (
+        "etcd_disk_backend_defrag_duration_seconds",
+        "Time of defragmentations.",
+        DEFRAGMENT_SECONDS,
+        |core| &core.defragment_duration,
+    ),
+    ("etcd_mvcc_hash_duration_seconds", "Time of hashes.", HASH_SECONDS, |core| {
+        &core.hash_duration
+    }),
+    (
+        "etcd_mvcc_hash_rev_duration_seconds",
+        "Time of hashes at a revision.",
+        HASH_SECONDS,
+        |core| &core.hash_revision_duration,
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+        "Time of turns with a slice of compaction.",
+        COMPACTION_PAUSE_MILLISECONDS,
+        |core| &core.compaction_pause,
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+        "Time of whole compactions.",
+        COMPACTION_MILLISECONDS,
+        |core| &core.compaction_duration,
+    ),
+    ("etcd_debugging_lease_ttl_total", "Granted TTLs, in seconds.", TTL_SECONDS, |core| {
+        &core.lease_ttls
+    }),
+];
+
 /// Data, disks and revisions.
 fn storage(text: &mut Exposition, scrape: &Scrape<'_>) {
     for (name, help, figure) in CORE_COUNTERS {
         text.counter(name, help, sum(scrape, figure));
     }
-    for (name, help, times) in [
-        (
-            "etcd_disk_wal_fsync_duration_seconds",
-            "Time of making log writes durable.",
-            observed(scrape, DISK_SECONDS, |core| &core.wal_fsync_duration),
-        ),
-        (
-            "etcd_disk_wal_write_duration_seconds",
-            "Time of log writes.",
-            observed(scrape, DISK_SECONDS, |core| &core.wal_write_duration),
-        ),
-        (
-            "etcd_debugging_lease_ttl_total",
-            "Granted TTLs, in seconds.",
-            observed(scrape, TTL_SECONDS, |core| &core.lease_ttls),
-        ),
-    ] {
-        text.histogram(name, help, &times);
+    for (name, help, scale, histogram) in CORE_HISTOGRAMS {
+        text.histogram(name, help, &observed(scrape, *scale, histogram));
     }
     let member = scrape.member;
     let written = sum(scrape, |core| &core.wal_write_bytes);
     let put_bytes = sum(scrape, |core| &core.put_bytes);
+    let defragments = sum(scrape, |core| &core.defragments_under_way);
     for (name, help, value) in [
         ("etcd_disk_wal_write_bytes_total", "Bytes written to logs.", written as f64),
+        ("etcd_disk_defrag_inflight", "Defragmentations under way.", defragments as f64),
         ("etcd_mvcc_db_total_size_in_bytes", "Bytes held.", member.db_bytes as f64),
         ("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", member.db_bytes_in_use as f64),
         ("etcd_debugging_mvcc_keys_total", "Keys.", member.keys as f64),
@@ -319,68 +364,6 @@ const WATCH_GAUGES: &[CoreCounter] = &[
     ("etcd_debugging_mvcc_pending_events_total", "Events waiting for their clients.", |core| {
         &core.watch_events_pending
     }),
-];
-
-/// Names that etcd always shows and that count nothing here: a dashboard that asks for one gets 0
-/// and no gap.
-fn without_counterpart(text: &mut Exposition) {
-    let help = "Always 0: nothing in Braid, or in a cluster of one, counts here.";
-    for name in ALWAYS_0_COUNTERS {
-        text.counter(name, help, 0);
-    }
-    for name in ALWAYS_0_GAUGES {
-        text.gauge(name, help, 0.0);
-    }
-    for (name, scale) in ALWAYS_0_HISTOGRAMS {
-        text.histogram(name, help, &Observed::none(*scale));
-    }
-}
-
-const ALWAYS_0_COUNTERS: &[&str] = &[
-    "etcd_debugging_store_expires_total",
-    "etcd_debugging_store_watch_requests_total",
-    "etcd_server_heartbeat_send_failures_total",
-    "etcd_server_learner_promote_successes",
-];
-
-const ALWAYS_0_GAUGES: &[&str] = &[
-    "etcd_debugging_auth_revision",
-    "etcd_debugging_store_watchers",
-    "etcd_disk_defrag_inflight",
-    "etcd_mvcc_db_open_read_transactions",
-    "etcd_server_snapshot_apply_in_progress_total",
-];
-
-const ALWAYS_0_HISTOGRAMS: &[(&str, Scale)] = &[
-    ("etcd_debugging_disk_backend_commit_rebalance_duration_seconds", DISK_SECONDS),
-    ("etcd_debugging_disk_backend_commit_spill_duration_seconds", DISK_SECONDS),
-    ("etcd_debugging_disk_backend_commit_write_duration_seconds", DISK_SECONDS),
-    (
-        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
-        Scale::milliseconds(1_000, 13),
-    ),
-    (
-        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
-        Scale::milliseconds(100_000, 14),
-    ),
-    (
-        "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
-        Scale::milliseconds(500, 14),
-    ),
-    ("etcd_debugging_server_watch_send_loop_control_stream_duration_seconds", DISK_SECONDS),
-    ("etcd_debugging_server_watch_send_loop_progress_duration_seconds", DISK_SECONDS),
-    ("etcd_debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds", DISK_SECONDS),
-    ("etcd_debugging_server_watch_send_loop_watch_stream_duration_seconds", DISK_SECONDS),
-    ("etcd_debugging_snap_save_marshalling_duration_seconds", DISK_SECONDS),
-    ("etcd_debugging_snap_save_total_duration_seconds", DISK_SECONDS),
-    ("etcd_disk_backend_commit_duration_seconds", DISK_SECONDS),
-    ("etcd_disk_backend_defrag_duration_seconds", Scale::seconds(100_000, 13)),
-    ("etcd_disk_backend_snapshot_duration_seconds", Scale::seconds(10_000, 17)),
-    ("etcd_mvcc_hash_duration_seconds", Scale::seconds(10_000, 15)),
-    ("etcd_mvcc_hash_rev_duration_seconds", Scale::seconds(10_000, 15)),
-    ("etcd_snap_db_fsync_duration_seconds", DISK_SECONDS),
-    ("etcd_snap_db_save_total_duration_seconds", Scale::seconds(100_000, 10)),
-    ("etcd_snap_fsync_duration_seconds", DISK_SECONDS),
 ];
 
 /// Counts of one method, by gRPC's names.
@@ -488,6 +471,15 @@ fn health(text: &mut Exposition, scrape: &Scrape<'_>) {
                 let labels = [("name", *name), ("status", status), ("type", *endpoint)];
                 family.sample(&labels, count as f64);
             }
+        }
+    }
+    let mut last =
+        text.family("etcd_server_healthcheck", Form::Gauge, "How a check came out last.");
+    for (place, (endpoint, name)) in HEALTH_CHECKS.iter().enumerate() {
+        // The one that was made last, whichever core it was on.
+        let newest = scrape.cores.iter().map(|core| core.checks_last[place].get()).max();
+        if let Some(newest) = newest.filter(|newest| *newest > 0) {
+            last.sample(&[("name", *name), ("type", *endpoint)], (newest & 1) as f64);
         }
     }
     text.family("promhttp_metric_handler_requests_total", Form::Counter, "Scrapes answered.")
@@ -640,7 +632,7 @@ mod tests {
         cores[1].puts.add(1);
         cores[0].deletes.add(3);
         for _ in 0..6 {
-            cores[1].handled(1, 1, None);
+            cores[1].methods[1].handled[1].add(1);
         }
         let member = MemberFigures {
             id: MemberId(0x8e9e_05c5_2164_694d),
@@ -693,10 +685,13 @@ mod tests {
         cores[1].request_took(RequestKind::Put, true, 500_000);
         cores[1].apply_took(RequestKind::Txn, Tally { done: 0, refused: 1 }, 100_000);
         cores[0].client_request(true, Some("3.7"));
-        cores[0].health_check("livez", "serializable_read", false);
+        cores[0].health_check(7, "livez", "serializable_read", false);
+        cores[0].health_check(9, "readyz", "non_learner", false);
+        cores[1].health_check(8, "readyz", "non_learner", true);
+        cores[1].health_check(9, "readyz", "data_corruption", true);
         cores[1].scrapes.add(4);
-        cores[0].started(2);
-        cores[0].handled(2, 0, Some(1_000_000));
+        cores[0].methods[2].started.add(1);
+        cores[0].methods[2].handling.observe(1_000_000);
         let text = text(&cores, &MemberFigures::default(), true);
         for line in [
             "etcd_server_request_duration_seconds_bucket{success=\"true\",type=\"Put\",\
@@ -708,6 +703,9 @@ mod tests {
              version=\"v3\"} 1",
             "etcd_server_healthchecks_total{name=\"serializable_read\",status=\"error\",\
              type=\"livez\"} 1",
+            "etcd_server_healthcheck{name=\"serializable_read\",type=\"livez\"} 0",
+            "etcd_server_healthcheck{name=\"non_learner\",type=\"readyz\"} 0",
+            "etcd_server_healthcheck{name=\"data_corruption\",type=\"readyz\"} 1",
             "promhttp_metric_handler_requests_total{code=\"200\"} 4",
             "etcd_server_client_requests_total{client_api_version=\"3.7\",type=\"stream\"} 1",
             "grpc_server_handling_seconds_bucket{grpc_method=\"Lock\",\
@@ -716,6 +714,7 @@ mod tests {
             has(&text, line);
         }
         assert!(!text.contains("type=\"Alarm\""));
+        assert!(!text.contains("{name=\"linearizable_read\""), "it was never asked for");
     }
 
     /// No family twice, every sample under its family, every series once, every number a number.

@@ -64,6 +64,13 @@ pub fn slow_apply(
     );
 }
 
+/// Logs a write to the log that took `took`, if that is longer than etcd lets pass.
+pub fn slow_sync(took: Duration, expected: Duration) {
+    if took > expected {
+        tracing::warn!(took = shown(took), "expected-duration" = shown(expected), "slow fdatasync");
+    }
+}
+
 fn shown(duration: Duration) -> String {
     GoDuration(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)).to_string()
 }

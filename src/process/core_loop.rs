@@ -16,10 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::applying::Applying;
+use super::chronicle::Chronicle;
+use super::compacting::Compacting;
 use super::metrics::Figures;
 use super::post::Post;
 use crate::member::{Core, CoreEffects, Mail, Park, Shared};
 use crate::observe::CoreMetrics;
+use crate::observe::slow::slow_sync;
 use crate::rt::{self, DiskRing, DiskTag, Doorbell, Notify, Ringer};
 use crate::server::Front;
 use crate::types::{CoreId, Nanos, Term};
@@ -53,13 +56,61 @@ const POLL_TIME: Duration = Duration::from_micros(30);
 struct Scratch {
     effects: CoreEffects,
     completions: Vec<(DiskTag, DiskOutcome)>,
-    /// When each batch of a log went to the disk.
-    flights: Vec<(DiskTag, Nanos)>,
+    /// What went to the disk whose time is counted, and when.
+    flights: Vec<Flight>,
     /// When the next slice of background work is due.
     work_at: Nanos,
     /// The term as connections show it.
     term: u64,
     applying: Applying,
+    compacting: Compacting,
+}
+
+/// A disk operation under way.
+struct Flight {
+    tag: DiskTag,
+    begun: Nanos,
+    kind: FlightKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlightKind {
+    /// A batch of a log.
+    Batch,
+    /// A piece of a checkpoint.
+    Piece,
+    /// Making a checkpoint durable.
+    Publish,
+}
+
+impl FlightKind {
+    fn of(operation: &DiskOp) -> Option<FlightKind> {
+        match operation {
+            DiskOp::WriteBatch { .. } => Some(FlightKind::Batch),
+            DiskOp::AppendTemporary { .. } => Some(FlightKind::Piece),
+            DiskOp::PublishTemporary { .. } => Some(FlightKind::Publish),
+            DiskOp::PrepareSegment { .. } | DiskOp::Remove { .. } => None,
+        }
+    }
+}
+
+/// etcd warns of a log write that takes longer.
+const SLOW_SYNC: Duration = Duration::from_secs(1);
+
+impl Flight {
+    /// Counts its time, and logs a disk that is too slow.
+    fn landed(&self, figures: &CoreMetrics) {
+        let nanos = rt::now().0.saturating_sub(self.begun.0);
+        match self.kind {
+            FlightKind::Batch => {
+                figures.wal_fsync_duration.observe(nanos);
+                figures.wal_write_duration.observe(nanos);
+                slow_sync(Duration::from_nanos(nanos), SLOW_SYNC);
+            }
+            FlightKind::Piece => figures.checkpoint_write_duration.observe(nanos),
+            FlightKind::Publish => figures.checkpoint_commit_duration.observe(nanos),
+        }
+    }
 }
 
 impl Scratch {
@@ -71,6 +122,7 @@ impl Scratch {
             work_at: Nanos(0),
             term: 0,
             applying,
+            compacting: Compacting::default(),
         }
     }
 }
@@ -153,11 +205,9 @@ impl CoreLoop {
         figures.mailed(self.post.take(|mail| core.receive(mail)));
         self.disk.completions(&mut scratch.completions);
         for ((group, op), outcome) in scratch.completions.drain(..) {
-            if let Some(at) = scratch.flights.iter().position(|(tag, _)| *tag == (group, op)) {
-                let (_, begun) = scratch.flights.swap_remove(at);
-                let took = rt::now().0.saturating_sub(begun.0);
-                figures.wal_fsync_duration.observe(took);
-                figures.wal_write_duration.observe(took);
+            let landed = scratch.flights.iter().position(|flight| flight.tag == (group, op));
+            if let Some(at) = landed {
+                scratch.flights.swap_remove(at).landed(figures);
             }
             if let Err(fatal) = core.disk_done(group, op, outcome) {
                 super::die(&format!("the disk failed: {fatal}"));
@@ -167,6 +217,7 @@ impl CoreLoop {
         let more = core.turn_and(now, work);
         let end = rt::now();
         if work {
+            scratch.compacting.turn(&core, (now, end), figures);
             scratch.work_at = Nanos(end.0 + WORK_PAUSE.as_nanos() as u64);
         }
         scratch.applying.turn(&core.applied(), end.0 - now.0, figures);
@@ -177,8 +228,8 @@ impl CoreLoop {
     /// Does what the turn wants done: the disk first, for it takes the longest.
     fn carry_out(&mut self, scratch: &mut Scratch) {
         for (group, op, operation) in scratch.effects.disk.drain(..) {
-            if matches!(operation, DiskOp::WriteBatch { .. }) {
-                scratch.flights.push(((group, op), rt::now()));
+            if let Some(kind) = FlightKind::of(&operation) {
+                scratch.flights.push(Flight { tag: (group, op), begun: rt::now(), kind });
             }
             self.disk.submit((group, op), operation);
         }
@@ -215,13 +266,14 @@ pub(super) struct Beat {
     pub front: Rc<Front>,
     pub work: Rc<Notify>,
     pub figures: Arc<Figures>,
+    pub shared: Arc<Shared>,
 }
 
 impl Beat {
     /// Ticks the core's clock as long as it lives.
     pub async fn run(self, interval: Duration) {
         let mut entropy = rt::now().0 | 1;
-        let mut compacted = -1;
+        let mut chronicle = Chronicle::new(&self.core.borrow(), &self.shared);
         loop {
             rt::sleep(interval).await;
             // xorshift: election timeouts only have to differ between members.
@@ -231,9 +283,7 @@ impl Beat {
             let mut core = self.core.borrow_mut();
             core.tick(rt::now(), entropy);
             self.figures.publish(&core, &self.front);
-            if core.id() == CoreId(0) {
-                self.figures.note_compaction(&mut compacted);
-            }
+            chronicle.beat(&core, &self.shared, &self.figures);
             drop(core);
             self.work.notify();
         }

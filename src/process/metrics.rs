@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::Config;
 use crate::member::{Core, MemberConfig, Shared};
 use crate::observe::{
-    CoreMetrics, MemberFigures, Method as Named, MethodKind, OsFigures, Scrape, ShardMetrics,
-    render,
+    CoreMetrics, LinesDropped, MemberFigures, Method as Named, MethodKind, OsFigures, Scrape,
+    ShardMetrics, render,
 };
 use crate::protocol::Method;
 use crate::protocol::method::Kind;
 use crate::server::Front;
-use crate::types::{AlarmKind, MemberId};
+use crate::types::MemberId;
 
 /// The figures of a member: shared by its cores, each part written by one of them.
 pub(super) struct Figures {
@@ -27,12 +27,19 @@ pub(super) struct Figures {
     id: MemberId,
     quota_shown: i64,
     config: Config,
-    /// The compaction target last seen, and when it was first seen.
+    /// When the newest compaction target was first seen.
     compacted_at: AtomicU64,
+    lines_dropped: LinesDropped,
+    scrapes_in_flight: AtomicU64,
 }
 
 impl Figures {
-    pub fn new(config: &Config, member: &MemberConfig, shared: &Arc<Shared>) -> Figures {
+    pub fn new(
+        config: &Config,
+        member: &MemberConfig,
+        shared: &Arc<Shared>,
+        lines_dropped: LinesDropped,
+    ) -> Figures {
         let methods: Vec<Named> = Method::ALL.iter().copied().map(named).collect();
         let cores = (0..shared.cores).map(|_| Arc::new(CoreMetrics::new(methods.len()))).collect();
         Figures {
@@ -44,7 +51,14 @@ impl Figures {
             quota_shown: member.quota_shown,
             config: config.clone(),
             compacted_at: AtomicU64::new(0),
+            lines_dropped,
+            scrapes_in_flight: AtomicU64::new(0),
         }
+    }
+
+    /// The figures of all cores.
+    pub fn cores(&self) -> &[Arc<CoreMetrics>] {
+        &self.cores
     }
 
     /// The figures of one core, which alone writes them.
@@ -135,20 +149,22 @@ impl Figures {
         figures.compacted_versions.set(compacted);
     }
 
-    /// What a scrape is answered.
-    pub fn render(&self) -> String {
+    /// What a scrape on this core is answered.
+    pub fn scrape(&self, core: usize) -> String {
+        self.scrapes_in_flight.fetch_add(1, Ordering::Relaxed);
+        let text = self.render();
+        self.scrapes_in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.core(core).scrapes.add(1);
+        text
+    }
+
+    fn render(&self) -> String {
         let shared = &self.shared;
         let (committed_index, applied_index) = shared.indexes();
         let sizes = shared.sizes();
         let (stable, newest) = (shared.sequencer.stable(), shared.sequencer.newest());
         let alarms = shared.alarms();
-        let alarms = alarms.iter().map(|alarm| {
-            let name = match alarm.kind {
-                AlarmKind::NoSpace => "NOSPACE",
-                AlarmKind::Corrupt => "CORRUPT",
-            };
-            (alarm.member, name)
-        });
+        let alarms = alarms.iter().map(|alarm| (alarm.member, alarm.kind.name()));
         let member = MemberFigures {
             id: self.id,
             has_leader: shared.leader() != MemberId(0),
@@ -167,8 +183,8 @@ impl Figures {
             newest_revision: newest.0,
             compact_revision: shared.compacted(),
             compacted_at: self.compacted_at.load(Ordering::Relaxed),
-            log_lines_dropped: 0,
-            scrapes_in_flight: 1,
+            log_lines_dropped: self.lines_dropped.count(),
+            scrapes_in_flight: self.scrapes_in_flight.load(Ordering::Relaxed),
             alarms: alarms.collect(),
         };
         render(&Scrape {
@@ -182,14 +198,10 @@ impl Figures {
         })
     }
 
-    /// Notes when a compaction was first seen; called by the lead's core.
-    pub fn note_compaction(&self, last: &mut i64) {
-        let compacted = self.shared.compacted();
-        if compacted > *last {
-            *last = compacted;
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.compacted_at.store(now.as_secs(), Ordering::Relaxed);
-        }
+    /// A compaction was seen for the first time.
+    pub fn note_compaction(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.compacted_at.store(now.as_secs(), Ordering::Relaxed);
     }
 }
 

@@ -10,12 +10,15 @@
 //! requests in flight are finished, and the process then ends by that signal, as etcd does.
 
 mod applying;
+mod chronicle;
+mod compacting;
 mod core_loop;
 mod directory;
 mod metrics;
 mod post;
 mod signals;
 mod start;
+mod supervisor;
 
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -23,7 +26,8 @@ use std::time::Duration;
 
 use crate::config::{Config, LogLevel, Machine, Note, parse};
 use crate::member::account::{self, GroupAccount};
-use crate::observe::{Log, log};
+use crate::observe::{LinesDropped, Log, log};
+use supervisor::Supervisor;
 
 pub use directory::{Directory, DirectoryError};
 
@@ -60,7 +64,7 @@ pub fn main() -> ExitCode {
     };
     log::note_panics();
     parsed.notes.iter().for_each(|note| logging.note(note));
-    match run(parsed.config) {
+    match run(parsed.config, logging.lines_dropped()) {
         Ok(signal) => {
             drop(logging);
             signals::end_by(signal)
@@ -74,13 +78,13 @@ pub fn main() -> ExitCode {
 }
 
 /// Serves until a signal comes, which is returned.
-fn run(config: Config) -> Result<i32, String> {
+fn run(config: Config, lines_dropped: LinesDropped) -> Result<i32, String> {
     let files = crate::rt::raise_limits();
     crate::rt::probe().map_err(|error| error.to_string())?;
     let listeners = start::bind(&config)?;
     let (events, inbox) = mpsc::channel();
     signals::forward(events.clone()).map_err(|error| format!("cannot watch signals: {error}"))?;
-    let member = start::start(&config, events)?;
+    let member = start::start(&config, lines_dropped, events)?;
     let mut accounts = Vec::new();
     for _ in 0..member.cores() {
         match inbox.recv() {
@@ -106,12 +110,15 @@ fn run(config: Config) -> Result<i32, String> {
     for listener in &config.listen.clients {
         tracing::info!(address = %listener.url, "ready to serve client requests");
     }
+    let supervisor = Supervisor::of_environment();
+    supervisor.ready();
     let signal = loop {
         if let Ok(Event::Signal(signal)) = inbox.recv() {
             break signal;
         }
     };
     tracing::info!(signal = signals::name(signal), "received signal; shutting down");
+    supervisor.stopping();
     acceptor.stop();
     member.stop(config.timing.request);
     tracing::info!(name = %config.name, "closed the member");

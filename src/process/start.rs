@@ -19,7 +19,7 @@ use crate::limits::{
 use crate::member::{
     Core, Identity, LeaseConfig, Mail, MemberConfig, Service, Shared, WatchLimits,
 };
-use crate::observe::CoreMetrics;
+use crate::observe::{CoreMetrics, LinesDropped};
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
     self, AcceptSettings, Acceptor, DiskReader, DiskRing, DiskSettings, Doorbell, ExecutorSettings,
@@ -63,7 +63,11 @@ pub(super) fn bind(config: &Config) -> Result<Bound, String> {
 }
 
 /// Opens the directory and starts the executors; each tells how its recovery went.
-pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, String> {
+pub(super) fn start(
+    config: &Config,
+    lines_dropped: LinesDropped,
+    events: Sender<Event>,
+) -> Result<Running, String> {
     let directory = Directory::open(&config.data_dir).map_err(|error| error.to_string())?;
     if directory.is_open_to_others {
         tracing::warn!(
@@ -75,7 +79,7 @@ pub(super) fn start(config: &Config, events: Sender<Event>) -> Result<Running, S
     let member = Arc::new(member_config(config, identity));
     let cores = config.layout.cores.min(identity.shards);
     let shared = Arc::new(Shared::new(cores, identity.shards));
-    let figures = Arc::new(Figures::new(config, &member, &shared));
+    let figures = Arc::new(Figures::new(config, &member, &shared, lines_dropped));
     let mut posts = Post::of_all(cores, MAILBOX_BATCHES_MAX);
     let ringers: Arc<Mutex<Vec<Option<Ringer>>>> =
         Arc::new(Mutex::new((0..cores).map(|_| None).collect()));
@@ -264,7 +268,8 @@ impl CoreStart {
         core.borrow_mut().start();
         let service: Rc<RefCell<dyn Service>> = core.clone();
         let figures = Arc::clone(&self.figures);
-        let scrape = Rc::new(move || figures.render());
+        let number = usize::from(self.core.0);
+        let scrape = Rc::new(move || figures.scrape(number));
         let own = Arc::clone(self.figures.core(usize::from(self.core.0)));
         let settings = settings(&self.config, &self.member, &self.shared, own, scrape);
         let front =
@@ -277,6 +282,7 @@ impl CoreStart {
             front: Rc::clone(&front),
             work: Rc::clone(&work),
             figures: Arc::clone(&self.figures),
+            shared: Arc::clone(&self.shared),
         };
         let ticking = rt::spawn(beat.run(heartbeat));
         let stopping = Rc::new(Cell::new(false));
@@ -379,6 +385,7 @@ fn settings(
             Allowed::Any => Vec::new(),
             Allowed::Only(hosts) => hosts.iter().cloned().collect(),
         },
+        times_methods: config.metrics_extensive,
         figures,
         metrics,
     }

@@ -178,6 +178,7 @@ impl Front {
         let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
         brief.count(now, &self.settings.figures, &answer);
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
+            self.handled_in(method, 1, now.0.saturating_sub(brief.started().0));
             brief.log_if_slow(now, self.settings.slow, method, remote, &answer);
         }
         match waiter {
@@ -185,6 +186,20 @@ impl Front {
             Waiter::Grpc(call) => call.answer(ticket, answer),
             Waiter::Task(desk) => desk.put(answer),
         }
+    }
+
+    /// Counts calls that took `nanos`, with `--metrics=extensive`.
+    fn handled_in(&self, method: Method, calls: u64, nanos: u64) {
+        if self.settings.times_methods {
+            let place = Method::ALL.iter().position(|known| *known == method);
+            let figures = &self.settings.figures.methods[place.expect("a method of the table")];
+            figures.handling.observe_all(calls, nanos);
+        }
+    }
+
+    /// The time of a call that is not one request to the core begins; it ends when this is dropped.
+    pub(super) fn handling(self: &Rc<Front>, method: Method) -> Handling {
+        Handling { front: self.clone(), method, began: rt::now() }
     }
 
     /// A watch stream is told something. What a stream that is closed was still told is dropped.
@@ -269,7 +284,9 @@ impl Front {
         let ticket = {
             let mut waiters = self.waiters.borrow_mut();
             let full = waiters.len() >= CORE_REQUESTS_MAX;
-            let ticket = waiters.insert(Brief::of(now, &request), waiter);
+            let brief = Brief::of(now, &request);
+            brief.begin(&self.settings.figures);
+            let ticket = waiters.insert(brief, waiter);
             drop(waiters);
             admitted(ticket);
             if full {
@@ -301,7 +318,9 @@ impl Front {
     pub(super) fn count_answered(&self, read: Nanos) {
         let answered = self.answered_now.take();
         if answered != Tally::default() {
-            self.settings.figures.ranges_took(answered, rt::now().0 - read.0);
+            let nanos = rt::now().0 - read.0;
+            self.settings.figures.ranges_took(answered, nanos);
+            self.handled_in(Method::Range, answered.done + answered.refused, nanos);
         }
     }
 
@@ -391,7 +410,8 @@ impl Front {
     /// The client of `ticket` is gone.
     pub(super) fn cancel(&self, ticket: Ticket) {
         let waiter = self.waiters.borrow_mut().remove(ticket);
-        if waiter.is_some() {
+        if let Some((brief, _)) = waiter {
+            brief.count_canceled(&self.settings.figures);
             self.service.borrow_mut().cancel(ticket);
             self.work.notify();
         }
@@ -452,6 +472,20 @@ impl<F: Deref<Target = Front>> Drop for Asked<F> {
         if let Some(ticket) = self.ticket {
             self.front.cancel(ticket);
         }
+    }
+}
+
+/// See [`Front::handling`].
+pub(super) struct Handling {
+    front: Rc<Front>,
+    method: Method,
+    began: Nanos,
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        let nanos = rt::now().0 - self.began.0;
+        self.front.handled_in(self.method, 1, nanos);
     }
 }
 

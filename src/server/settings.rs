@@ -54,6 +54,8 @@ pub struct Settings {
     pub hash_seed: u64,
     /// `--host-whitelist`; empty or `*` is everybody.
     pub hosts: Vec<String>,
+    /// `--metrics=extensive`: how long calls take is counted by method.
+    pub times_methods: bool,
     /// What this core counts: connections add requests and their times.
     pub figures: Arc<CoreMetrics>,
     /// The body of `/metrics`.

@@ -1,15 +1,17 @@
-//! Requests that took too long: what their log line tells, kept while they are under way.
+//! What a request comes to in metrics and, if it took too long, in the log: kept while it is under
+//! way.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::config::gotext::GoDuration;
 use crate::member::Answer;
 use crate::observe::slow::{RequestStats, slow_request};
 use crate::observe::{CoreMetrics, RequestKind};
-use crate::protocol::Method;
-use crate::types::{Nanos, Reply, Request};
+use crate::protocol::{Method, status};
+use crate::types::{Nanos, Refusal, Reply, Request};
 
 /// What is kept of a request: a look at it, not a copy.
 #[derive(Debug, Default)]
@@ -22,14 +24,29 @@ pub(super) struct Brief {
     /// Bytes of the value.
     value_bytes: u32,
     /// What its time counts as, if anything.
-    kind: Option<RequestKind>,
+    counts: Option<Counted>,
 }
+
+/// How a request shows in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    /// Needs a revision that is stable, and takes none.
+    LinearizableRead(RequestKind),
+    SerializableRead(RequestKind),
+    Write(RequestKind),
+    Hash,
+    HashRevision,
+    Defragment,
+}
+
+/// After which etcd asks again where the line is, and counts that.
+const READ_INDEX_RETRY: Duration = Duration::from_millis(500);
 
 impl Brief {
     pub(super) fn of(now: Nanos, request: &Request) -> Brief {
-        let kind = kind_of(request);
+        let counts = counted(request);
         let one = |key: &Bytes, value: usize| Brief {
-            kind,
+            counts,
             started: now,
             key: key.clone(),
             operations: 1,
@@ -41,16 +58,76 @@ impl Brief {
             Request::DeleteRange(delete) => one(&delete.range.start, 0),
             Request::Txn(txn) => {
                 let operations = (txn.success.len() + txn.failure.len()) as u32;
-                Brief { kind, started: now, operations, ..Brief::default() }
+                Brief { counts, started: now, operations, ..Brief::default() }
             }
-            _ => Brief { kind, started: now, ..Brief::default() },
+            _ => Brief { counts, started: now, ..Brief::default() },
         }
     }
 
-    /// Counts how long it took.
+    /// When it was handed in.
+    pub(super) fn started(&self) -> Nanos {
+        self.started
+    }
+
+    /// It is under way from now on.
+    pub(super) fn begin(&self, figures: &CoreMetrics) {
+        if self.counts == Some(Counted::Defragment) {
+            figures.defragments_under_way.add(1);
+            tracing::info!("starting defragment");
+        }
+    }
+
+    /// Counts how long it took, and how it ended.
     pub(super) fn count(&self, now: Nanos, figures: &CoreMetrics, answer: &Answer) {
-        if let Some(kind) = self.kind {
-            figures.request_took(kind, answer.is_ok(), now.0.saturating_sub(self.started.0));
+        let nanos = now.0.saturating_sub(self.started.0);
+        let is_lost = answer.as_ref().is_err_and(is_lost);
+        match self.counts {
+            None => {}
+            Some(Counted::LinearizableRead(kind)) => {
+                figures.request_took(kind, answer.is_ok(), nanos);
+                if is_lost {
+                    figures.read_indexes_failed.add(1);
+                }
+                if u128::from(nanos) > READ_INDEX_RETRY.as_nanos() {
+                    figures.slow_read_indexes.add(1);
+                }
+            }
+            Some(Counted::SerializableRead(kind)) => {
+                figures.request_took(kind, answer.is_ok(), nanos);
+            }
+            Some(Counted::Write(kind)) => {
+                figures.request_took(kind, answer.is_ok(), nanos);
+                if is_lost {
+                    figures.proposals_failed.add(1);
+                }
+            }
+            Some(Counted::Hash) => figures.hash_duration.observe(nanos),
+            Some(Counted::HashRevision) => figures.hash_revision_duration.observe(nanos),
+            Some(Counted::Defragment) => self.defragmented(nanos, figures, answer),
+        }
+    }
+
+    fn defragmented(&self, nanos: u64, figures: &CoreMetrics, answer: &Answer) {
+        figures.defragments_under_way.take(1);
+        match answer {
+            Ok(_) => {
+                figures.defragment_duration.observe(nanos);
+                let took = GoDuration(i64::try_from(nanos).unwrap_or(i64::MAX));
+                tracing::info!(took = %took, "finished defragment");
+            }
+            Err(refusal) => {
+                let error = status::of(refusal).message;
+                tracing::warn!(error = %error, "failed to defragment");
+            }
+        }
+    }
+
+    /// Its client has left before the answer.
+    pub(super) fn count_canceled(&self, figures: &CoreMetrics) {
+        match self.counts {
+            Some(Counted::Write(_)) => figures.proposals_failed.add(1),
+            Some(Counted::Defragment) => figures.defragments_under_way.take(1),
+            _ => {}
         }
     }
 
@@ -96,25 +173,99 @@ impl Brief {
     }
 }
 
+/// Whether it was not the request's fault: etcd calls that a failed proposal, or a failed read.
+fn is_lost(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Timeout
+            | Refusal::TimeoutLeaderFailed
+            | Refusal::DeadlineExceeded
+            | Refusal::LeaderChanged
+            | Refusal::NoLeader
+            | Refusal::Stopped
+    )
+}
+
 /// etcd tells apart what goes through consensus, and reads.
-fn kind_of(request: &Request) -> Option<RequestKind> {
+fn counted(request: &Request) -> Option<Counted> {
     Some(match request {
-        Request::Range(_) => RequestKind::Range,
-        Request::Put(_) => RequestKind::Put,
-        Request::DeleteRange(_) => RequestKind::DeleteRange,
-        Request::Txn(txn) if txn.only_reads() => RequestKind::ReadonlyTxn,
-        Request::Txn(_) => RequestKind::Txn,
-        Request::Compact(_) => RequestKind::Compaction,
-        Request::Alarm(_) => RequestKind::Alarm,
-        Request::LeaseGrant(_) => RequestKind::LeaseGrant,
-        Request::LeaseRevoke { .. } => RequestKind::LeaseRevoke,
+        Request::Range(range) if range.serializable => {
+            Counted::SerializableRead(RequestKind::Range)
+        }
+        Request::Range(_) => Counted::LinearizableRead(RequestKind::Range),
+        Request::Put(_) => Counted::Write(RequestKind::Put),
+        Request::DeleteRange(_) => Counted::Write(RequestKind::DeleteRange),
+        Request::Txn(txn) if txn.only_reads() => {
+            Counted::LinearizableRead(RequestKind::ReadonlyTxn)
+        }
+        Request::Txn(_) => Counted::Write(RequestKind::Txn),
+        Request::Compact(_) => Counted::Write(RequestKind::Compaction),
+        Request::Alarm(_) => Counted::Write(RequestKind::Alarm),
+        Request::LeaseGrant(_) => Counted::Write(RequestKind::LeaseGrant),
+        Request::LeaseRevoke { .. } => Counted::Write(RequestKind::LeaseRevoke),
+        Request::Hash => Counted::Hash,
+        Request::HashKv(_) => Counted::HashRevision,
+        Request::Defragment => Counted::Defragment,
         Request::Status
-        | Request::Hash
-        | Request::HashKv(_)
-        | Request::Defragment
         | Request::MemberList { .. }
         | Request::LeaseKeepAlive { .. }
         | Request::LeaseTimeToLive(_)
         | Request::LeaseLeases => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{KeyRange, PutReply, PutRequest, RangeReply, RangeRequest, Revision};
+
+    fn range(serializable: bool) -> Request {
+        let range = KeyRange::single(Bytes::from_static(b"k"));
+        Request::Range(RangeRequest { serializable, ..RangeRequest::of(range) })
+    }
+
+    #[test]
+    fn what_nobody_could_help_counts_as_failed() {
+        let figures = CoreMetrics::new(1);
+        let put = Request::Put(PutRequest::of(Bytes::from_static(b"k"), Bytes::new()));
+        let put = Brief::of(Nanos(0), &put);
+        let read = Brief::of(Nanos(0), &range(false));
+        let failed = || (figures.proposals_failed.get(), figures.read_indexes_failed.get());
+        put.count(Nanos(1), &figures, &Err(Refusal::Timeout));
+        put.count(Nanos(1), &figures, &Err(Refusal::EmptyKey));
+        let done = PutReply { revision: Revision(2), prev_kv: None };
+        put.count(Nanos(1), &figures, &Ok(Reply::Put(done)));
+        assert_eq!(failed(), (1, 0));
+        put.count_canceled(&figures);
+        read.count_canceled(&figures);
+        assert_eq!(failed(), (2, 0), "etcd's proposal fails, too, when its client leaves");
+        read.count(Nanos(1), &figures, &Err(Refusal::LeaderChanged));
+        read.count(Nanos(1), &figures, &Err(Refusal::FutureRevision));
+        assert_eq!(failed(), (2, 1));
+    }
+
+    #[test]
+    fn a_linearizable_read_is_slow_where_etcd_would_ask_again() {
+        let figures = CoreMetrics::new(1);
+        let answer = Ok(Reply::Range(RangeReply::default()));
+        let times = [(false, 500), (false, 501), (true, 900)];
+        for (serializable, millis) in times {
+            let brief = Brief::of(Nanos(0), &range(serializable));
+            brief.count(Nanos(millis * 1_000_000), &figures, &answer);
+        }
+        assert_eq!(figures.slow_read_indexes.get(), 1);
+    }
+
+    #[test]
+    fn a_defragmentation_is_under_way_until_it_ends() {
+        let figures = CoreMetrics::new(1);
+        let brief = Brief::of(Nanos(0), &Request::Defragment);
+        brief.begin(&figures);
+        brief.begin(&figures);
+        assert_eq!(figures.defragments_under_way.get(), 2);
+        brief.count_canceled(&figures);
+        brief.count(Nanos(5), &figures, &Err(Refusal::Stopped));
+        assert_eq!(figures.defragments_under_way.get(), 0);
+        assert_eq!(figures.defragment_duration.read().count(), 0, "it did not come to its end");
+    }
 }

@@ -60,6 +60,11 @@ impl Jobs {
 }
 
 impl Shard {
+    /// Whether a compaction is not finished yet.
+    pub fn is_compacting(&self) -> bool {
+        self.jobs.is_compacting()
+    }
+
     /// Whether a slice of something would get on with it.
     pub(super) fn has_work(&self) -> bool {
         let writes = self.jobs.checkpoint.is_some() && self.replica.takes_chunk();
@@ -84,6 +89,7 @@ impl Shard {
             return false; // The rest follows when stable has passed the target.
         }
         self.jobs.compacting = None;
+        self.counters.compacted_to = target.0;
         let report = Report::CompactedPhysically { shard: self.id, revision: target };
         effects.reports.push(report);
         false

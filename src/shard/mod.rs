@@ -95,6 +95,8 @@ pub struct ShardCounters {
     pub ranges: u64,
     pub checkpoints: u64,
     pub versions_compacted: u64,
+    /// The target of the compaction that was finished last.
+    pub compacted_to: i64,
 }
 
 /// A replica of one shard, leading or not.

@@ -67,6 +67,16 @@ impl Server {
         server
     }
 
+    /// As [`Server::start`], with these variables in its environment.
+    pub fn start_with(program: &Program, flags: &[&str], environment: &[(&str, &str)]) -> Server {
+        let directory = scratch();
+        let data = directory.path().join("d");
+        let started = Server::launch(program, &data, flags, environment);
+        let mut server = started.unwrap_or_else(|refused| panic!("no start: {refused:?}"));
+        server._directory = Some(directory);
+        server
+    }
+
     /// Starts on this data directory, which need not exist yet.
     pub fn start_in(program: &Program, data: &Path, flags: &[&str]) -> Server {
         match Server::try_start_in(program, data, flags) {
@@ -77,12 +87,21 @@ impl Server {
 
     /// As [`Server::start_in`]; what a server says that does not start is part of the interface.
     pub fn try_start_in(program: &Program, data: &Path, flags: &[&str]) -> Result<Server, Refused> {
+        Server::launch(program, data, flags, &[])
+    }
+
+    fn launch(
+        program: &Program,
+        data: &Path,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Server, Refused> {
         let (client, peer) = (free_port(), free_port());
         let mut all = port_flags(client, peer);
         all.push(format!("--data-dir={}", data.display()));
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = data.with_extension("log");
-        let (child, output) = launch(program, &all, &log);
+        let (child, output) = launch(program, &all, environment, &log);
         let mut server = Server { child, client_port: client, log: output, _directory: None };
         match server.wait_until_ready() {
             Ok(()) => Ok(server),
@@ -216,7 +235,12 @@ pub fn port_flags(client: u16, peer: u16) -> Vec<String> {
     ]
 }
 
-fn launch(program: &Program, flags: &[String], log: &Path) -> (Child, PathBuf) {
+fn launch(
+    program: &Program,
+    flags: &[String],
+    environment: &[(&str, &str)],
+    log: &Path,
+) -> (Child, PathBuf) {
     if let Some(parent) = log.parent() {
         fs::create_dir_all(parent).expect("the directory of the log");
     }
@@ -230,6 +254,7 @@ fn launch(program: &Program, flags: &[String], log: &Path) -> (Child, PathBuf) {
         .stdout(output.try_clone().expect("a second handle of the log"))
         .stderr(output);
     without_etcd_variables(&mut command);
+    command.envs(environment.iter().copied());
     let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.path().display()));
     (child, log.to_owned())
 }

@@ -103,7 +103,9 @@ impl Session {
         self.front.settings.figures.client_request(true, None);
         let mut inlet = FrameInlet { session: self.clone(), mailbox: mailbox.clone() };
         let mut outlet = FrameOutlet { session: self.clone(), stream, method };
+        let handling = self.front.handling(method);
         let task = rt::spawn(async move {
+            let _handling = handling;
             // An executor may begin a task before it is known by its stream.
             rt::yield_now().await;
             let (front, terms) = (&outlet.session.front.clone(), Terms::default());

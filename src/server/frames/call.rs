@@ -72,7 +72,9 @@ impl Session {
         call: impl Future<Output = Result<Ended, Status>> + 'static,
     ) {
         let session = self.clone();
+        let handling = self.front.handling(method);
         let task = rt::spawn(async move {
+            let _handling = handling;
             // An executor may begin a task before it is known by its stream.
             rt::yield_now().await;
             let result = call.await;

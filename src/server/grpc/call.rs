@@ -611,6 +611,7 @@ async fn compose(
     deadline: Option<Nanos>,
     mut respond: Respond,
 ) {
+    let _handling = link.front.handling(method);
     let calling = async { Some(concurrency::call(&link.front, method, message, deadline).await) };
     let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
     let lost = async {

@@ -21,6 +21,7 @@ use crate::protocol::grpc::{Encoding, MESSAGE_BYTES_MAX, PREFIX_BYTES};
 use crate::protocol::method::Method;
 use crate::protocol::status::{self, Status, code};
 use crate::rt;
+use crate::server::front::Handling;
 use crate::server::range_stream::RangeStream;
 use crate::server::streams::{self, Gone, Outlet, Terms};
 use crate::server::{concurrency, health};
@@ -37,6 +38,8 @@ struct Sending {
     method: Method,
     stream: SendStream<Payload>,
     encoding: Encoding,
+    /// The call takes time until this is dropped.
+    _handling: Handling,
 }
 
 impl Sending {
@@ -44,7 +47,10 @@ impl Sending {
     fn begin(link: &Rc<Link>, method: Method, respond: Respond) -> Result<Sending, Gone> {
         let encoding = respond.encoding();
         match respond.begin() {
-            Ok(stream) => Ok(Sending { link: link.clone(), method, stream, encoding }),
+            Ok(stream) => {
+                let _handling = link.front.handling(method);
+                Ok(Sending { link: link.clone(), method, stream, encoding, _handling })
+            }
             Err(_) => Err(Gone),
         }
     }

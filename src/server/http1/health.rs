@@ -74,7 +74,7 @@ pub(super) async fn checks(
             continue;
         }
         let held = check.run(front).await;
-        front.settings.figures.health_check(endpoint, name, held.is_ok());
+        front.settings.figures.health_check(rt::now().0, endpoint, name, held.is_ok());
         match held {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(error) => {

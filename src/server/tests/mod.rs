@@ -353,6 +353,7 @@ struct Rig {
 
 fn settings() -> Settings {
     Settings {
+        times_methods: true,
         listeners: vec![ListenerKind::Client, ListenerKind::Metrics],
         header: HeaderFields {
             cluster_id: ClusterId(0xC1),
