@@ -152,7 +152,7 @@ fn over_each_transport(test: impl Fn(Ctl)) {
 fn transports() -> &'static [&'static str] {
     match program() {
         Program::Braid => &["frames", "grpc"],
-        // What nobody asked for finds out that there are no frames.
+        // By default the client has to find out that there are no frames.
         Program::Etcd(_) => &["auto", "grpc"],
     }
 }

@@ -148,7 +148,7 @@ fn ranges_show_with_their_times() {
     assert_eq!(rise(&before, &scrape(&server), requests), 31.0);
 }
 
-/// What operators do shows, each under etcd's name.
+/// Each maintenance request shows under etcd's name for it.
 #[test]
 fn maintenance_shows_with_its_times() {
     let (server, client) = start();

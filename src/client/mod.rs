@@ -121,8 +121,8 @@ impl Client {
         Client::lazy(options)
     }
 
-    /// What the current endpoint is spoken to in, [`Transport::Frames`] or [`Transport::Grpc`];
-    /// connects first if need be.
+    /// Tells which protocol the current endpoint is spoken to in, [`Transport::Frames`] or
+    /// [`Transport::Grpc`]; connects first if need be. The errors are those of connecting.
     pub async fn transport(&self) -> Result<Transport, Error> {
         Ok(self.pool.route(self.token.as_ref(), None).await?.connection.transport())
     }

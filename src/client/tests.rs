@@ -25,7 +25,7 @@ enum Act {
     Stall,
 }
 
-/// What a server that knows no frames does when they come.
+/// The ways in which a server that knows no frames meets them.
 #[derive(Clone, Copy, Debug)]
 enum ToFrames {
     Close,

@@ -94,7 +94,7 @@ impl Connection {
         Ok(Connection { wire, pulse: Arc::default() })
     }
 
-    /// What is spoken on it.
+    /// The protocol that is spoken on it.
     pub(super) fn transport(&self) -> Transport {
         match &self.wire {
             Wire::Grpc(_) => Transport::Grpc,

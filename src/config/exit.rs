@@ -3,7 +3,7 @@
 use super::level::LogLevel;
 use super::note::{FieldValue, Note};
 
-/// Why settings will not do, and the exit code that goes with it.
+/// The reason why settings will not do, and the exit code that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
     pub why: String,

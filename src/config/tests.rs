@@ -81,7 +81,7 @@ fn without_any_setting_it_is_etcds_default_member() {
     assert!(messages(&notes).contains(&"'data-dir' was empty; using default"));
 }
 
-/// What etcd says of its own ways to serve and to store is not true of Braid's.
+/// etcd's advice about its own ways to serve and to store is not true of Braid's.
 #[test]
 fn advice_that_does_not_fit_is_not_given() {
     let settings = [

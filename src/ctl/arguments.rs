@@ -182,7 +182,7 @@ fn relaxed(command: clap::Command) -> clap::Command {
         .mut_subcommands(|below| relaxed(below).disable_help_subcommand(true))
 }
 
-/// What is not there yet is one line below a command's help instead of a flag among its flags.
+/// Flags whose feature is not there yet are one line below a command's help, not among its flags.
 fn without_absent(command: clap::Command) -> clap::Command {
     let absent =
         command.get_arguments().filter(|arg| globals::is_absent(arg) && !arg.is_hide_set());

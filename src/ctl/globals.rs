@@ -280,7 +280,7 @@ pub fn listing() -> String {
     let command = Alone::command();
     let mut flags: Vec<_> = command.get_arguments().collect();
     flags.sort_by_key(|arg| arg.get_long());
-    // What is not there yet comes last, in one list.
+    // The flags whose feature is not there yet come last, in one list.
     let (absent, there): (Vec<_>, Vec<_>) = flags.into_iter().partition(|arg| is_absent(arg));
     for arg in there {
         let short = arg.get_short().map_or("    ".to_owned(), |short| format!("-{short}, "));

@@ -10,7 +10,7 @@ use super::output::{Answer, Format, Printer};
 use super::{print, print_next};
 use crate::client::{Client, Error, Options, Transport};
 
-/// What grpc-go makes of a keepalive timeout of 0.
+/// The keepalive timeout that grpc-go uses in place of 0.
 const GO_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One run of the program.

@@ -195,7 +195,8 @@ pub(super) struct CompareArguments {
 }
 
 impl Target {
-    /// What to speak, asking the servers unless it was said: a run over several is all in one.
+    /// The protocol of a run: the one that was asked for, or frames if every server answers them.
+    /// A run over several servers is all in one protocol. A server that cannot be reached is an error.
     pub(super) fn protocol(&self) -> Result<Protocol, String> {
         if let Some(protocol) = self.protocol {
             return Ok(protocol);
@@ -244,8 +245,8 @@ impl RunArguments {
         }
     }
 
-    /// The run that the arguments ask for, in this protocol.
-    pub(super) fn plan(&self, protocol: Protocol) -> Result<Plan, String> {
+    /// The run that the arguments ask for; in frames, if they name no protocol.
+    pub(super) fn plan(&self) -> Result<Plan, String> {
         let workload = Arc::new(Workload::parse(&self.workload, &self.shape())?);
         check_between(
             "--outstanding",
@@ -268,7 +269,7 @@ impl RunArguments {
         }
         let warm_up = if self.requests.is_some() { Duration::ZERO } else { self.warm_up };
         Ok(Plan {
-            protocol,
+            protocol: self.target.protocol.unwrap_or(Protocol::Frames),
             endpoints: self.target.addresses()?,
             connections: self.connections,
             outstanding: self.outstanding,
@@ -302,7 +303,7 @@ mod tests {
     fn plan(arguments: &[&str]) -> Result<Plan, String> {
         let all = ["braid-load", "run"].iter().chain(arguments);
         match Arguments::try_parse_from(all).map_err(|error| error.to_string())?.command {
-            Command::Run(run) => run.plan(run.target.protocol.unwrap_or(Protocol::Frames)),
+            Command::Run(run) => run.plan(),
             other => panic!("{other:?}"),
         }
     }

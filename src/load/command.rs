@@ -41,7 +41,8 @@ pub fn main() -> ExitCode {
 
 /// One run, or one per point of a sweep.
 fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
-    let plan = arguments.plan(arguments.target.protocol()?)?;
+    let mut plan = arguments.plan()?;
+    plan.protocol = arguments.target.protocol()?;
     if arguments.preload {
         preload(&plan)?;
     }

@@ -24,7 +24,7 @@ use crate::rt::{self, TcpStream};
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// How long a server may take for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// What may be behind a hello that does not come.
+/// The likely reason for a hello that does not come.
 const NO_FRAMES: &str = ": it may answer no frames, only gRPC (--protocol=grpc)";
 /// Bytes waiting for the socket above which no further request is written.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;

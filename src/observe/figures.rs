@@ -205,7 +205,7 @@ pub struct CoreMetrics {
     pub defragments_under_way: Figure,
     /// Turns with a slice of compaction in them.
     pub compaction_pause: Histogram,
-    /// Whole compactions; on the lead's core.
+    /// Whole compactions; only the leader's core counts them.
     pub compaction_duration: Histogram,
     /// When this core's part of the last compaction began and ended, on the cores' common clock,
     /// and what its target was.

@@ -1,8 +1,9 @@
-//! What a member does by itself, as log lines: compactions, checkpoints, alarms, leases that expire.
+//! The log lines about work that no single request asked for: compactions, checkpoints, alarms and
+//! leases that expire.
 //!
-//! Nothing here is on the path of a request. Each core compares what it has counted with what it
-//! had counted a beat before; what concerns the member as a whole is the lead core's to tell. The
-//! lines are etcd's where etcd has one.
+//! Nothing here is on the path of a request. At every beat a core compares its counters with those
+//! of the beat before and logs the difference; the leader's core logs everything that concerns the
+//! member as a whole. The messages are etcd's where etcd has them.
 
 use std::sync::Arc;
 
@@ -11,28 +12,54 @@ use crate::config::gotext::{GoDuration, bytes};
 use crate::member::{Core, Shared};
 use crate::types::{Alarm, ShardId};
 
-/// So many leases that end within a beat are worth a line.
-const EXPIRED_IN_BULK: u64 = 100;
+/// So many leases that expire within [`BULK_BEATS`] are one line; fewer are none.
+const BULK_LEASES: u64 = 100;
+const BULK_BEATS: u32 = 10;
 
-/// What one core has told so far.
+/// The counters as of the last beat, for one core.
 pub(super) struct Chronicle {
     /// Checkpoints by shard.
     checkpoints: Vec<(ShardId, u64)>,
-    /// On the lead's core.
+    /// Only on the leader's core.
     member: Option<MemberChronicle>,
 }
 
 struct MemberChronicle {
-    /// The newest compaction target that was told to begin, and to be finished.
+    /// The newest compaction target whose beginning was logged, and whose end was.
     compaction_begun: i64,
     compaction_told: i64,
     versions_compacted: u64,
     alarms: Arc<[Alarm]>,
-    leases_expired: u64,
+    expiries: Expiries,
+}
+
+/// Leases that have expired one soon after the other.
+#[derive(Default)]
+struct Expiries {
+    /// Of all that have expired, those that were counted before.
+    before: u64,
+    /// Beats since the first one of this bulk; 0 without one.
+    beats: u32,
+}
+
+impl Expiries {
+    /// A beat has passed; returns the size of a bulk that has just ended, if it is worth a line.
+    fn beat(&mut self, expired: u64) -> Option<u64> {
+        if expired == self.before {
+            return None;
+        }
+        self.beats += 1;
+        if self.beats < BULK_BEATS {
+            return None;
+        }
+        self.beats = 0;
+        let count = expired - std::mem::replace(&mut self.before, expired);
+        (count >= BULK_LEASES).then_some(count)
+    }
 }
 
 impl Chronicle {
-    /// What was there before this core began is no news.
+    /// Begins with the state that was recovered, so that it is not logged as news.
     pub fn new(core: &Core, shared: &Shared) -> Chronicle {
         let restored = core.shards().iter().map(|shard| shard.store().compacted()).max();
         let compacted = restored.unwrap_or(-1).max(shared.compacted());
@@ -41,12 +68,12 @@ impl Chronicle {
             compaction_told: compacted,
             versions_compacted: 0,
             alarms: Arc::from([]),
-            leases_expired: 0,
+            expiries: Expiries::default(),
         });
         Chronicle { checkpoints: checkpoints(core), member }
     }
 
-    /// Tells what has happened since the last beat; the core has published its figures.
+    /// Logs everything that has happened since the last beat; the core has published its figures.
     pub fn beat(&mut self, core: &Core, shared: &Shared, figures: &Figures) {
         for (known, now) in self.checkpoints.iter_mut().zip(checkpoints(core)) {
             if now.1 > known.1 {
@@ -73,11 +100,9 @@ impl MemberChronicle {
         tell_alarms(&self.alarms, &alarms);
         self.alarms = alarms;
         if let Some(leases) = core.lease_counters() {
-            let expired = leases.expired - self.leases_expired;
-            if expired >= EXPIRED_IN_BULK {
-                tracing::info!(count = expired, "revoked expired leases");
+            if let Some(count) = self.expiries.beat(leases.expired) {
+                tracing::info!(count, "revoked expired leases");
             }
-            self.leases_expired = leases.expired;
         }
     }
 
@@ -89,7 +114,7 @@ impl MemberChronicle {
             tracing::info!(revision = target, "compact tree index");
         }
         let cores = figures.cores();
-        // Of several that one sweep has finished, the last one is told.
+        // Where one sweep has finished several compactions, the last one is logged.
         let done = cores.iter().map(|core| core.compacted_to.get()).min().unwrap_or(0) as i64;
         if done <= self.compaction_told || done > self.compaction_begun {
             return;
@@ -116,7 +141,7 @@ impl MemberChronicle {
     }
 }
 
-/// What was raised and what was disarmed. etcd 3.7 says nothing of either; before, it said this.
+/// Logs alarms that were raised or disarmed. etcd 3.7 logs neither; these are its older words.
 fn tell_alarms(before: &[Alarm], now: &[Alarm]) {
     for alarm in now.iter().filter(|alarm| !before.contains(alarm)) {
         let from = format!("{:x}", alarm.member.0);
@@ -125,5 +150,24 @@ fn tell_alarms(before: &[Alarm], now: &[Alarm]) {
     for alarm in before.iter().filter(|alarm| !now.contains(alarm)) {
         let from = format!("{:x}", alarm.member.0);
         tracing::info!(alarm = alarm.kind.name(), from, "alarm disarmed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_that_expire_together_are_one_line() {
+        let mut expiries = Expiries::default();
+        let bulks = |expiries: &mut Expiries, counts: &[u64]| -> Vec<u64> {
+            counts.iter().filter_map(|count| expiries.beat(*count)).collect()
+        };
+        assert_eq!(bulks(&mut expiries, &[0; 30]), []);
+        let rising: Vec<u64> = (1..=10).map(|beat| beat * 15).collect();
+        assert_eq!(bulks(&mut expiries, &rising), [150]);
+        assert_eq!(bulks(&mut expiries, &[150; 30]), [], "nothing has expired since");
+        assert_eq!(bulks(&mut expiries, &[180; 30]), [], "a few");
+        assert_eq!(bulks(&mut expiries, &[180 + BULK_LEASES; 10]), [BULK_LEASES]);
     }
 }

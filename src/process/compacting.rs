@@ -1,14 +1,14 @@
-//! How long this core is at a compaction: for metrics, and for whoever logs that all cores are done.
+//! Measures how long this core works on a compaction, for metrics and for the log.
 
 use crate::member::Core;
 use crate::observe::CoreMetrics;
 use crate::types::Nanos;
 
-/// A core's part of compactions.
+/// The part of one core in compactions.
 #[derive(Default)]
 pub(super) struct Compacting {
     began: Option<Nanos>,
-    /// What was finished.
+    /// The target of the compaction that was finished last.
     done: i64,
 }
 
@@ -17,14 +17,14 @@ impl Compacting {
     pub fn turn(&mut self, core: &Core, times: (Nanos, Nanos), figures: &CoreMetrics) {
         let (done, pending) = core.compaction();
         if self.look(done, pending, times, figures) {
-            // Before the target: whoever sees that one finished sees what it came to.
+            // Published before the target, so that a reader of the target sees this too.
             let versions = core.shard_counters().map(|(_, counts)| counts.versions_compacted).sum();
             figures.compacted_versions.set(versions);
             figures.compacted_to.set(done.max(0) as u64);
         }
     }
 
-    /// Whether a compaction was finished.
+    /// Tells whether a compaction was finished.
     fn look(
         &mut self,
         done: i64,

@@ -56,7 +56,7 @@ const POLL_TIME: Duration = Duration::from_micros(30);
 struct Scratch {
     effects: CoreEffects,
     completions: Vec<(DiskTag, DiskOutcome)>,
-    /// What went to the disk whose time is counted, and when.
+    /// The operations on their way whose time is counted.
     flights: Vec<Flight>,
     /// When the next slice of background work is due.
     work_at: Nanos,

@@ -149,7 +149,7 @@ impl Figures {
         figures.compacted_versions.set(compacted);
     }
 
-    /// What a scrape on this core is answered.
+    /// Renders the answer to a scrape on this core.
     pub fn scrape(&self, core: usize) -> String {
         self.scrapes_in_flight.fetch_add(1, Ordering::Relaxed);
         let text = self.render();

@@ -2,8 +2,8 @@
 //! `Type=notify` like etcd's own.
 //!
 //! Each state is one datagram to the socket that `NOTIFY_SOCKET` names: a path, or behind an `@` the
-//! name of an abstract socket. Without the variable nobody asked, and nothing is sent. Ours instead of
-//! a crate, because the one that is kept (sd-notify) knows no abstract sockets.
+//! name of an abstract socket. Without the variable nothing is sent. This is our own code because the
+//! crate that is kept for it (sd-notify 0.5) knows no abstract sockets.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,7 +11,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Whoever has started this process and wants to know.
+/// The service manager that started this process, if it asked to be told.
 pub(super) struct Supervisor {
     socket: Option<OsString>,
 }
@@ -22,7 +22,7 @@ impl Supervisor {
         Supervisor { socket: std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) }
     }
 
-    /// Clients are served from now on. That it cannot be told is no reason to stop.
+    /// Tells that clients are served from now on. A failure is logged and is no reason to stop.
     pub fn ready(&self) {
         if self.socket.is_none() {
             return;
@@ -36,7 +36,7 @@ impl Supervisor {
         }
     }
 
-    /// The process is on its way down.
+    /// Tells that the process is on its way down. A failure is logged.
     pub fn stopping(&self) {
         if let Err(error) = self.send("STOPPING=1\n") {
             tracing::warn!(error = %error, "failed to notify systemd of the stop");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn who_did_not_ask_or_has_gone_does_not_matter() {
+    fn a_missing_socket_is_no_failure_of_the_server() {
         Supervisor { socket: None }.ready();
         let gone = Supervisor { socket: Some("/nonexistent/notify".into()) };
         gone.ready();

@@ -1,5 +1,5 @@
-//! What a request comes to in metrics and, if it took too long, in the log: kept while it is under
-//! way.
+//! The facts about a request that are kept while it is under way, for metrics and, if it takes too
+//! long, for the log.
 
 use std::net::SocketAddr;
 use std::time::Duration;

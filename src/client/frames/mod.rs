@@ -122,7 +122,7 @@ impl Connection {
     }
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 pub(in crate::client) struct Unopened {
     pub(in crate::client) error: Error,
     /// A server is there, and it did not answer as one of frames does: it may speak gRPC.

@@ -95,7 +95,8 @@ struct Programs {
 }
 
 impl Programs {
-    /// What a comparison is made of. All that is missing is told at once, before anything is made.
+    /// Finds the programs that a comparison needs. All that is missing is told at once, before
+    /// anything is made.
     fn found(arguments: &CompareArguments, generator: PathBuf) -> Result<Programs, String> {
         let braid = arguments.braid.clone().unwrap_or_else(|| generator.with_file_name("braid"));
         let etcd = arguments.etcd.clone().or_else(|| server::on_path("etcd"));

@@ -29,7 +29,6 @@ use serde::Deserialize;
 use super::TARGETS;
 use crate::load::arguments::{Arguments, Command};
 use crate::load::text::parse_time;
-use crate::load::wire::Protocol;
 
 /// Combinations of one scenario at most.
 const COMBINATIONS_MAX: usize = 1000;
@@ -170,8 +169,7 @@ fn expand(raw: &RawScenario) -> Result<Vec<Scenario>, String> {
 fn check(run: &[String], row: Option<&str>) -> Result<(), String> {
     let all = ["braid-load", "run"].into_iter().chain(run.iter().map(String::as_str));
     let plan = match Arguments::try_parse_from(all).map_err(|error| error.to_string())?.command {
-        // Checked only: each server is spoken to in its own protocols.
-        Command::Run(run) => run.plan(Protocol::Frames)?,
+        Command::Run(run) => run.plan()?,
         _ => return Err("not a run".to_owned()),
     };
     match row.filter(|row| !plan.workload.rows().contains(row)) {
