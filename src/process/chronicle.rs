@@ -163,11 +163,11 @@ mod tests {
         let bulks = |expiries: &mut Expiries, counts: &[u64]| -> Vec<u64> {
             counts.iter().filter_map(|count| expiries.beat(*count)).collect()
         };
-        assert_eq!(bulks(&mut expiries, &[0; 30]), []);
+        assert_eq!(bulks(&mut expiries, &[0; 30]), [0u64; 0]);
         let rising: Vec<u64> = (1..=10).map(|beat| beat * 15).collect();
         assert_eq!(bulks(&mut expiries, &rising), [150]);
-        assert_eq!(bulks(&mut expiries, &[150; 30]), [], "nothing has expired since");
-        assert_eq!(bulks(&mut expiries, &[180; 30]), [], "a few");
+        assert_eq!(bulks(&mut expiries, &[150; 30]), [0u64; 0], "nothing has expired since");
+        assert_eq!(bulks(&mut expiries, &[180; 30]), [0u64; 0], "a few");
         assert_eq!(bulks(&mut expiries, &[180 + BULK_LEASES; 10]), [BULK_LEASES]);
     }
 }
