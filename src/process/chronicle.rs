@@ -99,10 +99,9 @@ impl MemberChronicle {
         let alarms = shared.alarms();
         tell_alarms(&self.alarms, &alarms);
         self.alarms = alarms;
-        if let Some(leases) = core.lease_counters() {
-            if let Some(count) = self.expiries.beat(leases.expired) {
-                tracing::info!(count, "revoked expired leases");
-            }
+        let expired = core.lease_counters().map(|leases| leases.expired);
+        if let Some(count) = expired.and_then(|expired| self.expiries.beat(expired)) {
+            tracing::info!(count, "revoked expired leases");
         }
     }
 
