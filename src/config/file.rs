@@ -7,8 +7,8 @@
 //! - TLS lives in `client-transport-security` and `peer-transport-security`, socket options in
 //!   `socket-options`, discovery in `discovery-config`;
 //! - `log-outputs` and `cipher-suites` are lists, other lists are comma-separated text;
-//! - a number may be written as YAML 1.1 allows, `1e3`, `1_000`, `0o17` and `017` too, as long as it
-//!   is whole; a number or a boolean is no text unless it stands in quotes.
+//! - a number may be written as YAML 1.1 allows, `1e3`, `1_000`, `0o17` and `017` too, as long as
+//!   it is whole; a number or a boolean is no text unless it stands in quotes.
 
 use serde_json::{Map, Value as Json};
 

@@ -196,7 +196,8 @@ pub(super) struct CompareArguments {
 
 impl Target {
     /// The protocol of a run: the one that was asked for, or frames if every server answers them.
-    /// A run over several servers is all in one protocol. A server that cannot be reached is an error.
+    /// A run over several servers is all in one protocol. A server that cannot be reached is an
+    /// error.
     pub(super) fn protocol(&self) -> Result<Protocol, String> {
         if let Some(protocol) = self.protocol {
             return Ok(protocol);

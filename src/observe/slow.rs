@@ -71,7 +71,8 @@ pub fn slow_sync(took: Duration, expected: Duration) {
     }
 }
 
-fn shown(duration: Duration) -> String {
+/// A length of time in Go's form, as etcd logs it.
+pub fn shown(duration: Duration) -> String {
     GoDuration(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)).to_string()
 }
 

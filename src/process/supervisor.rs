@@ -1,9 +1,9 @@
 //! Telling the service manager how far this process is: systemd's `sd_notify`, for units of
 //! `Type=notify` like etcd's own.
 //!
-//! Each state is one datagram to the socket that `NOTIFY_SOCKET` names: a path, or behind an `@` the
-//! name of an abstract socket. Without the variable nothing is sent. This is our own code because the
-//! crate that is kept for it (sd-notify 0.5) knows no abstract sockets.
+//! Each state is one datagram to the socket that `NOTIFY_SOCKET` names: a path, or behind an `@`
+//! the name of an abstract socket. Without the variable nothing is sent. This is our own code
+//! because the crate that is kept for it (sd-notify 0.5) knows no abstract sockets.
 
 use std::ffi::OsString;
 use std::io;

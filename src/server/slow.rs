@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::gotext::GoDuration;
 use crate::member::Answer;
-use crate::observe::slow::{RequestStats, slow_request};
+use crate::observe::slow::{RequestStats, shown, slow_request};
 use crate::observe::{CoreMetrics, RequestKind};
 use crate::protocol::{Method, status};
 use crate::types::{Nanos, Refusal, Reply, Request};
@@ -112,8 +111,8 @@ impl Brief {
         match answer {
             Ok(_) => {
                 figures.defragment_duration.observe(nanos);
-                let took = GoDuration(i64::try_from(nanos).unwrap_or(i64::MAX));
-                tracing::info!(took = %took, "finished defragment");
+                let took = shown(Duration::from_nanos(nanos));
+                tracing::info!(took, "finished defragment");
             }
             Err(refusal) => {
                 let error = status::of(refusal).message;

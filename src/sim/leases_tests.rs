@@ -291,8 +291,8 @@ fn a_number_is_granted_once_at_a_time() {
     assert!(is_found(reborn.put(6, 6, None), "ns left"));
 }
 
-/// Seed 8810935: one that can never be granted was asked for and unanswered when the power went, and
-/// its TTL of 285 years was believed of the lease that got the number afterwards.
+/// Seed 8810935: one that can never be granted was asked for and unanswered when the power went,
+/// and its TTL of 285 years was believed of the lease that got the number afterwards.
 #[test]
 fn a_grant_that_is_certain_to_be_refused_is_no_rival() {
     let too_long = || grant(11, TTL_MAX + 1);

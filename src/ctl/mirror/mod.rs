@@ -8,8 +8,9 @@
 //! First everything as of one revision, then every change after it, revision by revision: the
 //! destination goes through the states of the source, but for revisions with more changes than
 //! `--max-txn-ops`. Both clusters must be there when it begins. Without a source it waits: the
-//! watcher goes on where it was when the source is back. When the source has dropped the history in between, nobody could tell what is missing,
-//! so that ends the mirror, as does a write to the destination with an unknown outcome.
+//! watcher goes on where it was when the source is back. When the source has dropped the history in
+//! between, nobody could tell what is missing, so that ends the mirror, as does a write to the
+//! destination with an unknown outcome.
 
 mod batch;
 
