@@ -57,8 +57,8 @@ impl Inflater {
     pub fn new(packed: Bytes, bytes_max: usize) -> Result<Inflater, Status> {
         let malformed = match packed.len() {
             0 => Some("EOF"),
-            _ if !packed.starts_with(&MAGIC[..packed.len().min(3)]) => Some("gzip: invalid header"),
             1..HEADER_BYTES => Some("unexpected EOF"),
+            _ if !packed.starts_with(&MAGIC) => Some("gzip: invalid header"),
             _ => None,
         };
         if let Some(why) = malformed {

@@ -52,6 +52,9 @@ pub(super) struct Link {
     under_way: RefCell<FxHashSet<Ticket>>,
     /// Bytes of answers that h2 holds.
     owed: Rc<Cell<usize>>,
+    /// Bytes of streams that h2 holds. They have a bound of their own: streams would wait for as
+    /// long as there are large answers otherwise.
+    streamed: Rc<Cell<usize>>,
     /// Answers for which there is no room yet. They share keys and values with the store, so they
     /// are small however much they will be as bytes.
     postponed: RefCell<VecDeque<(Method, Respond, Reply)>>,
@@ -73,6 +76,7 @@ impl Link {
             wire,
             under_way: RefCell::default(),
             owed: Rc::default(),
+            streamed: Rc::default(),
             postponed: RefCell::default(),
             partial: Cell::new(0),
             drained: WaitList::new(),
@@ -94,9 +98,9 @@ impl Link {
         self.front.scratch()
     }
 
-    /// Whether streams may hand more to h2: half of the output is for answers of one message.
+    /// Whether streams may hand more to h2: half as much as answers of one message may.
     pub(super) fn has_room_for_streams(&self) -> bool {
-        self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX / 2
+        self.streamed.get() < CONNECTION_OUTPUT_BYTES_MAX / 2
     }
 
     /// Bytes of messages go out.
@@ -256,10 +260,20 @@ pub(super) struct Payload {
 }
 
 impl Payload {
+    /// An answer of one message.
     pub(super) fn new(link: &Link, bytes: Bytes) -> Payload {
+        Payload::counted(bytes, &link.owed)
+    }
+
+    /// A piece of a stream's messages.
+    pub(super) fn of_stream(link: &Link, bytes: Bytes) -> Payload {
+        Payload::counted(bytes, &link.streamed)
+    }
+
+    fn counted(bytes: Bytes, owed: &Rc<Cell<usize>>) -> Payload {
         let counted = bytes.len();
-        link.owed.set(link.owed.get() + counted);
-        Payload { bytes, owed: link.owed.clone(), counted }
+        owed.set(owed.get() + counted);
+        Payload { bytes, owed: owed.clone(), counted }
     }
 
     /// All of it, shared.

@@ -60,7 +60,7 @@ impl Sending {
         while !bytes.is_empty() {
             let capacity = self.capacity(bytes.len()).await?;
             let piece = bytes.split_to(capacity.min(bytes.len()));
-            let payload = Payload::new(&self.link, piece);
+            let payload = Payload::of_stream(&self.link, piece);
             self.stream.send_data(payload, false).map_err(|_| Gone)?;
         }
         Ok(())
@@ -69,7 +69,12 @@ impl Sending {
     /// How many bytes h2 takes now: at least one, at most `wanted`.
     async fn capacity(&mut self, wanted: usize) -> Result<usize, Gone> {
         let link = self.link.clone();
-        link.drained.until(|| link.has_room_for_streams()).await;
+        if !link.has_room_for_streams() {
+            // What h2 has set aside of the connection's window for this stream is what others may
+            // need to go out, and those are waited for here.
+            self.stream.reserve_capacity(0);
+            link.drained.until(|| link.has_room_for_streams()).await;
+        }
         self.stream.reserve_capacity(wanted);
         while self.stream.capacity() == 0 {
             match poll_fn(|cx| self.stream.poll_capacity(cx)).await {

@@ -135,6 +135,7 @@ pub(super) async fn call(client: &SendRequest<Bytes>, path: &str, message: &impl
 
 pub(super) const PUT: &str = "/etcdserverpb.KV/Put";
 pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
+const STREAM: &str = "/etcdserverpb.KV/RangeStream";
 
 #[test]
 fn put_get_and_a_thousand_at_once() {
@@ -224,11 +225,11 @@ fn errors_are_trailers_only_and_say_what_grpc_go_says() {
         // Unfinished messages: Go's server has a code for calls, and another for streams.
         let half = b"\0\0\0\0\x09abc";
         assert_eq!(ended(PUT, half).await, text(2, "unexpected EOF"));
-        assert_eq!(ended("/etcdserverpb.KV/RangeStream", half).await, text(13, "unexpected EOF"));
+        assert_eq!(ended(STREAM, half).await, text(13, "unexpected EOF"));
         assert_eq!(ended("/etcdserverpb.Watch/Watch", half).await, text(13, "unexpected EOF"));
         for nothing in [&b""[..], b"\0\0\0"] {
             assert_eq!(ended(PUT, nothing).await, text(2, "EOF"));
-            let (code, told) = ended("/etcdserverpb.KV/RangeStream", nothing).await;
+            let (code, told) = ended(STREAM, nothing).await;
             assert_eq!((code, &told[..21]), (13, "cardinality violation"));
         }
     });
@@ -369,7 +370,7 @@ fn a_range_stream_comes_in_parts() {
         }
         let mut range = get("key");
         range.range_end = Bytes::from_static(b"kez");
-        let ended = call(&client, "/etcdserverpb.KV/RangeStream", &range).await;
+        let ended = call(&client, STREAM, &range).await;
         assert_eq!(ended.code, 0);
         let mut rest = &ended.messages[..];
         let mut merged = pb::RangeResponse::default();
@@ -385,7 +386,7 @@ fn a_range_stream_comes_in_parts() {
         assert_eq!((merged.kvs.len(), merged.count, merged.more), (100, 100, false));
         let mut sorted = range.clone();
         sorted.sort_order = 2;
-        assert_eq!(call(&client, "/etcdserverpb.KV/RangeStream", &sorted).await.code, 12);
+        assert_eq!(call(&client, STREAM, &sorted).await.code, 12);
     });
     rig.stop();
 }
@@ -515,7 +516,7 @@ fn messages_under_gzip_are_taken_and_answered_alike() {
         }
         let mut range = get("key");
         range.range_end = Bytes::from_static(b"kez");
-        let streamed = ended("/etcdserverpb.KV/RangeStream", "gzip", packed(&range)).await;
+        let streamed = ended(STREAM, "gzip", packed(&range)).await;
         assert_eq!(streamed.code, 0);
         assert!(unpacked(&streamed.messages).len() >= 4);
         // Small by itself, and far beyond what a request may be.
@@ -561,6 +562,43 @@ fn clients_are_told_how_many_streams_there_may_be_only_if_somebody_said_so() {
     assert_eq!(told(0), None);
     assert_eq!(told(u32::MAX), None);
     assert_eq!(told(7), Some(7));
+}
+
+#[test]
+fn streams_and_large_answers_share_a_small_window_to_the_end() {
+    let rig = Rig::start(1);
+    let big = vec![7; 1 << 20];
+    let whole = with_client(&rig, async |client| {
+        for key in 0..8 {
+            call(&client, PUT, &put(&format!("big{key}"), &big)).await;
+        }
+        let mut whole = get("big");
+        whole.range_end = Bytes::from_static(b"bih");
+        whole
+    });
+    // A client of the first windows, 64 KB for all of its streams together.
+    Reached { address: rig.address }.with_client(async |client| {
+        let stalled = async {
+            async_io::Timer::after(Duration::from_secs(60)).await;
+            panic!("the streams wait for one another");
+        };
+        let read = async |path: &'static str| {
+            for _ in 0..3 {
+                let ended = call(&client, path, &whole).await;
+                assert!(ended.code == 0 && ended.messages.len() > 8 << 20, "{path}");
+            }
+        };
+        let streams = async || {
+            let two = futures_lite::future::zip(read(STREAM), read(STREAM));
+            futures_lite::future::zip(two, read(STREAM)).await;
+        };
+        let ranges = futures_lite::future::zip(read(RANGE), read(RANGE));
+        let all = async {
+            futures_lite::future::zip(ranges, streams()).await;
+        };
+        futures_lite::future::or(all, stalled).await;
+    });
+    rig.stop();
 }
 
 #[test]

@@ -70,10 +70,10 @@ func largeReads(ctx context.Context, outer *clientv3.Client) error {
 		}()
 	}
 	for range 4 {
-		run(200, func(i int) error { return expectLarge(ctx, c, i%largeKeys) })
+		run(100, func(i int) error { return expectLarge(ctx, c, i%largeKeys) })
 	}
-	run(60, func(int) error { return expectRange(ctx, c) })
-	run(30, func(int) error { return expectStream(ctx, c) })
+	run(30, func(int) error { return expectRange(ctx, c) })
+	run(15, func(int) error { return expectStream(ctx, c) })
 	run(2000, func(int) error {
 		_, err := c.Get(ctx, "go/large/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 		return err
