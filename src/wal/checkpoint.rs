@@ -46,8 +46,11 @@ use bytes::Bytes;
 use crate::limits::CHECKPOINT_BUFFER_BYTES_MAX;
 use crate::types::{Epoch, LogIndex, Note, Revision, Term};
 
-use super::format::{FORMAT_VERSION, Owner, Record, put_u16, put_u32, put_u64};
+use super::format::{Owner, Record, put_u16, put_u32, put_u64};
 use super::op::{DiskOp, DiskOutcome, DiskPath, Fatal, OpId, checkpoint_directory};
+
+/// The only format version there is.
+pub(super) const CHECKPOINT_VERSION: u32 = 1;
 
 pub(super) const HEADER_MAGIC: [u8; 8] = *b"BRAIDCKP";
 pub(super) const HEADER_CRC_AT: usize = HEADER_MAGIC.len();
@@ -130,7 +133,7 @@ impl CheckpointHeader {
         assert!(length <= CHECKPOINT_HEADER_BYTES_MAX, "a checkpoint's header is too large");
         let mut bytes = vec![0; HEADER_BYTES];
         bytes[..HEADER_CRC_AT].copy_from_slice(&HEADER_MAGIC);
-        put_u32(&mut bytes, HEADER_VERSION_AT, FORMAT_VERSION);
+        put_u32(&mut bytes, HEADER_VERSION_AT, CHECKPOINT_VERSION);
         put_u32(&mut bytes, HEADER_LENGTH_AT, length as u32);
         put_u16(&mut bytes, HEADER_GROUP_AT, owner.group.0);
         put_u64(&mut bytes, HEADER_CLUSTER_AT, owner.cluster.0);

@@ -5,16 +5,16 @@ use bytes::Bytes;
 use crate::types::{ClusterId, Epoch, GroupId, LogIndex, MemberId, Revision, Term};
 
 use super::checkpoint::{
-    CHECKPOINT_HEADER_BYTES_MAX, CHUNK_CRC_AT, CHUNK_HEADER_BYTES, CHUNK_HEADER_CRC_AT,
-    CHUNK_LENGTH_AT, CHUNK_MAGIC, CHUNK_ORDINAL_AT, CheckpointHeader, Checkpoints, FOOTER_BYTES,
-    FOOTER_CHUNKS_AT, FOOTER_CRC_AT, FOOTER_HEADER_CRC_AT, FOOTER_MAGIC, FOOTER_TOTAL_AT,
-    HEADER_ATTACHMENT_AT, HEADER_BYTES, HEADER_CLUSTER_AT, HEADER_COMPACT_AT, HEADER_CRC_AT,
-    HEADER_GROUP_AT, HEADER_INDEX_AT, HEADER_LENGTH_AT, HEADER_MAGIC, HEADER_MEMBER_AT,
-    HEADER_OPENS_AT, HEADER_STABLE_AT, HEADER_TERM_AT, HEADER_VERSION_AT, OPEN_BYTES,
-    checkpoint_index, checkpoint_path,
+    CHECKPOINT_HEADER_BYTES_MAX, CHECKPOINT_VERSION, CHUNK_CRC_AT, CHUNK_HEADER_BYTES,
+    CHUNK_HEADER_CRC_AT, CHUNK_LENGTH_AT, CHUNK_MAGIC, CHUNK_ORDINAL_AT, CheckpointHeader,
+    Checkpoints, FOOTER_BYTES, FOOTER_CHUNKS_AT, FOOTER_CRC_AT, FOOTER_HEADER_CRC_AT, FOOTER_MAGIC,
+    FOOTER_TOTAL_AT, HEADER_ATTACHMENT_AT, HEADER_BYTES, HEADER_CLUSTER_AT, HEADER_COMPACT_AT,
+    HEADER_CRC_AT, HEADER_GROUP_AT, HEADER_INDEX_AT, HEADER_LENGTH_AT, HEADER_MAGIC,
+    HEADER_MEMBER_AT, HEADER_OPENS_AT, HEADER_STABLE_AT, HEADER_TERM_AT, HEADER_VERSION_AT,
+    OPEN_BYTES, checkpoint_index, checkpoint_path,
 };
 use super::damage::{Damage, OpenError};
-use super::format::{FORMAT_VERSION, Owner, get_u16, get_u32, get_u64};
+use super::format::{Owner, get_u16, get_u32, get_u64};
 use super::op::{DiskPath, TEMPORARY_SUFFIX, checkpoint_directory};
 use super::read_disk::{ReadDisk, Window, len, list};
 
@@ -59,8 +59,8 @@ impl<'d> CheckpointReader<'d> {
             return Err(bad("the header's checksum does not match"));
         }
         let version = get_u32(&bytes, HEADER_VERSION_AT);
-        if version != FORMAT_VERSION {
-            let (file, supported) = (path.to_string(), FORMAT_VERSION);
+        if version != CHECKPOINT_VERSION {
+            let (file, supported) = (path.to_string(), CHECKPOINT_VERSION);
             return Err(OpenError::Format { file, version, supported });
         }
         check_owner(&bytes, &owner, &path)?;

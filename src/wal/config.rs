@@ -10,10 +10,14 @@ pub struct Config {
     pub owner: Owner,
     /// Bytes of a segment file.
     pub segment_bytes: u64,
-    /// Bytes of records after which a batch takes no more. A single larger entry goes alone.
+    /// Bytes of records after which a batch takes no more. A single larger entry goes alone, and
+    /// one larger than [`Config::record_bytes_max`] in parts.
     pub batch_bytes_max: usize,
     verify_chain: bool,
 }
+
+/// An entry of so many batches is still written at once: cheaper than to wait for several writes.
+const WHOLE_BATCHES: usize = 4;
 
 /// A reader keeps a segment's batch in memory, and its length in 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -29,14 +33,19 @@ impl Config {
         let config = Config { owner, segment_bytes, batch_bytes_max, verify_chain: true };
         assert!(segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "segments are whole blocks");
         assert!(segment_bytes <= SEGMENT_BYTES_MAX, "a segment is at most 1 GiB");
-        assert!(batch_bytes_max <= config.record_bytes_max(), "a batch fits a segment");
+        assert!(batch_bytes_max <= config.segment_room(), "a batch fits a segment");
         config
     }
 
-    /// Bytes of one record at most: alone in a new segment. Entries above it must be refused
-    /// before they are proposed.
-    pub fn record_bytes_max(&self) -> usize {
+    /// Bytes of records that a new segment has room for.
+    fn segment_room(&self) -> usize {
         (self.segment_bytes as usize).saturating_sub(BLOCK_BYTES + BATCH_OVERHEAD_BYTES)
+    }
+
+    /// Bytes of one record at most. A larger entry goes into the log in parts, so that no write and
+    /// no segment has to be as large as the largest request.
+    pub fn record_bytes_max(&self) -> usize {
+        self.segment_room().min(WHOLE_BATCHES * self.batch_bytes_max)
     }
 
     /// Takes whatever batch is whole for the next one and cuts the log at the first bad one, so

@@ -142,10 +142,11 @@ impl Life {
         let uncommitted = self.state.last() - hard.commit.0;
         let replaced = if random.below(5) == 0 { random.below(uncommitted + 1) } else { 0 };
         let first = self.state.last() + 1 - replaced;
-        let large = random.below(6) == 0;
+        // Now and then larger than a segment, so that it goes in parts.
+        let most = [12_000, 900, 900, 900, 900, 150_000][random.below(6) as usize];
         let mut entries = Vec::new();
         for index in first..first + random.below(4) {
-            let len = random.below(if large { 12_000 } else { 900 }) as usize;
+            let len = random.below(most) as usize;
             let data = Bytes::from(vec![random.next() as u8; len]);
             let kind = EntryKind::Normal;
             entries.push(LogEntry { index: LogIndex(index), term: hard.term, kind, data });

@@ -68,7 +68,7 @@ impl fmt::Display for OpenError {
             }
             OpenError::Format { file, version, supported } => write!(
                 f,
-                "{file} has format version {version}, this program reads {supported}: it was \
+                "{file} has format version {version}, this program reads up to {supported}: it was \
                  written by another release of braid; start that one"
             ),
             OpenError::Io { file, offset, error } => {

@@ -1,4 +1,5 @@
-//! The bytes of a log on disk, version 1. All numbers are little-endian.
+//! The bytes of a log on disk, version 2. All numbers are little-endian. A segment of version 1 is
+//! the same, but for records that it cannot hold: it is read, and written to no more.
 //!
 //! A segment file is a header block followed by batches, each beginning on a block boundary:
 //!
@@ -28,7 +29,7 @@
 //! | 44..48 | CRC of the batch before this segment's first; 0 before the first of all |
 //! | 48..56 | segment number, as in the file's name |
 //! | 56..64 | sequence number of the first batch |
-//! | 64..72 | first index: one above the last entry when the segment was begun |
+//! | 64..72 | first index: of the first entry that begins in the segment, when it was begun |
 //! | 72..76 | CRC of the first batch: header and batch belong together or are both void |
 //!
 //! Batch header, followed by its records and zeros up to the next block. The sequence number and
@@ -50,15 +51,21 @@
 //! | 54..56 | zero |
 //!
 //! Record header, followed by `length` bytes of the entry (for a hard state: the vote, u64; for a
-//! note: the committed index of each group, u64 each, from group 0 on).
+//! note: the committed index of each group, u64 each, from group 0 on; for a part: where in the
+//! entry it begins, u32, the length of the whole entry, u32, then its bytes).
 //!
-//! | bytes | field | entry | hard state | restart | note |
-//! |---|---|---|---|---|---|
-//! | 0 | kind | 1 ours, 2 membership | 3 | 4 | 5 |
-//! | 1..4 | zero | | | | |
-//! | 4..8 | length | of its bytes | 8 | 0 | 8 for each group |
-//! | 8..16 | term | its term | current term | term of the index | 0 |
-//! | 16..24 | index | its index | commit | last index the checkpoint covers | stable revision |
+//! | bytes | field | entry | hard state | restart | note | part |
+//! |---|---|---|---|---|---|---|
+//! | 0 | kind | 1 ours, 2 membership | 3 | 4 | 5 | 6 |
+//! | 1..4 | zero | | | | | |
+//! | 4..8 | length | of its bytes | 8 | 0 | 8 for each group | 8 and of its bytes |
+//! | 8..16 | term | its term | current term | term of the index | 0 | the entry's |
+//! | 16..24 | index | its index | commit | last index the checkpoint covers | stable revision | the entry's |
+//!
+//! An entry that is too large for one write goes into the log in parts, in order, each in a batch
+//! of its own and all of them in as many segments as it takes. It counts when the last is there.
+//! What a crash has cut short is followed by another entry, or by the first part of one. Where an
+//! entry goes on from one segment to the next, it belongs to the segment in which it begins.
 
 use bytes::Bytes;
 
@@ -71,8 +78,10 @@ use crate::types::{
 pub const BLOCK_BYTES: usize = 4096;
 /// What a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
-/// The only format version there is.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the segments that are written.
+pub const SEGMENT_VERSION: u32 = 2;
+/// The oldest that is read: its segments hold no parts.
+const SEGMENT_VERSION_OLDEST: u32 = 1;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"BRAIDSEG";
 const SEGMENT_CRC_AT: usize = SEGMENT_MAGIC.len();
@@ -118,7 +127,10 @@ const KIND_MEMBERSHIP: u8 = 2;
 const KIND_HARD_STATE: u8 = 3;
 const KIND_RESTART: u8 = 4;
 const KIND_NOTE: u8 = 5;
+const KIND_PART: u8 = 6;
 const VOTE_BYTES: usize = 8;
+/// What a part says before its bytes.
+const PART_HEAD_BYTES: usize = 4 + 4;
 /// Bytes of a hard state's record.
 pub const HARD_STATE_BYTES: usize = RECORD_HEADER_BYTES + VOTE_BYTES;
 const NOTED_INDEX_BYTES: usize = 8;
@@ -139,6 +151,7 @@ pub struct Owner {
 /// The first block of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
+    pub version: u32,
     pub owner: Owner,
     pub number: u64,
     pub previous_crc: u32,
@@ -162,7 +175,7 @@ impl SegmentHeader {
     pub fn encode(&self, block: &mut [u8]) {
         assert_eq!(block.len(), BLOCK_BYTES, "a segment header is one block");
         block[..SEGMENT_CRC_AT].copy_from_slice(&SEGMENT_MAGIC);
-        put_u32(block, SEGMENT_VERSION_AT, FORMAT_VERSION);
+        put_u32(block, SEGMENT_VERSION_AT, self.version);
         put_u64(block, SEGMENT_CLUSTER_AT, self.owner.cluster.0);
         put_u64(block, SEGMENT_MEMBER_AT, self.owner.member.0);
         put_u64(block, SEGMENT_SALT_AT, self.owner.salt);
@@ -186,10 +199,11 @@ impl SegmentHeader {
             return SegmentHead::Bad;
         }
         let version = get_u32(block, SEGMENT_VERSION_AT);
-        if version != FORMAT_VERSION {
+        if !(SEGMENT_VERSION_OLDEST..=SEGMENT_VERSION).contains(&version) {
             return SegmentHead::Version(version);
         }
         SegmentHead::Whole(SegmentHeader {
+            version,
             owner: Owner {
                 cluster: ClusterId(get_u64(block, SEGMENT_CLUSTER_AT)),
                 member: MemberId(get_u64(block, SEGMENT_MEMBER_AT)),
@@ -276,6 +290,30 @@ pub enum Record {
     },
     /// What was durable on the whole member.
     Note(Note),
+    Part(Part),
+}
+
+/// Some of the bytes of an entry that is too large for one write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub index: LogIndex,
+    pub term: Term,
+    /// Where in the entry they begin, and how many it has.
+    pub offset: u32,
+    pub total: u32,
+    pub data: Bytes,
+}
+
+impl Part {
+    /// Where in the entry its bytes end.
+    pub fn end(&self) -> usize {
+        self.offset as usize + self.data.len()
+    }
+
+    /// Whether the entry is whole with it.
+    pub fn is_last(&self) -> bool {
+        self.end() == self.total as usize
+    }
 }
 
 impl Record {
@@ -286,12 +324,32 @@ impl Record {
             Record::HardState(_) => HARD_STATE_BYTES,
             Record::Restart { .. } => RECORD_HEADER_BYTES,
             Record::Note(note) => RECORD_HEADER_BYTES + note.indexes.len() * NOTED_INDEX_BYTES,
+            Record::Part(part) => RECORD_HEADER_BYTES + PART_HEAD_BYTES + part.data.len(),
         }
+    }
+
+    /// Takes the beginning off a large entry, or off what is left of it, as a part that has `bytes`
+    /// bytes in its batch; the rest stays.
+    pub fn take_part(&mut self, bytes: usize) -> Record {
+        let mut rest = match std::mem::replace(self, Record::HardState(HardState::default())) {
+            Record::Part(rest) => rest,
+            Record::Entry(LogEntry { index, term, kind: EntryKind::Normal, data }) => {
+                let total = u32::try_from(data.len()).expect("requests are far below 4 GiB");
+                Part { index, term, offset: 0, total, data }
+            }
+            other => unreachable!("a small record goes whole: {other:?}"),
+        };
+        let data = rest.data.split_to(bytes - RECORD_HEADER_BYTES - PART_HEAD_BYTES);
+        let part = Part { data, ..rest.clone() };
+        rest.offset = part.end() as u32;
+        *self = Record::Part(rest);
+        Record::Part(part)
     }
 
     /// Hands header and bytes to `write`, in this order.
     pub fn encode(&self, mut write: impl FnMut(&[u8])) {
-        let (vote, noted);
+        let (vote, noted, mut head);
+        let mut before: &[u8] = &[];
         let (kind, term, index, body): (u8, Term, LogIndex, &[u8]) = match self {
             Record::Entry(entry) => {
                 let kind = match entry.kind {
@@ -310,14 +368,23 @@ impl Record {
                     note.indexes.iter().flat_map(|index| index.0.to_le_bytes()).collect::<Vec<_>>();
                 (KIND_NOTE, Term(0), LogIndex(note.stable.0.cast_unsigned()), &noted)
             }
+            Record::Part(part) => {
+                head = [0; PART_HEAD_BYTES];
+                put_u32(&mut head, 0, part.offset);
+                put_u32(&mut head, 4, part.total);
+                before = &head;
+                (KIND_PART, part.term, part.index, &part.data)
+            }
         };
-        let length = u32::try_from(body.len()).expect("an entry fits its segment");
+        let length = before.len() + body.len();
+        let length = u32::try_from(length).expect("a record fits its segment");
         let mut header = [0; RECORD_HEADER_BYTES];
         header[0] = kind;
         put_u32(&mut header, RECORD_LENGTH_AT, length);
         put_u64(&mut header, RECORD_TERM_AT, term.0);
         put_u64(&mut header, RECORD_INDEX_AT, index.0);
         write(&header);
+        write(before);
         write(body);
     }
 
@@ -349,7 +416,13 @@ impl Record {
                     indexes: indexes.map(|index| LogIndex(get_u64(index, 0))).collect(),
                 }))
             }
-            KIND_HARD_STATE | KIND_RESTART | KIND_NOTE => {
+            KIND_PART if length > PART_HEAD_BYTES => {
+                let (offset, total) = (get_u32(&data, 0), get_u32(&data, 4));
+                let part = Part { index, term, offset, total, data: data.slice(PART_HEAD_BYTES..) };
+                let fits = part.end() <= total as usize;
+                fits.then_some(Record::Part(part)).ok_or("a part is longer than its entry")
+            }
+            KIND_HARD_STATE | KIND_RESTART | KIND_NOTE | KIND_PART => {
                 Err("a record has the wrong length for its kind")
             }
             _ => Err("a record has an unknown kind"),
@@ -387,6 +460,7 @@ mod tests {
 
     fn header() -> SegmentHeader {
         SegmentHeader {
+            version: SEGMENT_VERSION,
             owner: Owner {
                 cluster: ClusterId(0x0102_0304_0506_0708),
                 member: MemberId(9),
@@ -406,7 +480,7 @@ mod tests {
         let mut block = [0; BLOCK_BYTES];
         header().encode(&mut block);
         assert_eq!(&block[..8], b"BRAIDSEG");
-        assert_eq!(block[12..16], [1, 0, 0, 0]);
+        assert_eq!(block[12..16], [2, 0, 0, 0]);
         assert_eq!(block[16..24], [8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(block[40..44], [3, 0, 0, 0]);
         assert_eq!(block[44..48], [0xef, 0xbe, 0xad, 0xde]);
@@ -429,10 +503,10 @@ mod tests {
     fn a_newer_format_is_named() {
         let mut block = [0; BLOCK_BYTES];
         header().encode(&mut block);
-        put_u32(&mut block, SEGMENT_VERSION_AT, 2);
+        put_u32(&mut block, SEGMENT_VERSION_AT, SEGMENT_VERSION + 1);
         let crc = crc32fast::hash(&block[SEGMENT_VERSION_AT..SECTOR_BYTES]);
         put_u32(&mut block, SEGMENT_CRC_AT, crc);
-        assert_eq!(SegmentHeader::decode(&block), SegmentHead::Version(2));
+        assert_eq!(SegmentHeader::decode(&block), SegmentHead::Version(SEGMENT_VERSION + 1));
     }
 
     #[test]
@@ -464,10 +538,43 @@ mod tests {
             bytes[at] = byte;
             Record::decode(&mut Bytes::from(bytes)).unwrap_err()
         };
+        let mut part = Vec::new();
+        let data = Bytes::from_static(b"part");
+        let end = Part { index: LogIndex(9), term: Term(4), offset: 5, total: 9, data };
+        Record::Part(end.clone()).encode(|bytes| part.extend_from_slice(bytes));
+        part[RECORD_HEADER_BYTES + 4] = 8;
+        let decoded = Record::decode(&mut Bytes::from(part));
+        assert_eq!(decoded, Err("a part is longer than its entry"));
         assert_eq!(hostile(0, 9), "a record has an unknown kind");
         assert_eq!(hostile(0, KIND_RESTART), "a record has the wrong length for its kind");
         assert_eq!(hostile(7, 0xff), "a record is longer than its batch");
         let short = &mut Bytes::from_static(&[1; 23]);
         assert_eq!(Record::decode(short), Err("a record ends early"));
+    }
+
+    #[test]
+    fn an_entry_comes_apart_into_parts_that_follow_one_another() {
+        let data = Bytes::from((0..100).collect::<Vec<u8>>());
+        let (index, term, kind) = (LogIndex(7), Term(3), EntryKind::Normal);
+        let mut rest = Record::Entry(LogEntry { index, term, kind, data: data.clone() });
+        let mut found = Vec::new();
+        while !matches!(&rest, Record::Part(part) if part.data.len() <= 40) {
+            let part = rest.take_part(RECORD_HEADER_BYTES + PART_HEAD_BYTES + 30);
+            assert_eq!(part.bytes(), RECORD_HEADER_BYTES + PART_HEAD_BYTES + 30);
+            found.push(part);
+        }
+        found.push(rest);
+        let mut whole = Vec::new();
+        for (number, record) in found.iter().enumerate() {
+            let Record::Part(part) = record else { panic!("{record:?}") };
+            assert_eq!((part.index, part.term, part.total), (index, term, 100));
+            assert_eq!(part.offset as usize, whole.len());
+            assert_eq!(part.is_last(), number + 1 == found.len());
+            whole.extend_from_slice(&part.data);
+            let mut bytes = Vec::new();
+            record.encode(|piece| bytes.extend_from_slice(piece));
+            assert_eq!(Record::decode(&mut Bytes::from(bytes)).as_ref(), Ok(record));
+        }
+        assert_eq!((found.len(), whole), (3, data.to_vec()));
     }
 }

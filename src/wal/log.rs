@@ -13,8 +13,10 @@
 //! 2. `persisted` is raised to a ticket only after every batch up to its last record is durable.
 //! 3. An append of at most `batch_bytes_max` is in one batch: durable whole or not at all. In a
 //!    larger one the term and vote come before its entries, its commit after them.
-//! 4. Every segment begins with the hard state and the newest note, so that older segments can go.
-//! 5. In the order of the log, no commit exceeds the last index, and no entry replaces one at or
+//! 4. An entry counts when its last part is there; nothing but hard states and notes comes between
+//!    its parts.
+//! 5. Every segment begins with the hard state and the newest note, so that older segments can go.
+//! 6. In the order of the log, no commit exceeds the last index, and no entry replaces one at or
 //!    below a commit.
 
 use std::collections::VecDeque;
@@ -23,10 +25,12 @@ use crate::types::{HardState, LogEntry, LogIndex, Note, Term};
 
 use super::buffer::AlignedBuf;
 use super::config::{BATCH_OVERHEAD_BYTES, Config};
-use super::format::{BATCH_HEADER_BYTES, BLOCK_BYTES, BatchHeader, Record, SegmentHeader};
+use super::format::{
+    BATCH_HEADER_BYTES, BLOCK_BYTES, BatchHeader, Part, Record, SEGMENT_VERSION, SegmentHeader,
+};
 use super::op::{DiskOp, DiskOutcome, Fatal, OpId, segment_path};
 use super::queue::{Queue, Taken};
-use super::segments::{Finished, Segments};
+use super::segments::{Finished, Segment, Segments};
 
 /// The smallest buffer: most batches fit it.
 const BUFFER_BYTES_MIN: usize = 64 << 10;
@@ -143,9 +147,7 @@ impl Log {
     /// Queues what the Raft ready with number `ticket` wants durable. Tickets rise. An entry at or
     /// below an earlier index replaces it and everything after.
     pub fn append(&mut self, ticket: u64, entries: &[LogEntry], hard_state: Option<HardState>) {
-        let limit = self.config.record_bytes_max();
         let mut records: VecDeque<Record> = entries.iter().cloned().map(Record::Entry).collect();
-        assert!(records.iter().all(|record| record.bytes() <= limit), "an entry is too large");
         let bytes: usize = records.iter().map(Record::bytes).sum();
         if let Some(state) = hard_state {
             records.push_back(Record::HardState(state));
@@ -228,11 +230,12 @@ impl Log {
         if self.queue.is_empty() && !self.seal {
             return None;
         }
-        let budget = self.config.batch_bytes_max;
-        if let Some(current) = self.segments.current().filter(|segment| segment.used > 0) {
+        let (budget, largest) = (self.config.batch_bytes_max, self.config.record_bytes_max());
+        let goes_on = |segment: &&Segment| segment.used > 0 && segment.version == SEGMENT_VERSION;
+        if let Some(current) = self.segments.current().filter(goes_on) {
             let overhead = BATCH_OVERHEAD_BYTES as u64;
             let room = current.bytes.saturating_sub(current.used + overhead) as usize;
-            let taken = self.queue.take(budget, room);
+            let taken = self.queue.take(budget, room, largest);
             if !taken.records.is_empty() || (self.seal && self.queue.is_empty() && room > 0) {
                 return Some(self.write_batch(id, taken));
             }
@@ -247,11 +250,13 @@ impl Log {
             }
         }
         if self.segments.current().is_none_or(|segment| segment.used > 0) {
-            self.segments.begin(LogIndex(self.last.0 + 1))?;
+            // An entry that goes on here belongs to the segment in which it begins.
+            let gone_on = u64::from(self.queue.is_in_parts());
+            self.segments.begin(LogIndex(self.last.0 + 1 + gone_on))?;
         }
         let current = self.segments.current().expect("one is begun");
         let room = current.bytes as usize - BLOCK_BYTES - BATCH_OVERHEAD_BYTES;
-        let taken = self.queue.take(budget, room);
+        let taken = self.queue.take(budget, room, largest);
         Some(self.write_batch(id, taken))
     }
 
@@ -327,6 +332,7 @@ impl Log {
 
     fn segment_header(&self, number: u64, first_index: LogIndex, first_crc: u32) -> SegmentHeader {
         SegmentHeader {
+            version: SEGMENT_VERSION,
             owner: self.config.owner,
             number,
             previous_crc: self.chain.previous_crc,
@@ -336,13 +342,15 @@ impl Log {
         }
     }
 
-    /// Invariant 5, and where the log stands after `record`.
+    /// Invariant 6, and where the log stands after `record`.
     fn follow(&mut self, record: &Record) {
         match record {
-            Record::Entry(entry) => {
-                assert!(entry.index.0 <= self.last.0 + 1, "an entry leaves a gap");
-                assert!(entry.index > self.hard_state.commit, "an entry replaces a committed one");
-                self.last = entry.index;
+            Record::Entry(LogEntry { index, .. }) | Record::Part(Part { index, .. }) => {
+                assert!(index.0 <= self.last.0 + 1, "an entry leaves a gap");
+                assert!(*index > self.hard_state.commit, "an entry replaces a committed one");
+                if !matches!(record, Record::Part(part) if !part.is_last()) {
+                    self.last = *index;
+                }
             }
             Record::Restart { index, .. } => {
                 assert!(*index >= self.hard_state.commit, "a restart forgets committed entries");

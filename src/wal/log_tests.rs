@@ -165,6 +165,120 @@ fn an_entry_larger_than_a_batch_goes_alone() {
     assert_eq!(indexes(&open(&disk).unwrap().0), [1, 2, 3]);
 }
 
+/// 256 KiB of bytes that differ from place to place: four segments' worth.
+fn very_large(index: u64) -> LogEntry {
+    let data = (0..256u32 << 10).map(|at| (at / 251) as u8).collect::<Vec<u8>>();
+    LogEntry { data: Bytes::from(data), ..entry(index, 1, 0) }
+}
+
+fn entries(items: &[Item]) -> Vec<LogEntry> {
+    let entry = |item: &Item| match item {
+        Item::Entry(entry) => Some(entry.clone()),
+        _ => None,
+    };
+    items.iter().filter_map(entry).collect()
+}
+
+#[test]
+fn an_entry_larger_than_a_segment_goes_in_parts_and_counts_with_the_last() {
+    let mut disk = FakeDisk::default();
+    let mut log = filled(&mut disk, 1, 100);
+    log.append(2, &[very_large(2), entry(3, 1, 10)], Some(state(1, 3)));
+    let mut found = Vec::new();
+    while let Some((id, op)) = log.poll() {
+        found.extend((log.persisted() == 1).then(|| indexes(&open(&disk).unwrap().0)));
+        let outcome = disk.apply(op);
+        log.done(id, outcome).unwrap();
+    }
+    assert_eq!(log.persisted(), 2);
+    let without = found.iter().filter(|found| **found == [1]).count();
+    assert!(without > 8, "{without}");
+    assert!(found[without..].iter().all(|found| *found == [1, 2]), "{found:?}");
+    let write_max = config().record_bytes_max() + 2 * BLOCK_BYTES;
+    assert!(disk.writes.iter().all(|bytes| *bytes <= write_max), "{:?}", disk.writes);
+    let (items, recovered) = open(&disk).unwrap();
+    assert_eq!(entries(&items)[1..], [very_large(2), entry(3, 1, 10)]);
+    assert_eq!(recovered.hard_state, state(1, 3));
+}
+
+#[test]
+fn what_a_crash_leaves_of_an_entry_in_parts_is_void_and_its_place_is_taken_again() {
+    for cut in 1.. {
+        let mut disk = FakeDisk::default();
+        let mut log = filled(&mut disk, 1, 100);
+        log.append(2, &[very_large(2)], None);
+        for _ in 0..cut {
+            let Some((id, op)) = log.poll() else { break };
+            let outcome = disk.apply(op);
+            log.done(id, outcome).unwrap();
+        }
+        if log.persisted() == 2 {
+            assert!(cut > 8);
+            return;
+        }
+        // Either something small comes in its place, or the same again.
+        for second in [entry(2, 2, 50), very_large(2)] {
+            let mut disk = disk.clone();
+            let mut log = open(&disk).unwrap().1.log;
+            log.append(1, &[second.clone()], Some(state(2, 1)));
+            log.append(2, &[entry(3, 2, 5000)], None);
+            settle(&mut log, &mut disk);
+            let (items, recovered) = open(&disk).unwrap();
+            assert_eq!(entries(&items), [entry(1, 1, 100), second, entry(3, 2, 5000)]);
+            assert_eq!(recovered.hard_state, state(2, 1));
+        }
+    }
+}
+
+#[test]
+fn a_segment_goes_only_when_no_entry_that_counts_begins_in_it() {
+    let mut disk = FakeDisk::default();
+    let mut log = filled(&mut disk, 1, 100);
+    log.append(2, &[very_large(2), entry(3, 1, 100)], Some(state(1, 3)));
+    settle(&mut log, &mut disk);
+    let files = disk.files.len();
+    let from = |disk: &FakeDisk, covered: u64| {
+        let mut reader = Reader::open(disk, config(), (LogIndex(covered), Term(1))).unwrap();
+        let mut items = Vec::new();
+        while reader.next_batch(&mut items).unwrap() {}
+        entries(&items)
+    };
+    log.truncate(LogIndex(2));
+    settle(&mut log, &mut disk);
+    assert!(disk.files.contains_key(FIRST), "entry 2 begins there");
+    assert_eq!(from(&disk, 1)[1..], [very_large(2), entry(3, 1, 100)]);
+    log.truncate(LogIndex(3));
+    settle(&mut log, &mut disk);
+    assert!(disk.files.len() < files && !disk.files.contains_key(FIRST));
+    assert_eq!(from(&disk, 2), [entry(3, 1, 100)]);
+    let refused = Reader::open(&disk, config(), (LogIndex(1), Term(1))).err().unwrap();
+    assert!(refused.to_string().contains("but 2 is needed"), "{refused}");
+}
+
+/// As a release before this one left it.
+#[test]
+fn a_segment_of_version_1_is_read_and_written_to_no_more() {
+    let mut disk = FakeDisk::default();
+    filled(&mut disk, 3, 100);
+    let first = disk.files.get_mut(FIRST).unwrap();
+    assert_eq!(first[12..16], SEGMENT_VERSION.to_le_bytes());
+    first[12..16].copy_from_slice(&1u32.to_le_bytes());
+    let crc = crc32fast::hash(&first[12..512]);
+    first[8..12].copy_from_slice(&crc.to_le_bytes());
+    let old = first.clone();
+    let (items, recovered) = open(&disk).unwrap();
+    assert_eq!(indexes(&items), [1, 2, 3]);
+    let mut log = recovered.log;
+    log.append(1, &[entry(4, 1, 100)], None);
+    settle(&mut log, &mut disk);
+    log.append(2, &[very_large(5)], None);
+    settle(&mut log, &mut disk);
+    assert!(disk.files[FIRST] == old);
+    let (items, recovered) = open(&disk).unwrap();
+    assert_eq!(entries(&items)[3..], [entry(4, 1, 100), very_large(5)]);
+    assert!(!recovered.tail.torn);
+}
+
 #[test]
 fn truncated_segments_are_recycled_and_a_restart_reads_what_is_left() {
     let mut disk = FakeDisk::default();
@@ -547,7 +661,7 @@ fn what_is_foreign_or_newer_is_refused_by_name() {
     let crc = crc32fast::hash(&header[12..512]);
     header[8..12].copy_from_slice(&crc.to_le_bytes());
     let error = open(&newer).unwrap_err().to_string();
-    assert!(error.contains("has format version 9, this program reads 1"), "{error}");
+    assert!(error.contains("has format version 9, this program reads up to 2"), "{error}");
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | record | one entry, hard state or restart: what the log is made of |
+//! | part | some of the bytes of an entry that is too large for one write |
 //! | batch | the records of one synchronous write: whole or void |
 //! | segment | one log file: preallocated, filled with batches, recycled |
 //! | chain | sequence number and previous batch's CRC in every batch, across segments |
@@ -71,7 +72,7 @@ pub use checkpoint::{CheckpointEnd, CheckpointHeader, Checkpoints, attach_note};
 pub use checkpoint_reader::CheckpointReader;
 pub use config::Config;
 pub use damage::{Damage, OpenError};
-pub use format::{BLOCK_BYTES, FORMAT_VERSION, Owner, SECTOR_BYTES};
+pub use format::{BLOCK_BYTES, Owner, SECTOR_BYTES, SEGMENT_VERSION};
 pub use log::{Counters, Log};
 pub use op::{
     DiskOp, DiskOutcome, DiskPath, Fatal, OpId, checkpoint_directory, group_directory,

@@ -43,10 +43,17 @@ impl Queue {
         self.bytes
     }
 
+    /// Whether the first record is what is left of one that was taken in part.
+    pub fn is_in_parts(&self) -> bool {
+        let first = self.appends.front().and_then(|append| append.records.front());
+        matches!(first, Some(Record::Part(_)))
+    }
+
     /// Takes appends, whole, up to `budget` bytes and never more than `room`. Only an append that
-    /// exceeds the budget by itself is split; only a record that does goes beyond the budget.
-    /// Nothing comes out if the first of it does not fit the room.
-    pub fn take(&mut self, budget: usize, room: usize) -> Taken {
+    /// exceeds the budget by itself is split; only a record that does goes beyond the budget, and
+    /// one above `largest` in parts of at most so many bytes. Nothing comes out if the first of it
+    /// does not fit the room, or if a part of it would be small.
+    pub fn take(&mut self, budget: usize, room: usize, largest: usize) -> Taken {
         let mut taken = Taken::default();
         while let Some(append) = self.appends.front() {
             if taken.bytes + append.bytes > budget.min(room) {
@@ -58,18 +65,30 @@ impl Queue {
             taken.ticket = Some(append.ticket);
         }
         if taken.ticket.is_none() {
-            self.split(budget, room, &mut taken);
+            self.split(budget, room, largest, &mut taken);
         }
         self.bytes -= taken.bytes;
         taken
     }
 
-    fn split(&mut self, budget: usize, room: usize, taken: &mut Taken) {
+    fn split(&mut self, budget: usize, room: usize, largest: usize, taken: &mut Taken) {
         let Some(append) = self.appends.front_mut() else { return };
         if append.bytes <= budget {
             return;
         }
-        while let Some(record) = append.records.front() {
+        while let Some(record) = append.records.front_mut() {
+            if taken.records.is_empty() && record.bytes() > largest {
+                if room >= largest / 2 {
+                    let whole = record.bytes();
+                    taken.bytes = room.min(largest);
+                    taken.records.push(record.take_part(taken.bytes));
+                    // What is left says anew whose it is.
+                    let grown = taken.bytes + record.bytes() - whole;
+                    append.bytes = append.bytes + grown - taken.bytes;
+                    self.bytes += grown;
+                }
+                return;
+            }
             let limit = if taken.records.is_empty() { room } else { budget.min(room) };
             if taken.bytes + record.bytes() > limit {
                 break;
@@ -92,6 +111,8 @@ mod tests {
     use crate::types::{EntryKind, LogEntry, LogIndex, Term};
     use crate::wal::format::RECORD_HEADER_BYTES;
 
+    const LARGEST: usize = 400;
+
     fn entries(sizes: &[usize]) -> VecDeque<Record> {
         let entry = |&bytes: &usize| {
             let data = Bytes::from(vec![0; bytes - RECORD_HEADER_BYTES]);
@@ -103,7 +124,7 @@ mod tests {
 
     /// (records, bytes, ticket) of one batch
     fn take(queue: &mut Queue, budget: usize, room: usize) -> (usize, usize, Option<u64>) {
-        let taken = queue.take(budget, room);
+        let taken = queue.take(budget, room, LARGEST);
         (taken.records.len(), taken.bytes, taken.ticket)
     }
 
@@ -129,5 +150,26 @@ mod tests {
         assert_eq!(take(&mut queue, 100, 300), (1, 300, None));
         assert_eq!(queue.bytes(), 30);
         assert_eq!(take(&mut queue, 100, 1000), (1, 30, Some(1)));
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_goes_in_parts_wherever_there_is_room_for_half() {
+        let mut queue = Queue::default();
+        queue.push(1, entries(&[40, 1000, 30]));
+        queue.push(2, entries(&[50]));
+        assert_eq!(take(&mut queue, 100, 1000), (1, 40, None), "what comes before it goes alone");
+        assert!(!queue.is_in_parts());
+        assert_eq!(take(&mut queue, 100, 199), (0, 0, None));
+        assert_eq!(take(&mut queue, 100, 200), (1, 200, None));
+        assert!(queue.is_in_parts());
+        assert_eq!(take(&mut queue, 100, 1000), (1, 400, None));
+        // 1000 bytes have a header of 24; each part has one of 32.
+        let left = 976 - 168 - 368 + 32;
+        assert_eq!(queue.bytes(), left + 30 + 50);
+        assert_eq!(take(&mut queue, 100, 1000), (1, 400, None));
+        assert_eq!(take(&mut queue, 100, 1000), (1, left - 368, None), "the last of it");
+        assert!(!queue.is_in_parts());
+        assert_eq!(take(&mut queue, 100, 1000), (2, 80, Some(2)));
+        assert!(queue.is_empty() && queue.bytes() == 0);
     }
 }

@@ -24,14 +24,14 @@
 //! [`Log::seal`](super::Log::seal) narrows this to the batches of the last moments, and a commit
 //! or checkpoint above the log's end shows what is left of it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::types::{HardState, LogEntry, LogIndex, Note, Term};
+use crate::types::{EntryKind, HardState, LogEntry, LogIndex, Note, Term};
 
 use super::config::Config;
 use super::damage::{Damage, OpenError};
 use super::format::{
-    BATCH_HEADER_BYTES, BLOCK_BYTES, BatchHeader, FORMAT_VERSION, Record, SECTOR_BYTES,
+    BATCH_HEADER_BYTES, BLOCK_BYTES, BatchHeader, Part, Record, SECTOR_BYTES, SEGMENT_VERSION,
     SegmentHead, SegmentHeader,
 };
 use super::log::Chain;
@@ -86,12 +86,21 @@ pub struct Reader<'d> {
     /// The term of `covered` as the checkpoint has it, and as the log does.
     pub(super) covered_term: Term,
     logged_term: Option<Term>,
+    /// An entry of which some parts are there.
+    parts: Option<Parts>,
     /// The log is to begin again behind the checkpoint; what it says itself is in the two below.
     pub(super) restarts: bool,
     pub(super) logged_state: HardState,
     pub(super) logged_last: LogIndex,
     window: Window,
     batches: u64,
+}
+
+/// What there is of an entry that goes into the log in parts.
+struct Parts {
+    index: LogIndex,
+    term: Term,
+    bytes: BytesMut,
 }
 
 /// A segment file, and what its first block says.
@@ -148,6 +157,7 @@ impl<'d> Reader<'d> {
             covered,
             covered_term,
             logged_term: None,
+            parts: None,
             restarts: false,
             logged_state: HardState::default(),
             logged_last: LogIndex(0),
@@ -320,6 +330,7 @@ impl<'d> Reader<'d> {
     fn follow(&mut self, record: Record, out: &mut Vec<Item>) -> Result<(), OpenError> {
         match record {
             Record::Entry(entry) => {
+                self.parts = None; // A crash has cut short what was there.
                 let next = self.last.0.saturating_add(1);
                 if entry.index.0 > next || entry.index.0 == 0 {
                     let what = format!("entry {} follows entry {}", entry.index, self.last);
@@ -347,6 +358,7 @@ impl<'d> Reader<'d> {
                     );
                     return Err(self.damage_here(&what));
                 }
+                self.parts = None;
                 self.last = index;
                 self.logged_term = (index == self.covered).then_some(term);
                 out.push(Item::Restart { index, term });
@@ -355,8 +367,36 @@ impl<'d> Reader<'d> {
                 self.note = Some(note.clone());
                 out.push(Item::Note(note));
             }
+            Record::Part(part) => return self.assemble(&part, out),
         }
         Ok(())
+    }
+
+    /// Takes a part; the entry counts when its last is there. What was there of another was cut
+    /// short by a crash if this is a first part.
+    fn assemble(&mut self, part: &Part, out: &mut Vec<Item>) -> Result<(), OpenError> {
+        if part.offset == 0 {
+            let bytes = BytesMut::with_capacity(part.total as usize);
+            self.parts = Some(Parts { index: part.index, term: part.term, bytes });
+        }
+        let Some(parts) = &mut self.parts else {
+            // The log may begin within an entry; then a checkpoint has it.
+            let is_before = part.index <= self.last;
+            let damage = || self.damage_here("a part of an entry has no beginning");
+            return if is_before { Ok(()) } else { Err(damage()) };
+        };
+        let follows = (parts.index, parts.term) == (part.index, part.term)
+            && parts.bytes.len() == part.offset as usize;
+        if !follows {
+            return Err(self.damage_here("a part of an entry does not follow the one before it"));
+        }
+        parts.bytes.extend_from_slice(&part.data);
+        if !part.is_last() {
+            return Ok(());
+        }
+        let data = std::mem::take(&mut parts.bytes).freeze();
+        let (index, term, kind) = (part.index, part.term, EntryKind::Normal);
+        self.follow(Record::Entry(LogEntry { index, term, kind, data }), out)
     }
 
     /// Moves on if the next segment begins with the batch that is expected.
@@ -411,11 +451,13 @@ impl<'d> Reader<'d> {
             file.used = self.offset;
         }
         let header = SegmentHeader {
+            version: SEGMENT_VERSION,
             owner: self.config.owner,
             number: self.files[next].number,
             previous_crc: self.chain.previous_crc,
             first_sequence: self.chain.sequence,
-            first_index: LogIndex(self.last.0 + 1),
+            // What an entry in parts goes on in begins with the one after it.
+            first_index: LogIndex(self.last.0 + 1 + u64::from(self.parts.is_some())),
             first_crc: batch.crc,
         };
         self.files[next].head = Head::Begun(header);
@@ -527,7 +569,7 @@ fn head(disk: &dyn ReadDisk, config: &Config, path: &str, number: u64) -> Result
     let header = match SegmentHeader::decode(&sector[..read]) {
         SegmentHead::Bad => return Ok(Head::Bad),
         SegmentHead::Version(version) => {
-            return Err(OpenError::Format { file: file(), version, supported: FORMAT_VERSION });
+            return Err(OpenError::Format { file: file(), version, supported: SEGMENT_VERSION });
         }
         SegmentHead::Whole(header) => header,
     };

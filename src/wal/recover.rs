@@ -17,7 +17,7 @@ use super::checkpoint::Checkpoints;
 use super::checkpoint_reader::{CheckpointReader, newest_good};
 use super::config::Config;
 use super::damage::{Damage, OpenError};
-use super::format::BLOCK_BYTES;
+use super::format::{BLOCK_BYTES, SEGMENT_VERSION};
 use super::log::{Log, Resume};
 use super::op::{TEMPORARY_SUFFIX, segment_path, wal_directory};
 use super::read_disk::{ReadDisk, list};
@@ -94,12 +94,15 @@ impl Reader<'_> {
                 let what = format!("the file has only {} bytes", file.len);
                 return Err(Damage { file: file.path.clone(), offset: 0, what }.into());
             }
-            let first_index = match file.head {
-                Head::Begun(header) if !again => header.first_index,
-                Head::Begun(_) | Head::Older | Head::Bad => LogIndex(self.logged_last.0 + 1),
+            let (version, first_index) = match file.head {
+                Head::Begun(header) if !again => (header.version, header.first_index),
+                Head::Begun(_) | Head::Older | Head::Bad => {
+                    (SEGMENT_VERSION, LogIndex(self.logged_last.0 + 1))
+                }
             };
             begun.push_back(Segment {
                 number: file.number,
+                version,
                 first_index,
                 bytes: file.len,
                 used: if again { 0 } else { used },

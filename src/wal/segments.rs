@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 
 use crate::types::{GroupId, LogIndex};
 
+use super::format::SEGMENT_VERSION;
 use super::op::{DiskOp, DiskPath, OpId, segment_path};
 
 /// A spare one keeps a truncated file from being removed and the next from being zeroed.
@@ -44,6 +45,9 @@ pub(super) struct Segments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub number: u64,
+    /// Of its format.
+    pub version: u32,
+    /// Of the first entry that begins in it, when it was begun.
     pub first_index: LogIndex,
     /// The file's length.
     pub bytes: u64,
@@ -98,7 +102,8 @@ impl Segments {
         let number = self.prepared.pop_front();
         self.wanted = number.is_none();
         let bytes = self.segment_bytes;
-        let segment = Segment { number: number?, first_index, bytes, used: 0, durable: false };
+        let (version, used, durable) = (SEGMENT_VERSION, 0, false);
+        let segment = Segment { number: number?, version, first_index, bytes, used, durable };
         self.begun.push_back(segment);
         self.begun.back()
     }
