@@ -128,7 +128,9 @@ fn filled(order: &[usize]) -> (Store, i64) {
     let mut revision = 1;
     for &i in order {
         revision += 1;
-        store.apply_put(Revision(revision), Sub(0), &key(i), &VALUE, LeaseId::NONE);
+        let lease = Some(LeaseId::NONE);
+        let put = store.apply_put(Revision(revision), Sub(0), &key(i), Some(&VALUE), lease);
+        put.expect("it keeps nothing");
     }
     (store, revision)
 }

@@ -253,11 +253,14 @@ impl Coordinator {
             refusing: Vec::new(),
             cases,
         };
+        let logged = |case: &Entrant| Touches::of(&case.course).logged_bytes();
+        let bytes = round.cases.iter().map(logged).sum();
         let mut compares = round.compares(self.shards);
         for shard in involved.iter() {
             let order = Order::Freeze {
                 epoch,
                 round: id,
+                bytes,
                 compares: std::mem::take(&mut compares[usize::from(shard.0)]),
                 check: round.shares_for(shard, |entrant| !entrant.is_guarded()),
                 current: line.newest(),
@@ -309,8 +312,12 @@ impl Coordinator {
                 Looked::Free(looked) => {
                     looks = looks.saturating_add(ROUND_LOOKS_FACTOR * looked);
                     self.looks += looked as u64;
+                    bytes += touches.logged_bytes();
+                    if bytes > ROUND_BYTES_MAX && !cases.is_empty() {
+                        left.push(case);
+                        break;
+                    }
                     footprint.add(touches);
-                    bytes += touches.put_bytes();
                     cases.push(Entrant::new(case));
                 }
                 Looked::Touched(looked) => {
@@ -417,12 +424,13 @@ impl Coordinator {
             if entrant.refusal().is_some() {
                 continue;
             }
+            let path = entrant.path.as_ref().expect("every path is chosen");
+            entrant.revision = entrant.revision.max(path.looks_at()); // C11
             let participants = entrant.participants();
             if !participants.is_empty() {
                 entrant.revision = revision;
                 revision = revision.next();
             }
-            let path = entrant.path.as_ref().expect("every path is chosen");
             for shard in path.owners().iter() {
                 if entrant.is_revoke() && !participants.contains(shard) {
                     continue; // No key of the lease is there.
@@ -481,14 +489,14 @@ impl Round {
         for (case, entrant) in self.cases.iter().enumerate() {
             let Course::Guarded(txn) = &entrant.course else { continue };
             let case = case as u16;
-            for (number, compare) in txn::compares(txn).into_iter().enumerate() {
+            for (number, compare) in (0..).zip(txn::compares(txn)) {
                 for shard in owners(&compare.range, shards).iter() {
                     let of_shard = &mut found[usize::from(shard.0)];
                     if of_shard.last().is_none_or(|last| last.case != case) {
                         of_shard.push(CaseCompares { case, compares: Vec::new() });
                     }
                     let last = of_shard.last_mut().expect("just pushed");
-                    last.compares.push((number as u16, compare.clone()));
+                    last.compares.push((number, compare.clone()));
                 }
             }
         }
@@ -520,10 +528,10 @@ impl Round {
         }
     }
 
-    fn take_compares(&mut self, answers: Vec<(u16, Vec<(u16, CompareShare)>)>) {
+    fn take_compares(&mut self, answers: Vec<(u16, Vec<(u32, CompareShare)>)>) {
         for (case, compares) in answers {
             for (number, share) in compares {
-                self.cases[usize::from(case)].compares[usize::from(number)].push(share);
+                self.cases[usize::from(case)].compares[number as usize].push(share);
             }
         }
     }

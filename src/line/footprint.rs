@@ -157,11 +157,11 @@ impl<'a> Touches<'a> {
         }
     }
 
-    /// Bytes that its puts may add to a log.
-    pub fn put_bytes(self) -> usize {
+    /// Bytes that it adds to the log of a shard at most.
+    pub fn logged_bytes(self) -> usize {
         match self {
-            Touches::Known(path) => path.put_bytes(),
-            Touches::Guarded(txn) => put_bytes(txn),
+            Touches::Known(path) => path.logged_bytes(),
+            Touches::Guarded(txn) => txn.logged_bytes(),
         }
     }
 
@@ -192,16 +192,6 @@ impl<'a> Touches<'a> {
 
 /// Who is told of a key or range, and whether it may be changed; it says when that is enough.
 type Visit<'v, 'a> = dyn FnMut(Touch<'a>, bool) -> ControlFlow<()> + 'v;
-
-fn put_bytes(txn: &TxnRequest) -> usize {
-    let ops = txn.success.iter().chain(&txn.failure);
-    ops.map(|op| match op {
-        Op::Put(put) => put.key.len() + put.value.len(),
-        Op::Txn(nested) => put_bytes(nested),
-        Op::Range(_) | Op::DeleteRange(_) => 0,
-    })
-    .sum()
-}
 
 /// Every branch, nested ones included.
 fn visit<'a>(txn: &'a TxnRequest, each: &mut Visit<'_, 'a>) -> ControlFlow<()> {

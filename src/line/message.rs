@@ -48,10 +48,12 @@ pub enum Order {
     /// The epoch is over: evaluate nothing more.
     Halt,
     /// Evaluate no write until this round's `Execute` or `Thaw`; answer compares, and check shares
-    /// that are already known. Plain paths need no check.
+    /// that are already known. Plain paths need no check. `bytes`: what all shares together add to
+    /// a log at most; the freeze waits until that has room, for nothing may refuse it afterwards.
     Freeze {
         epoch: Epoch,
         round: RoundId,
+        bytes: usize,
         compares: Vec<CaseCompares>,
         check: Vec<CaseShare>,
         current: Revision,
@@ -72,7 +74,7 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct CaseCompares {
     pub case: u16,
-    pub compares: Vec<(u16, Compare)>,
+    pub compares: Vec<(u32, Compare)>,
 }
 
 /// A shard's share of one request of a round.
@@ -114,7 +116,7 @@ pub enum Report {
         round: RoundId,
         /// The newest revision that the shard holds, pending ones included.
         newest: Revision,
-        compares: Vec<(u16, Vec<(u16, CompareShare)>)>,
+        compares: Vec<(u16, Vec<(u32, CompareShare)>)>,
         verdicts: Vec<(u16, Verdict)>,
         /// Why it takes no puts, if it takes none: the verdict on every plain path.
         refuses_puts: Option<Refusal>,

@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use crate::types::placement::{place_of, shard_at, shard_of};
 use crate::types::txn::{self, Path, PathOp};
-use crate::types::{KeyRange, LeaseId, Op, PutRequest, ShardId, ShardSet, Sub, TxnRequest};
+use crate::types::{
+    KeyRange, LeaseId, Op, PutRequest, Revision, ShardId, ShardSet, Sub, TxnRequest,
+};
 
 /// A path and the owners of its operations.
 #[derive(Debug)]
@@ -24,7 +26,8 @@ pub struct RoutedPath {
     path: Path,
     places: Vec<Place>,
     owners: ShardSet,
-    put_bytes: usize,
+    logged_bytes: usize,
+    looks_at: Revision,
     is_plain: bool,
 }
 
@@ -42,7 +45,8 @@ impl RoutedPath {
         let mut routed = RoutedPath {
             places: Vec::with_capacity(path.ops.len()),
             owners: ShardSet::EMPTY,
-            put_bytes: 0,
+            logged_bytes: 0,
+            looks_at: path.looks_at(),
             is_plain: true,
             path,
         };
@@ -56,13 +60,8 @@ impl RoutedPath {
             };
             routed.owners = routed.owners.union(place.owners);
             routed.places.push(place);
-            match op {
-                PathOp::Put(put) => {
-                    routed.put_bytes += put.key.len() + put.value.len();
-                    routed.is_plain &= is_plain(put);
-                }
-                _ => routed.is_plain = false,
-            }
+            routed.logged_bytes += op.logged_bytes();
+            routed.is_plain &= matches!(op, PathOp::Put(put) if is_plain(put));
         }
         routed
     }
@@ -82,9 +81,14 @@ impl RoutedPath {
         self.is_plain
     }
 
-    /// Bytes of keys and values that its puts add to the logs.
-    pub fn put_bytes(&self) -> usize {
-        self.put_bytes
+    /// Bytes that it adds to the log of a shard at most, whichever shard that is.
+    pub fn logged_bytes(&self) -> usize {
+        self.logged_bytes
+    }
+
+    /// The highest revision that one of its ranges names.
+    pub fn looks_at(&self) -> Revision {
+        self.looks_at
     }
 
     /// Each operation with the hash of its key, which says nothing if it is about several.
@@ -122,7 +126,7 @@ impl RoutedPath {
 pub type Share<'a> = Vec<(Sub, Cow<'a, PathOp>)>;
 
 fn is_plain(put: &PutRequest) -> bool {
-    put.lease == LeaseId::NONE && !put.prev_kv && !put.ignore_value && !put.ignore_lease
+    put.lease == LeaseId::NONE && !put.prev_kv && !put.keeps()
 }
 
 fn key_of(op: &PathOp) -> Option<&[u8]> {
@@ -190,7 +194,7 @@ pub fn involved(txn: &TxnRequest, shards: u16) -> ShardSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{DeleteRangeRequest, RangeRequest};
+    use crate::types::{DeleteRangeRequest, LOGGED_OVERHEAD_BYTES, RangeRequest};
     use bytes::Bytes;
 
     const SHARDS: u16 = 3;
@@ -209,7 +213,7 @@ mod tests {
         let routed = routed(vec![put("a"), range, put("b"), put("c"), put("d")]);
         assert_eq!(routed.owners(), ShardSet::all(SHARDS));
         assert!(!routed.is_plain());
-        assert_eq!(routed.put_bytes(), 4 * 6);
+        assert_eq!(routed.logged_bytes(), 4 * (6 + LOGGED_OVERHEAD_BYTES));
         let mut puts = 0;
         for shard in (0..SHARDS).map(ShardId) {
             let share = routed.share_of(shard);

@@ -27,8 +27,8 @@ use super::lead::LeadEffects;
 use crate::control::entry::Command;
 use crate::control::{Control, State};
 use crate::limits::{
-    LEASE_COMMAND_IDS_MAX, LEASE_EXPIRIES_PER_SECOND, LEASE_EXPIRY_BURST, LEASE_LOOKS_PER_TURN,
-    LEASES_EXPIRING_MAX,
+    ENTRY_BYTES_MAX, LEASE_COMMAND_IDS_MAX, LEASE_EXPIRIES_PER_SECOND, LEASE_EXPIRY_BURST,
+    LEASE_LOOKS_PER_TURN, LEASES_EXPIRING_MAX,
 };
 use crate::router::LeaseAsk;
 use crate::teeth::{Rule, leaves_out};
@@ -452,7 +452,7 @@ impl Leases {
 
     /// Has what is left of leases written down.
     fn propose_notes(&mut self, control: &mut Control) {
-        if !control.replica().can_propose() {
+        if !control.replica().can_propose(ENTRY_BYTES_MAX) {
             return;
         }
         let count = self.clearing.len().min(LEASE_COMMAND_IDS_MAX);
@@ -582,7 +582,7 @@ fn propose_all(
     control: &mut Control,
     command: impl Fn(Vec<LeaseId>) -> Command,
 ) {
-    while !ids.is_empty() && control.replica().can_propose() {
+    while !ids.is_empty() && control.replica().can_propose(ENTRY_BYTES_MAX) {
         let count = ids.len().min(LEASE_COMMAND_IDS_MAX);
         let some: Vec<LeaseId> = ids.iter().take(count).copied().collect();
         if control.propose(&command(some)).is_none() {

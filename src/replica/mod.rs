@@ -17,7 +17,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::limits::ENTRY_BYTES_MAX;
 use crate::raft::{Dropped, Group};
 use crate::types::{LogEntry, LogIndex, Note, Term};
 use crate::wal::{
@@ -94,9 +93,10 @@ impl Replica {
         self.group.tick(entropy);
     }
 
-    /// Whether an ordinary entry would be taken now.
-    pub fn can_propose(&self) -> bool {
-        self.group.can_propose(ENTRY_BYTES_MAX)
+    /// Whether an entry of so many bytes would be taken now. One is taken whatever its size, when
+    /// nothing else is uncommitted.
+    pub fn can_propose(&self, bytes: usize) -> bool {
+        self.group.can_propose(bytes)
     }
 
     /// Appends to the log as its leader.

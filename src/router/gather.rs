@@ -138,10 +138,10 @@ impl GatherRead {
                 }
             }
             (None, What::Txn(txn)) => {
-                for (number, compare) in txn::compares(txn).into_iter().enumerate() {
+                for (number, compare) in (0..).zip(txn::compares(txn)) {
                     for shard in owners(&compare.range, shards).iter() {
                         let part = parts.entry(shard).or_insert_with(empty);
-                        part.compares.push((number as u16, compare.clone()));
+                        part.compares.push((number, compare.clone()));
                     }
                 }
             }
@@ -162,7 +162,7 @@ impl GatherRead {
         match part {
             Ok(part) => {
                 for (number, share) in part.compares {
-                    self.compares[usize::from(number)].push(share);
+                    self.compares[number as usize].push(share);
                 }
                 for (sub, range) in part.ranges {
                     self.parts[sub.0 as usize].push(range);

@@ -64,16 +64,27 @@ impl Shard {
         }
     }
 
-    pub(super) fn propose_compaction(&mut self, revision: Revision, effects: &mut ShardEffects) {
+    /// Logs the compaction that is ordered, if there is one. It waits for room like a write, and
+    /// keeps out of the room that a round was promised.
+    pub(super) fn propose_compaction(&mut self, effects: &mut ShardEffects) {
+        let Some(revision) = self.compaction else { return };
         let shard = self.id;
         if revision.0 <= self.held.store.compacted() {
+            self.compaction = None;
             effects.reports.push(Report::Compacted { shard, revision });
             if !self.jobs.is_compacting() {
                 effects.reports.push(Report::CompactedPhysically { shard, revision });
             }
             return;
         }
-        let Some((epoch, _)) = self.held.opened.filter(|_| self.lane.is_some()) else { return };
+        let Some((epoch, _)) = self.held.opened.filter(|_| self.lane.is_some()) else {
+            self.compaction = None; // The next epoch orders it again.
+            return;
+        };
+        if self.frozen.is_some() || !self.has_room_for(entry::COMPACT_BYTES) {
+            return;
+        }
+        self.compaction = None;
         let data = entry::compact(self.stamp(epoch), revision);
         if self.replica.propose(data).is_err() {
             effects.reports.push(Report::Lost { shard });

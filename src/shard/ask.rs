@@ -16,6 +16,17 @@ pub enum Write {
     Txn(TxnRequest),
 }
 
+impl Write {
+    /// Bytes that it adds to the log at most.
+    pub(super) fn logged_bytes(&self) -> usize {
+        match self {
+            Write::Put(put) => put.logged_bytes(),
+            Write::DeleteRange(delete) => delete.logged_bytes(),
+            Write::Txn(txn) => txn.logged_bytes(),
+        }
+    }
+}
+
 /// A write that waits to be evaluated.
 #[derive(Clone, Debug)]
 pub struct Waiting {
@@ -48,14 +59,14 @@ impl Waiting {
 pub struct ReadPart {
     /// Every shard reads here.
     pub at: Revision,
-    pub compares: Vec<(u16, Compare)>,
+    pub compares: Vec<(u32, Compare)>,
     pub ranges: Vec<(Sub, RangeRequest)>,
 }
 
 /// What a [`ReadPart`] came to.
 #[derive(Clone, Debug, Default)]
 pub struct ReadPartReply {
-    pub compares: Vec<(u16, CompareShare)>,
+    pub compares: Vec<(u32, CompareShare)>,
     pub ranges: Vec<(Sub, RangeReply)>,
 }
 

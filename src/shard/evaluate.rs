@@ -6,34 +6,41 @@
 use std::borrow::Borrow;
 
 use super::ask::{Told, Waiting, Write};
-use super::entry::ChangesBuilder;
+use super::entry::{ChangesBuilder, HEADER_BYTES};
 use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
-use crate::line::message::{CaseExecute, ShareReply};
+use crate::line::message::{CaseExecute, ShareReply, Verdict};
 use crate::store::Store;
 use crate::types::txn::{self, PathOp};
 use crate::types::{
-    DeleteRangeReply, DeleteRangeRequest, LeaseId, LogIndex, Nanos, OpReply, Origin, PutRequest,
-    Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
+    DeleteRangeReply, DeleteRangeRequest, LOGGED_OVERHEAD_BYTES, LeaseId, LogIndex, Nanos, OpReply,
+    Origin, PutRequest, Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
 };
-
-/// What an entry adds to a put besides its key and value, at most.
-const PUT_OVERHEAD_BYTES: usize = 48;
 
 impl Shard {
     /// Evaluates what waits, as far as the log has room.
     pub(super) fn evaluate_waiting(&mut self, now: Nanos, effects: &mut ShardEffects) {
-        while !self.inbox.is_empty() && self.may_evaluate() {
+        while self.may_evaluate() && self.next_has_room() {
             let Some((epoch, _)) = self.held.opened else { return };
             let mut entry = ChangesBuilder::new(self.stamp(epoch));
-            while entry.len() < ENTRY_BYTES_MAX {
-                let (run, bytes) = self.run_of_puts(now, ENTRY_BYTES_MAX - entry.len());
+            loop {
+                let room = ENTRY_BYTES_MAX.saturating_sub(entry.len());
+                let (run, bytes) = self.run_of_puts(now, room);
                 if run > 0 {
                     entry.reserve(bytes);
                     self.put_run(run, &mut entry);
                     continue;
                 }
-                let Some(waiting) = self.inbox.pop_front() else { break };
+                let Some(next) = self.inbox.front() else { break };
+                let fits = if entry.is_empty() {
+                    self.next_has_room()
+                } else {
+                    next.write.logged_bytes() <= room
+                };
+                if !fits {
+                    break;
+                }
+                let waiting = self.inbox.pop_front().expect("a front");
                 self.evaluate(waiting, now, &mut entry);
             }
             if !entry.is_empty() {
@@ -43,9 +50,22 @@ impl Shard {
         }
     }
 
+    /// A round that waits for room goes first: what is evaluated before it would keep it waiting.
     fn may_evaluate(&self) -> bool {
         let held = self.frozen.is_some() && !crate::teeth::leaves_out(crate::teeth::Rule::Freeze);
-        self.lane.is_some() && !held && self.room_to_propose()
+        self.lane.is_some() && !held && self.stalled.is_none() && self.room_to_propose()
+    }
+
+    /// Whether the log takes what the next write adds at most: asked before a revision is taken
+    /// for it, because nothing may refuse it after that. If not, it waits until more is committed.
+    fn next_has_room(&self) -> bool {
+        let next = self.inbox.front();
+        next.is_some_and(|next| self.has_room_for(next.write.logged_bytes()))
+    }
+
+    /// Whether an entry with changes of so many bytes would be taken now.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.replica.can_propose(HEADER_BYTES + bytes)
     }
 
     pub(super) fn is_refusing_puts(&self) -> Option<Refusal> {
@@ -67,11 +87,10 @@ impl Shard {
         }
         for waiting in self.inbox.iter() {
             let Write::Put(put) = &waiting.write else { break };
-            let more = put.key.len() + put.value.len() + PUT_OVERHEAD_BYTES;
+            let more = put.logged_bytes();
             let fits = bytes + more <= room
                 && put.lease == LeaseId::NONE
-                && !put.ignore_value
-                && !put.ignore_lease
+                && !put.keeps()
                 && waiting.deadline.is_none_or(|deadline| deadline > now);
             if !fits {
                 break;
@@ -95,7 +114,8 @@ impl Shard {
             let mut reply = self.held.store.put(revision, Sub(0), &put);
             reply.revision = revision;
             self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
-            entry.put((revision, Sub(0)), None, &put.key, &put.value, LeaseId::NONE);
+            let at = (revision, Sub(0));
+            entry.put(at, None, &put.key, Some(&put.value), Some(LeaseId::NONE));
             self.held.tail.push_back(Tailed {
                 revision,
                 index,
@@ -138,8 +158,8 @@ impl Shard {
     fn evaluate_put(&mut self, origin: Origin, put: PutRequest, entry: &mut ChangesBuilder) {
         let share = [(Sub(0), PathOp::Put(put))];
         let refusal = self.refusal_of(&share);
-        let refusal = refusal.or_else(|| self.validate(&share, self.sequencer.newest()).err());
-        if let Some(refusal) = refusal {
+        let invalid = || self.validate(&share, self.sequencer.newest()).err();
+        if let Some(refusal) = refusal.or_else(|| invalid().map(|(_, refusal)| refusal)) {
             return self.refuse(origin, refusal);
         }
         let revision = self.take_one();
@@ -190,9 +210,9 @@ impl Shard {
         }
         let changes = match self.validate(&share, self.sequencer.newest()) {
             Ok(changes) => changes,
-            Err(refusal) => return self.refuse(origin, refusal),
+            Err((_, refusal)) => return self.refuse(origin, refusal),
         };
-        let revision = if changes { self.take_one() } else { self.seen() };
+        let revision = if changes { self.take_one() } else { self.seen().max(path.looks_at()) };
         let replies = self.run_share(&share, changes.then_some((revision, None)), entry);
         let replies = replies.into_iter().map(|(_, reply)| reply).collect();
         let reply = path.assemble(replies, revision);
@@ -211,12 +231,12 @@ impl Shard {
         if puts { self.is_refusing_puts() } else { None }
     }
 
-    /// Whether the share changes anything, or why it is refused.
+    /// Whether the share changes anything, or which operation is refused and why.
     pub(super) fn validate<O: Borrow<PathOp>>(
         &self,
         share: &[(Sub, O)],
         current: Revision,
-    ) -> Result<bool, Refusal> {
+    ) -> Verdict {
         self.held.store.validate(share, current, &|lease| self.lease_exists(lease))
     }
 
@@ -249,11 +269,10 @@ impl Shard {
                 }
                 (PathOp::Put(put), Some((revision, _))) => {
                     self.counters.puts += 1;
-                    let resolved = self.resolve(put);
-                    let put = resolved.as_ref().unwrap_or(put);
                     self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
-                    let at = (revision, *sub);
-                    entry.put(at, participants.take(), &put.key, &put.value, put.lease);
+                    let value = (!put.ignore_value).then_some(&put.value[..]);
+                    let lease = (!put.ignore_lease).then_some(put.lease);
+                    entry.put((revision, *sub), participants.take(), &put.key, value, lease);
                     OpReply::Put(self.held.store.put(revision, *sub, put))
                 }
                 (PathOp::DeleteRange(delete), Some((revision, _))) => {
@@ -299,7 +318,7 @@ impl Shard {
             puts.extend(share.path.puts_of(self.id).map(|(sub, put)| (case, sub, put)));
         }
         let bytes = puts.iter().map(|(_, _, put)| put.key.len() + put.value.len()).sum::<usize>();
-        entry.reserve(bytes + puts.len() * PUT_OVERHEAD_BYTES);
+        entry.reserve(bytes + puts.len() * LOGGED_OVERHEAD_BYTES);
         self.counters.put_bytes += bytes as u64;
         let mut logged = None;
         for (number, &(case, sub, put)) in puts.iter().enumerate() {
@@ -312,8 +331,8 @@ impl Shard {
                 (revision, sub),
                 is_first.then_some(participants),
                 &put.key,
-                &put.value,
-                LeaseId::NONE,
+                Some(&put.value),
+                Some(LeaseId::NONE),
             );
             self.held.store.put(revision, sub, put);
             if is_first {
@@ -321,24 +340,6 @@ impl Shard {
             }
         }
         self.counters.puts += puts.len() as u64;
-    }
-
-    /// A put as it will be logged, if it ignores something: that is what the key has now.
-    fn resolve(&self, put: &PutRequest) -> Option<PutRequest> {
-        if !put.ignore_value && !put.ignore_lease {
-            return None;
-        }
-        let mut put = put.clone();
-        let current = self.held.store.get(&put.key, Revision::NEWEST);
-        let current = current.expect("validated: it exists");
-        if put.ignore_value {
-            put.value = bytes::Bytes::copy_from_slice(&current.value);
-        }
-        if put.ignore_lease {
-            put.lease = current.lease;
-        }
-        (put.ignore_value, put.ignore_lease) = (false, false);
-        Some(put)
     }
 
     /// Logs the changes of one turn.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::account::Account;
-use super::entry::{self, Body, Change, Operations, Stamp};
+use super::entry::{self, Body, Change, Stamp};
 use super::job::COMPACTED_BYTES;
 use crate::replica::Restore;
 use crate::store::Store;
@@ -99,7 +99,7 @@ impl Held {
                 if let Some(account) = &mut self.account {
                     account.record(stamp.stable);
                 }
-                for operation in Operations::of(&body, stamp.stable) {
+                for operation in body.operations(stamp.stable) {
                     let operation = operation.unwrap_or_else(|bad| self.damage(entry, bad.0));
                     self.change(entry, operation);
                 }
@@ -122,7 +122,9 @@ impl Held {
         );
         match change {
             Change::Put { key, value, lease } => {
-                self.store.apply_put(revision, sub, &key, &value, lease);
+                if self.store.apply_put(revision, sub, &key, value.as_deref(), lease).is_err() {
+                    self.damage(entry, "a put keeps what a key has that is not there");
+                }
             }
             Change::DeleteRange { range, count } => {
                 if self.store.apply_delete_range(revision, sub, &range, count).is_err() {

@@ -46,7 +46,7 @@ pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, Told, Waiting, Write};
 pub use leases::LeaseIds;
 pub use recover::{RecoveredShard, Recovery, RecoveryError};
 
-use crate::limits::{COMPACTION_SLICE_KEYS, UNCOMMITTED_BYTES_MAX};
+use crate::limits::{COMPACTION_SLICE_KEYS, ENTRY_BYTES_MAX, UNCOMMITTED_BYTES_MAX};
 use crate::line::message::{Found, Order, Report, RoundId};
 use crate::line::{Lane, Sequencer};
 use crate::replica::{Fatal, Replica};
@@ -110,9 +110,11 @@ pub struct Shard {
     leases: LeaseIds,
     /// Held while the epoch is open and led from here.
     lane: Option<Lane>,
-    frozen: Option<RoundId>,
+    frozen: Option<Frozen>,
     /// A freeze that waits until the log has room for what the round will log.
     stalled: Option<Order>,
+    /// The highest compaction that is ordered and waits for its place in the log.
+    compaction: Option<Revision>,
     /// Asked to lead and report it.
     gathering: bool,
     leading: bool,
@@ -129,6 +131,13 @@ pub struct Shard {
     jobs: Jobs,
     telling: Telling,
     counters: ShardCounters,
+}
+
+/// The round that has a shard frozen, and how much room in the log it was promised.
+#[derive(Clone, Copy, Debug)]
+struct Frozen {
+    round: RoundId,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -258,22 +267,16 @@ impl Shard {
             }
             Order::Open { epoch, cut } => self.propose_open(epoch, cut, effects),
             Order::Serve { epoch } => self.serve(epoch),
-            Order::Halt => {
-                self.lane = None;
-                self.frozen = None;
-                self.stalled = None;
-            }
-            Order::Freeze { epoch, round, compares, check, current } => {
-                if !self.serves(epoch) {
-                    return;
-                }
-                if self.room_to_propose() {
-                    self.freeze(epoch, round, compares, check, current, effects);
+            Order::Halt => self.halt(),
+            Order::Freeze { epoch, bytes, .. } if self.serves(epoch) => {
+                // Nothing is proposed from here to the thaw, so the room stays.
+                if self.has_room_for(bytes) {
+                    self.freeze(order, effects);
                 } else {
-                    let order = Order::Freeze { epoch, round, compares, check, current };
                     self.stalled = Some(order);
                 }
             }
+            Order::Freeze { .. } => {}
             Order::Check { epoch, round, shares, current } => {
                 if self.is_in_round(epoch, round) {
                     let verdicts = self.verdicts(&shares, current);
@@ -291,7 +294,10 @@ impl Shard {
                     self.thaw(effects);
                 }
             }
-            Order::Compact { revision } => self.propose_compaction(revision, effects),
+            Order::Compact { revision } => {
+                self.compaction = self.compaction.max(Some(revision));
+                self.propose_compaction(effects);
+            }
         }
     }
 
@@ -308,6 +314,7 @@ impl Shard {
         if let Some(stalled) = self.stalled.take() {
             self.order(stalled, effects);
         }
+        self.propose_compaction(effects);
         self.evaluate_waiting(now, effects);
         self.pump(effects);
         let more = if work { self.work(effects) } else { self.has_work() };
@@ -347,7 +354,7 @@ impl Shard {
     }
 
     fn is_in_round(&self, epoch: Epoch, round: RoundId) -> bool {
-        self.serves(epoch) && self.frozen == Some(round)
+        self.serves(epoch) && self.frozen.is_some_and(|frozen| frozen.round == round)
     }
 
     fn serve(&mut self, epoch: Epoch) {
@@ -367,10 +374,17 @@ impl Shard {
         if self.lane.is_some() { self.sequencer.stable() } else { self.held.known }
     }
 
-    /// Half of what Raft would take: the other half is for the shares of a round, which nothing
-    /// may refuse once the shard is frozen.
+    /// Whether the log takes an ordinary entry. Half of what Raft would take, so that a round finds
+    /// room when it comes and need not wait for it.
     fn room_to_propose(&self) -> bool {
-        self.proposed_bytes < UNCOMMITTED_BYTES_MAX / 2 && self.replica.can_propose()
+        self.proposed_bytes < UNCOMMITTED_BYTES_MAX / 2 && self.replica.can_propose(ENTRY_BYTES_MAX)
+    }
+
+    fn halt(&mut self) {
+        self.lane = None;
+        self.frozen = None;
+        self.stalled = None;
+        self.compaction = None;
     }
 
     /// Forgets what is stable: it is whole everywhere.
@@ -392,9 +406,7 @@ impl Shard {
 
     /// The group is led elsewhere: what was pending may not survive.
     fn lose(&mut self, effects: &mut ShardEffects) {
-        self.lane = None;
-        self.frozen = None;
-        self.stalled = None;
+        self.halt();
         self.leading = false;
         if let Some(first) = self.proposals.front().map(|proposal| proposal.index) {
             // Entries that others commit after all come back through the log.

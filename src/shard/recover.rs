@@ -59,6 +59,7 @@ impl Shard {
             lane: None,
             frozen: None,
             stalled: None,
+            compaction: None,
             gathering: false,
             leading: false,
             inbox: RequestQueue::default(),

@@ -1,25 +1,19 @@
 //! A shard's part in a round: freeze, check, execute, thaw.
 
-use super::entry::ChangesBuilder;
-use super::{Shard, ShardEffects};
-use crate::line::message::{CaseCompares, CaseExecute, CaseShare, Report, RoundId, Verdict};
-use crate::line::routed::Share;
+use super::entry::{ChangesBuilder, HEADER_BYTES};
+use super::{Frozen, Shard, ShardEffects};
+use crate::line::message::{CaseExecute, CaseShare, Order, Report, RoundId, Verdict};
 use crate::types::{Epoch, Revision, Sub};
 
 impl Shard {
     /// Evaluates no write from here on; answers on the state as it is now, pending included.
-    pub(super) fn freeze(
-        &mut self,
-        epoch: Epoch,
-        round: RoundId,
-        compares: Vec<CaseCompares>,
-        check: Vec<CaseShare>,
-        current: Revision,
-        effects: &mut ShardEffects,
-    ) {
+    pub(super) fn freeze(&mut self, order: Order, effects: &mut ShardEffects) {
+        let Order::Freeze { epoch, round, bytes, compares, check, current } = order else {
+            unreachable!("{order:?} is no freeze")
+        };
         assert!(self.frozen.is_none(), "one coordinator freezes a shard once");
         self.lane.as_mut().expect("it serves").freeze();
-        self.frozen = Some(round);
+        self.frozen = Some(Frozen { round, bytes });
         self.counters.rounds += 1;
         let compares = compares
             .into_iter()
@@ -51,21 +45,13 @@ impl Shard {
             .map(|case| {
                 let share = case.path.share_of(self.id);
                 let verdict = match self.refusal_of(&share) {
-                    Some(refusal) => Err(refusal),
+                    // An alarm refuses the whole txn, before any of its operations is looked at.
+                    Some(refusal) => Err((Sub(0), refusal)),
                     None => self.validate(&share, current),
                 };
-                let verdict =
-                    verdict.map_err(|refusal| (self.first_refused(&share, current), refusal));
                 (case.case, verdict)
             })
             .collect()
-    }
-
-    /// The operation at which a refused share fails: the shortest beginning of it that does.
-    fn first_refused(&self, share: &Share<'_>, current: Revision) -> Sub {
-        let fails = |count: &usize| self.validate(&share[..*count], current).is_err();
-        let count = (1..=share.len()).find(fails).unwrap_or(1);
-        share[count - 1].0
     }
 
     /// Logs every share that changes something, all in one entry, and thaws.
@@ -96,6 +82,8 @@ impl Shard {
             lane.pending_round(revision);
         }
         if !entry.is_empty() {
+            let promised = self.frozen.map_or(0, |frozen| HEADER_BYTES + frozen.bytes);
+            debug_assert!(entry.len() <= promised, "a round logs more than it asked room for");
             self.propose_changes(entry);
         }
         self.thaw(effects);

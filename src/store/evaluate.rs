@@ -17,6 +17,7 @@ use crate::types::{
 };
 
 use super::Store;
+use super::existence::Existence;
 use super::versions::Version;
 
 /// What one shard has to say about a compare.
@@ -83,7 +84,8 @@ impl Store {
     }
 
     /// Whether the operations of a path (those that concern this shard) can be carried out, and
-    /// whether they change anything here. Nothing is changed by asking.
+    /// whether they change anything here; else the first that cannot, and why. Nothing is changed
+    /// by asking. Each operation is looked at twice at most.
     ///
     /// `current` is the revision that the txn starts from: a range cannot ask for a later one.
     pub fn validate<O: Borrow<PathOp>>(
@@ -91,52 +93,57 @@ impl Store {
         ops: &[(Sub, O)],
         current: Revision,
         lease_exists: &dyn Fn(LeaseId) -> bool,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, (Sub, Refusal)> {
         let mut changes = false;
-        for (position, (_, op)) in ops.iter().enumerate() {
-            match op.borrow() {
+        // What the operations so far leave there, from the first put on that keeps something.
+        let mut existence: Option<Existence<'_>> = None;
+        for (position, (sub, op)) in ops.iter().enumerate() {
+            let op = op.borrow();
+            let checked = match op {
                 PathOp::Range(range) => {
-                    self.check_revision_in_txn(range.revision, current)?;
+                    self.check_revision_in_txn(range.revision, current).map(|_| ())
                 }
                 PathOp::Put(put) => {
-                    self.validate_put(put, &ops[..position], lease_exists)?;
                     changes = true;
+                    if existence.is_none() && put.keeps() {
+                        existence = Some(Existence::after(&ops[..position]));
+                    }
+                    self.validate_put(put, existence.as_ref(), lease_exists)
                 }
                 PathOp::DeleteRange(delete) => {
                     changes = changes || self.tree.count(&delete.range) > 0;
+                    Ok(())
                 }
                 PathOp::Revoke(lease) => {
                     changes = changes || self.lease_keys(*lease).next().is_some();
+                    Ok(())
                 }
+            };
+            checked.map_err(|refusal| (*sub, refusal))?;
+            if let Some(existence) = &mut existence {
+                existence.follow(op);
             }
         }
         Ok(changes)
     }
 
-    fn validate_put<O: Borrow<PathOp>>(
+    fn validate_put(
         &self,
         put: &PutRequest,
-        earlier: &[(Sub, O)],
+        existence: Option<&Existence<'_>>,
         lease_exists: &dyn Fn(LeaseId) -> bool,
     ) -> Result<(), Refusal> {
         if put.lease != LeaseId::NONE && !put.ignore_lease && !lease_exists(put.lease) {
             return Err(Refusal::LeaseNotFound);
         }
-        if (put.ignore_value || put.ignore_lease) && !self.exists_after(&put.key, earlier) {
+        let exists = || {
+            let decided = existence.and_then(|existence| existence.of(&put.key));
+            decided.unwrap_or_else(|| self.has(&put.key, Revision::NEWEST))
+        };
+        if put.keeps() && !exists() {
             return Err(Refusal::KeyNotFound);
         }
         Ok(())
-    }
-
-    /// Whether `key` exists once `earlier` is carried out.
-    fn exists_after<O: Borrow<PathOp>>(&self, key: &[u8], earlier: &[(Sub, O)]) -> bool {
-        let decided = earlier.iter().rev().find_map(|(_, op)| match op.borrow() {
-            PathOp::Put(put) => (put.key == key).then_some(true),
-            PathOp::DeleteRange(delete) => delete.range.contains(key).then_some(false),
-            // A lease ends alone: no operation comes after that.
-            PathOp::Range(_) | PathOp::Revoke(_) => None,
-        });
-        decided.unwrap_or_else(|| self.has(key, Revision::NEWEST))
     }
 
     /// Carries out operations that were validated, each seeing what those before it did. Headers

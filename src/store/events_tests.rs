@@ -43,7 +43,8 @@ fn changes_of_one_revision_are_told_apart_with_what_was_before_all_of_them() {
     let mut store = Store::new();
     let put = |store: &mut Store, revision, sub, key: &str, value: &str| {
         let (at, sub) = (Revision(revision), Sub(sub));
-        store.apply_put(at, sub, key.as_bytes(), value.as_bytes(), LeaseId::NONE);
+        let lease = Some(LeaseId::NONE);
+        store.apply_put(at, sub, key.as_bytes(), Some(value.as_bytes()), lease).unwrap();
     };
     put(&mut store, 2, 0, "a", "1");
     put(&mut store, 2, 1, "b", "1");
@@ -84,7 +85,8 @@ fn history_is_what_changes_says_and_comes_in_parts_of_whole_revisions() {
                 store.apply_delete_range(Revision(newest), Sub(sub), &one, 1).expect("there");
             } else {
                 let (at, sub) = (Revision(newest), Sub(sub));
-                store.apply_put(at, sub, key.as_bytes(), b"v", LeaseId::NONE);
+                let lease = Some(LeaseId::NONE);
+                store.apply_put(at, sub, key.as_bytes(), Some(b"v"), lease).unwrap();
             }
         }
         store.tell_above(

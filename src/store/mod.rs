@@ -27,7 +27,7 @@
 //! | `events` | changes as watchers get them |
 //! | `prefetch` | a hint of the keys that will be written |
 //! | `write` | put, delete, their replicated forms, roll-back |
-//! | `evaluate` | compares, and the operations of a txn |
+//! | `evaluate`, `existence` | compares, and the operations of a txn |
 //! | `compact`, `defragment` | dropping history and giving memory back, in slices |
 //! | `hash` | the fingerprint that all members must agree on |
 //! | `checkpoint` | the whole state as bytes, and back |
@@ -57,6 +57,7 @@ mod compact;
 mod defragment;
 mod evaluate;
 mod events;
+mod existence;
 mod hash;
 mod heads;
 mod leaf;
@@ -85,7 +86,7 @@ pub use events::{History, HistoryBounds};
 pub use hash::HashCursor;
 pub use read::{Change, Changes, Place};
 pub use size::Size;
-pub use write::Mismatch;
+pub use write::{Mismatch, NothingToKeep};
 
 use crate::types::{Blob, LeaseId, Refusal, Revision};
 

@@ -54,9 +54,22 @@ impl Chance {
 
 /// What a replica is sent.
 enum Applied {
-    Put { sub: Sub, key: Bytes, value: Vec<u8>, lease: LeaseId },
-    Delete { sub: Sub, range: KeyRange, expected: u64 },
-    Revoke { lease: LeaseId, expected: u64 },
+    /// As it is logged: what the put keeps is named.
+    Put {
+        sub: Sub,
+        key: Bytes,
+        value: Option<Bytes>,
+        lease: Option<LeaseId>,
+    },
+    Delete {
+        sub: Sub,
+        range: KeyRange,
+        expected: u64,
+    },
+    Revoke {
+        lease: LeaseId,
+        expected: u64,
+    },
 }
 
 struct Life {
@@ -246,7 +259,7 @@ impl Life {
         let checked = self.store.validate(&ops, current, &|lease| LEASES.contains(&lease.0));
         let exists = self.model.get(&put.key, i64::MAX).is_some();
         if (put.ignore_value || put.ignore_lease) && !exists {
-            assert_eq!(checked, Err(Refusal::KeyNotFound));
+            assert_eq!(checked, Err((Sub(0), Refusal::KeyNotFound)));
             return;
         }
         assert_eq!(checked, Ok(true));
@@ -259,9 +272,9 @@ impl Life {
     }
 
     fn send_put(&mut self, sub: Sub, put: &PutRequest) {
-        let kv = self.model.get(&put.key, i64::MAX).expect("just put");
-        let key = put.key.clone();
-        let applied = Applied::Put { sub, key, value: kv.value.to_vec(), lease: kv.lease };
+        let value = (!put.ignore_value).then(|| put.value.clone());
+        let lease = (!put.ignore_lease).then_some(put.lease);
+        let applied = Applied::Put { sub, key: put.key.clone(), value, lease };
         self.unsent.push((self.newest, applied));
     }
 
@@ -359,7 +372,7 @@ impl Life {
         &mut self,
         ops: &[(Sub, PathOp)],
         exists: &dyn Fn(LeaseId) -> bool,
-    ) -> Result<(Vec<OpReply>, bool), Refusal> {
+    ) -> Result<(Vec<OpReply>, bool), (Sub, Refusal)> {
         let model = &mut self.model;
         let revision = self.newest + 1;
         let mut replies = Vec::new();
@@ -368,21 +381,21 @@ impl Life {
             replies.push(match op {
                 PathOp::Range(request) => {
                     if request.revision > self.newest {
-                        return Err(Refusal::FutureRevision);
+                        return Err((*sub, Refusal::FutureRevision));
                     }
                     if request.revision != 0 && request.revision < self.target {
-                        return Err(Refusal::Compacted);
+                        return Err((*sub, Refusal::Compacted));
                     }
                     let at = if request.revision <= 0 { i64::MAX } else { request.revision };
                     OpReply::Range(model.range(request, at))
                 }
                 PathOp::Put(put) => {
                     if put.lease != LeaseId::NONE && !exists(put.lease) {
-                        return Err(Refusal::LeaseNotFound);
+                        return Err((*sub, Refusal::LeaseNotFound));
                     }
                     let needs_key = put.ignore_value || put.ignore_lease;
                     if needs_key && model.get(&put.key, i64::MAX).is_none() {
-                        return Err(Refusal::KeyNotFound);
+                        return Err((*sub, Refusal::KeyNotFound));
                     }
                     changes = true;
                     let old = model.put(revision, sub.0, put).filter(|_| put.prev_kv);
@@ -412,11 +425,9 @@ impl Life {
             match op {
                 PathOp::Range(_) => {}
                 PathOp::Put(put) => {
-                    let version = self.model.keys[&put.key[..]].iter().find(changed);
-                    let kv = version.and_then(|version| version.put.clone()).expect("put here");
-                    let (key, value) = (put.key.clone(), kv.value.to_vec());
-                    let applied = Applied::Put { sub: *sub, key, value, lease: kv.lease };
-                    self.unsent.push((self.newest, applied));
+                    let found = self.model.keys[&put.key[..]].iter().find(changed);
+                    assert!(found.is_some_and(|version| version.put.is_some()), "put here");
+                    self.send_put(*sub, put);
                 }
                 PathOp::DeleteRange(delete) => {
                     let hit = |versions: &&Vec<_>| versions.iter().any(|v| changed(&v));
@@ -530,7 +541,8 @@ impl Life {
             let revision = Revision(revision);
             match applied {
                 Applied::Put { sub, key, value, lease } => {
-                    self.replica.apply_put(revision, sub, &key, &value, lease);
+                    let put = self.replica.apply_put(revision, sub, &key, value.as_deref(), lease);
+                    assert_eq!(put, Ok(()));
                 }
                 Applied::Revoke { lease, expected } => {
                     let wrong =

@@ -1,5 +1,8 @@
 //! Tests beside the model's: worked cases, hostile bytes, costs.
 
+use std::borrow::Borrow;
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use crate::types::txn::PathOp;
@@ -8,12 +11,13 @@ use crate::types::{
     PutRequest, RangeEnd, RangeRequest, Refusal, Revision, Sub,
 };
 
-use super::{CheckpointCursor, HashCursor, Share, Store, combine};
+use super::{CheckpointCursor, HashCursor, NothingToKeep, Share, Store, combine};
 
 const NEWEST: Revision = Revision::NEWEST;
 
 fn put(store: &mut Store, revision: i64, key: &str, value: &str) {
-    store.apply_put(Revision(revision), Sub(0), key.as_bytes(), value.as_bytes(), LeaseId::NONE);
+    let (at, lease) = ((Revision(revision), Sub(0)), Some(LeaseId::NONE));
+    store.apply_put(at.0, at.1, key.as_bytes(), Some(value.as_bytes()), lease).unwrap();
 }
 
 fn delete(store: &mut Store, revision: i64, sub: u32, key: &'static str) {
@@ -89,7 +93,7 @@ fn a_key_deleted_and_put_again_in_one_revision_begins_a_generation() {
     put(&mut store, 2, "k", "a");
     put(&mut store, 3, "k", "b");
     delete(&mut store, 4, 1, "k");
-    store.apply_put(Revision(4), Sub(7), b"k", b"c", LeaseId(5));
+    store.apply_put(Revision(4), Sub(7), b"k", Some(b"c"), Some(LeaseId(5))).unwrap();
 
     let kv = store.get(b"k", NEWEST).expect("put again");
     assert_eq!((kv.create, kv.modified, kv.version, kv.lease), (4, 4, 1, LeaseId(5)));
@@ -166,7 +170,63 @@ fn a_path_sees_its_own_changes() {
     let mut after_deletion = ops[2..3].to_vec();
     after_deletion.push((Sub(4), PathOp::Put(keep)));
     let refused = store.validate(&after_deletion, Revision(3), &|_| false);
-    assert_eq!(refused, Err(Refusal::KeyNotFound));
+    assert_eq!(refused, Err((Sub(4), Refusal::KeyNotFound)));
+}
+
+/// An operation that counts how often it is looked at.
+struct Looked<'a>(PathOp, &'a Cell<usize>);
+
+impl Borrow<PathOp> for Looked<'_> {
+    fn borrow(&self) -> &PathOp {
+        self.1.set(self.1.get() + 1);
+        &self.0
+    }
+}
+
+/// A txn of 4,096 puts that keep their values once looked at each operation 4,096 times, and to
+/// find the refused one 4,096 times as often.
+#[test]
+fn validating_looks_at_each_operation_twice_at_most_however_many_keep_something() {
+    const OPS: u32 = 4096;
+    let mut store = Store::new();
+    let key = |number: u32| format!("key {number:05}");
+    (0..OPS).for_each(|number| put(&mut store, 2, &key(number), "value"));
+    let looks = Cell::new(0);
+    let keep = |number: u32| {
+        let put = PutRequest::of(Bytes::from(key(number)), Bytes::new());
+        PathOp::Put(PutRequest { ignore_value: true, ..put })
+    };
+    let looked = |number, op| (Sub(number), Looked(op, &looks));
+    let mut ops: Vec<_> = (0..OPS).map(|number| looked(number, keep(number))).collect();
+    assert_eq!(store.validate(&ops, Revision(2), &|_| true), Ok(true));
+    assert!(looks.get() <= 2 * OPS as usize, "{} looks", looks.get());
+    // The last but one is refused, because one before it took the key away.
+    let last = KeyRange::from_api(Bytes::from(key(OPS - 1)), Bytes::from("l"));
+    let delete = PathOp::DeleteRange(DeleteRangeRequest { range: last, prev_kv: false });
+    ops[0] = looked(0, delete);
+    ops.push(looked(OPS, keep(0)));
+    looks.set(0);
+    let refused = store.validate(&ops, Revision(2), &|_| true);
+    assert_eq!(refused, Err((Sub(OPS - 1), Refusal::KeyNotFound)));
+    assert!(looks.get() <= 2 * OPS as usize, "{} looks", looks.get());
+}
+
+#[test]
+fn a_replicated_put_that_keeps_needs_its_key() {
+    let mut store = Store::new();
+    put(&mut store, 2, "a", "1");
+    let apply = |store: &mut Store, revision, key: &str, value: Option<&[u8]>, lease| {
+        store.apply_put(Revision(revision), Sub(0), key.as_bytes(), value, lease)
+    };
+    let five = Some(LeaseId(5));
+    assert_eq!(apply(&mut store, 3, "a", None, five), Ok(()));
+    assert_eq!(apply(&mut store, 4, "a", Some(b"2"), None), Ok(()));
+    let kv = store.get(b"a", Revision::NEWEST).unwrap();
+    assert_eq!((&kv.value[..], kv.lease, kv.version), (&b"2"[..], LeaseId(5), 3));
+    assert_eq!(store.get(b"a", Revision(3)).unwrap().value[..], b"1"[..]);
+    assert_eq!(apply(&mut store, 5, "b", None, five), Err(NothingToKeep));
+    assert_eq!(apply(&mut store, 5, "b", Some(b"2"), None), Err(NothingToKeep));
+    assert_eq!(store.newest(), Revision(4), "without effect");
 }
 
 #[test]

@@ -25,6 +25,10 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
+/// A replicated put keeps what its key has, and the key is not there: the replicas have come apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NothingToKeep;
+
 /// What a put writes; `None` keeps what the key has.
 struct Content<'a> {
     value: Option<&'a [u8]>,
@@ -66,17 +70,21 @@ impl Store {
         reply
     }
 
-    /// Makes a put again that was evaluated elsewhere or earlier.
+    /// Makes a put again that was evaluated elsewhere or earlier; `None` keeps the value, or the
+    /// lease, that the key has. Without such a key it has no effect.
     pub fn apply_put(
         &mut self,
         revision: Revision,
         sub: Sub,
         key: &[u8],
-        value: &[u8],
-        lease: LeaseId,
-    ) {
-        let content = Content { value: Some(value), lease: Some(lease) };
-        self.write(revision, sub, key, content, false);
+        value: Option<&[u8]>,
+        lease: Option<LeaseId>,
+    ) -> Result<(), NothingToKeep> {
+        if (value.is_none() || lease.is_none()) && !self.has(key, Revision::NEWEST) {
+            return Err(NothingToKeep);
+        }
+        self.write(revision, sub, key, Content { value, lease }, false);
+        Ok(())
     }
 
     /// Makes a deletion again. It must hit as many keys as where it was evaluated; otherwise it

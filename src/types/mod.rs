@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `ids` | newtypes for every number that could be swapped for another |
 //! | `blob` | a shared, immutable byte string: keys and values at rest and in answers |
+//! | `logged` | how much a write adds to a log at most |
 //! | `placement` | which shard a key lives on: an on-disk constant |
 //! | `prefetch` | a hint to the processor |
 //! | `range` | key ranges with etcd's conventions |
@@ -21,6 +22,7 @@ mod blob;
 mod event;
 mod ids;
 mod log;
+mod logged;
 mod origin;
 pub mod placement;
 mod prefetch;
@@ -41,6 +43,7 @@ pub use ids::{
     Term,
 };
 pub use log::{EntryKind, HardState, LogEntry, Note};
+pub use logged::LOGGED_OVERHEAD_BYTES;
 pub use origin::{Origin, Ticket};
 pub use prefetch::prefetch;
 pub use range::{KeyRange, RangeEnd};

@@ -139,6 +139,11 @@ impl PutRequest {
             ignore_lease: false,
         }
     }
+
+    /// Whether something of what its key has is to stay: then the key must be there.
+    pub fn keeps(&self) -> bool {
+        self.ignore_value || self.ignore_lease
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

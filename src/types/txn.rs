@@ -182,6 +182,16 @@ impl Path {
         self.ops.iter().any(PathOp::is_write)
     }
 
+    /// The highest revision that one of its ranges names; an answer without effect waits for it
+    /// (C11).
+    pub fn looks_at(&self) -> Revision {
+        let named = self.ops.iter().map(|op| match op {
+            PathOp::Range(range) => Revision(range.revision),
+            PathOp::Put(_) | PathOp::DeleteRange(_) | PathOp::Revoke(_) => Revision::EMPTY,
+        });
+        named.max().unwrap_or(Revision::EMPTY)
+    }
+
     /// The answer, from one reply for each operation of the path.
     ///
     /// `revision` is the answer's header: the txn's own if something changed (then the state it
