@@ -6,11 +6,13 @@ pub const SHARDS_MAX: usize = 128;
 /// Cores at most.
 pub const CORES_MAX: usize = 128;
 
-/// Bytes of one log entry at most, but for a single request that is larger by itself.
+/// Bytes of one log entry at most, but for a single request, or the shares of one round, that are
+/// larger by themselves.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of log entries per group that are proposed and not yet committed. Above it no request is
-/// evaluated; the waiting ones are bounded by [`CORE_REQUESTS_MAX`].
+/// Bytes of log entries per group that are proposed and not yet committed. What would exceed it
+/// waits before a revision is taken for it, and goes alone if it is larger by itself; the waiting
+/// requests are bounded by [`CORE_REQUESTS_MAX`].
 pub const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
 
 /// Requests that the connections of one core may have under way. One more is answered
@@ -28,8 +30,8 @@ const _: () = assert!(CONNECTION_STREAMS_MAX as usize >= CONNECTION_REQUESTS_MAX
 /// Answer bytes that a connection may owe its client; above it the connection is not read from.
 pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of requests that are not all there which a gRPC connection may have sent; beyond it a
-/// request is refused.
+/// Bytes of requests that are not all there which a gRPC connection may have sent, unless a single
+/// one may be larger; beyond it a request is refused.
 pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
 
 /// What a connection may have its core do before all others have a turn: bytes that are read, and
@@ -94,6 +96,11 @@ pub const ROUND_LOOKS_FACTOR: usize = 4;
 /// Batches of messages in one mailbox between two cores.
 pub const MAILBOX_BATCHES_MAX: usize = 1 << 10;
 
+/// What `--max-request-bytes` may be at most: a request of that size has been put, read, watched
+/// and recovered (`tests/hostile/sizes.rs`). Its value is in memory several times while it is on
+/// its way.
+pub const REQUEST_BYTES_MAX: usize = 128 << 20;
+
 /// Payload bytes of a frame beyond `--max-request-bytes`: etcd's allowance for gRPC.
 pub const REQUEST_OVERHEAD_BYTES: usize = 512 << 10;
 
@@ -121,7 +128,8 @@ pub const CHECKPOINT_LOG_BYTES: u64 = 512 << 20;
 /// Bytes of one log segment.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// Bytes of records after which a batch of the log takes no more.
+/// Bytes of records after which a batch of the log takes no more. An entry of up to four times as
+/// many is still one write; a larger one goes into the log in parts.
 pub const LOG_BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Entries (and their bytes) that a group keeps in memory for slow followers after a checkpoint.
@@ -164,7 +172,8 @@ pub const LEASE_LOOKS_PER_TURN: usize = 2000;
 /// Bytes that the quota counts a lease as: about what it takes in the lead's memory.
 pub const LEASE_BYTES: u64 = 192;
 
-/// Request bytes that one round may carry, but for a single larger request.
+/// Bytes that the requests of one round add to the log of a shard at most, but for a single larger
+/// request.
 pub const ROUND_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single

@@ -9,6 +9,7 @@ mod common;
 mod hostile {
     pub mod frames;
     pub mod http;
+    pub mod sizes;
     pub mod streams;
     pub mod victim;
     pub mod work;
@@ -92,4 +93,24 @@ fn http_of_a_hostile_peer() {
     victim.survives("HTTP/1 garbage", hostile::http::http1_garbage);
     victim.survives("an HTTP/1 header without an end", hostile::http::http1_endless_header);
     victim.stops_as_asked();
+}
+
+#[test]
+fn sizes_of_a_hostile_peer() {
+    let mut victim = Victim::start();
+    victim.survives("a txn that keeps large values", hostile::sizes::kept_values);
+    victim.survives("deletes of large keys", hostile::sizes::large_deletes);
+    victim.survives("a refusal deep in a txn", hostile::sizes::refused_deep_in_a_txn);
+    victim.stops_as_asked();
+    let mut victim = Victim::start_with(&["--max-request-bytes=10485760"]);
+    victim.survives("puts of many megabytes", hostile::sizes::puts_of_many_megabytes);
+    victim.stops_as_asked();
+}
+
+#[test]
+fn the_largest_request_is_put_watched_read_and_found_again() {
+    if !common::program().is_etcd() {
+        hostile::sizes::the_largest_request_is_carried_through();
+        hostile::sizes::a_larger_limit_is_refused();
+    }
 }

@@ -502,8 +502,7 @@ fn bounds(raw: &Raw, notes: &mut Vec<Note>) -> Result<RequestBounds, String> {
                 .with("recommended-request-bytes", FieldValue::Unsigned(REQUEST_ADVISED_BYTES)),
         );
     }
-    // A frame's length has 32 bits, and the allowance for gRPC comes on top.
-    let most = u64::from(u32::MAX) - limits::REQUEST_OVERHEAD_BYTES as u64;
+    let most = limits::REQUEST_BYTES_MAX as u64;
     if request_bytes > most {
         return Err(format!("--max-request-bytes must be at most {most} (set to {request_bytes})"));
     }

@@ -506,8 +506,8 @@ fn our_own_flags_have_bounds() {
         ("--cores=5", "--cores must be at most the 4 that this process may run on (set to 5)"),
         ("--spin-us=1000001", "--spin-us must be at most 1000000, a second (set to 1000001)"),
         (
-            "--max-request-bytes=4294967295",
-            "--max-request-bytes must be at most 4294443007 (set to 4294967295)",
+            "--max-request-bytes=134217729",
+            "--max-request-bytes must be at most 134217728 (set to 134217729)",
         ),
         (
             "--max-txn-ops=4294967296",
@@ -517,6 +517,8 @@ fn our_own_flags_have_bounds() {
         assert_eq!(error(&[argument]), text);
     }
     assert_eq!(config(&["--shards=128"]).layout.shards, 128);
+    let most = config(&["--max-request-bytes=134217728"]).bounds.request_bytes_max;
+    assert_eq!(most, 128 << 20);
 }
 
 #[test]

@@ -219,7 +219,7 @@ impl Restore for Held {
             Body::Open { cut } => account.open(stamp, cut),
             Body::Changes(body) if account.epoch == stamp.epoch => {
                 account.record(stamp.stable);
-                for operation in Operations::of(&body, stamp.stable).flatten() {
+                for operation in body.operations(stamp.stable).flatten() {
                     account.add(operation.revision, operation.participants);
                 }
             }

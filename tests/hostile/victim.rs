@@ -53,9 +53,14 @@ pub struct Victim {
 
 impl Victim {
     pub fn start() -> Victim {
+        Victim::start_with(&[])
+    }
+
+    /// With these flags besides its own.
+    pub fn start_with(flags: &[&str]) -> Victim {
         let program = common::program();
-        let flags: &[&str] = if program.is_etcd() { &[] } else { &["--shards=2"] };
-        let server = Server::start(&program, flags);
+        let own: &[&str] = if program.is_etcd() { &[] } else { &["--shards=2"] };
+        let server = Server::start(&program, &[own, flags].concat());
         let witness = Witness::start(&program, &server);
         witness.gets_on();
         let resident_bytes = server.resident_bytes();

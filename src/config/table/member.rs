@@ -67,7 +67,11 @@ pub const MEMBER: &[Flag] = &[
         "The most operations between two commits of bbolt.",
     ),
     served("max-txn-ops", Kind::Uint(128), "Operations that one txn may hold."),
-    served("max-request-bytes", Kind::Uint(1_572_864), "Bytes that one request may have."),
+    served(
+        "max-request-bytes",
+        Kind::Uint(1_572_864),
+        "Bytes that one request may have (at most 134217728, which is 128 MiB).",
+    ),
     served(
         "max-concurrent-streams",
         Kind::Uint32(u32::MAX),

@@ -69,6 +69,12 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// Bytes of unfinished requests that the connection may have sent: of one request at least.
+    fn partial_bytes_max(&self) -> usize {
+        let largest = self.front.settings.request_bytes_max + 2 * REQUEST_OVERHEAD_BYTES;
+        largest.max(CONNECTION_PARTIAL_BYTES_MAX)
+    }
+
     pub(super) fn new(front: Rc<Front>, wire: Rc<Wire>, remote: SocketAddr) -> Rc<Link> {
         Rc::new(Link {
             remote,
@@ -450,7 +456,7 @@ impl Incoming {
                 Ok(None) => {}
                 Err(status) => return Poll::Ready(Err(Said::Broken(status))),
             }
-            if self.link.partial.get() > CONNECTION_PARTIAL_BYTES_MAX {
+            if self.link.partial.get() > self.link.partial_bytes_max() {
                 return Poll::Ready(Err(Said::Broken(too_much_unfinished())));
             }
             let piece = match self.body.poll_data(cx) {
@@ -507,7 +513,7 @@ impl Incoming {
         let bytes_max = self.reader.message_bytes_max();
         let unpacking = gzip::unpack(packed.bytes, bytes_max, |bytes| {
             self.hold(held + bytes);
-            match self.link.partial.get() > CONNECTION_PARTIAL_BYTES_MAX {
+            match self.link.partial.get() > self.link.partial_bytes_max() {
                 true => Err(too_much_unfinished()),
                 false => Ok(()),
             }
