@@ -220,7 +220,7 @@ fn what_a_crash_leaves_of_an_entry_in_parts_is_void_and_its_place_is_taken_again
         for second in [entry(2, 2, 50), very_large(2)] {
             let mut disk = disk.clone();
             let mut log = open(&disk).unwrap().1.log;
-            log.append(1, &[second.clone()], Some(state(2, 1)));
+            log.append(1, std::slice::from_ref(&second), Some(state(2, 1)));
             log.append(2, &[entry(3, 2, 5000)], None);
             settle(&mut log, &mut disk);
             let (items, recovered) = open(&disk).unwrap();
