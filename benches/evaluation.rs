@@ -8,6 +8,7 @@ mod common;
 
 use std::sync::Arc;
 
+use braid::limits::READ_SLICE_KEYS;
 use braid::line::Sequencer;
 use braid::line::message::{Order, Report};
 use braid::replica::ReplicaConfig;
@@ -47,7 +48,12 @@ impl Host {
             segment_bytes: 64 << 20,
             batch_bytes_max: 1 << 20,
         };
-        let recovery = Recovery { shard: SHARD, replica, checkpoint_log_bytes: u64::MAX };
+        let recovery = Recovery {
+            shard: SHARD,
+            replica,
+            checkpoint_log_bytes: u64::MAX,
+            read_slice_keys: READ_SLICE_KEYS,
+        };
         let mut warnings = Vec::new();
         let shard = Shard::recover(&recovery, &sequencer, &NoDisk, &mut warnings);
         let shard = shard.expect("an empty disk").shard;

@@ -7,6 +7,7 @@ mod common;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use braid::limits::READ_SLICE_KEYS;
 use braid::member::{
     Core, CoreEffects, Identity, LeaseConfig, MemberConfig, Service, Shared, Ticket,
 };
@@ -44,6 +45,7 @@ impl Host {
             segment_bytes: 64 << 20,
             batch_bytes_max: 1 << 20,
             checkpoint_log_bytes: u64::MAX,
+            read_slice_keys: READ_SLICE_KEYS,
             watch_progress_interval: 0,
             watch_limits: braid::watch::WatchLimits::default(),
             leases: LeaseConfig::default(),

@@ -94,6 +94,10 @@ pub struct Coordinator {
     /// The last round that began was one of leases: the next is one of requests, if any wait.
     revoked_last: bool,
     next_round: RoundId,
+    /// A request whose deletes the shards prepare; others that delete ranges wait behind it.
+    preparing: Option<Preparing>,
+    /// What was prepared has had its round, or will have none: what is left of it can go.
+    abandons: bool,
     /// Of the round that is being gathered; kept for its memory.
     footprint: Footprint,
     /// Looks at the keys of requests so far: see `footprint`.
@@ -102,6 +106,14 @@ pub struct Coordinator {
     open: Option<Round>,
     /// Rounds whose shares are being logged.
     executing: BTreeMap<RoundId, Round>,
+}
+
+/// See [`Coordinator::preparing`]. Once nobody is missing it is in the next round.
+#[derive(Debug)]
+struct Preparing {
+    round: RoundId,
+    missing: ShardSet,
+    case: Case,
 }
 
 #[derive(Debug)]
@@ -136,8 +148,11 @@ enum Caller {
 #[derive(Debug)]
 struct Entrant {
     caller: Caller,
+    deadline: Option<Nanos>,
     course: Course,
     involved: ShardSet,
+    /// Shards that have to prepare what it deletes.
+    unprepared: ShardSet,
     /// By compare, then the shards' parts of its answer.
     compares: Vec<Vec<CompareShare>>,
     /// What it does, once its branches are chosen.
@@ -161,6 +176,8 @@ impl Coordinator {
             revokes: VecDeque::new(),
             revoked_last: false,
             next_round: RoundId(1),
+            preparing: None,
+            abandons: false,
             footprint: Footprint::default(),
             looks: 0,
             open: None,
@@ -185,7 +202,9 @@ impl Coordinator {
         };
         let entrants = rounds.flat_map(|round| round.cases).filter_map(clients);
         self.revokes.clear();
-        for origin in entrants.chain(self.queue.take_all().map(|case| case.origin)) {
+        let preparing = self.preparing.take().map(|preparing| preparing.case.origin);
+        for origin in entrants.chain(preparing).chain(self.queue.take_all().map(|case| case.origin))
+        {
             let outcome = Err(Refusal::LeaderChanged);
             effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
         }
@@ -229,6 +248,8 @@ impl Coordinator {
     /// The client left: drop its request if no round has it yet.
     pub fn cancel(&mut self, origin: Origin) {
         self.queue.cancel(origin);
+        let preparing = self.preparing.take_if(|preparing| preparing.case.origin == origin);
+        self.abandons |= preparing.is_some();
     }
 
     /// Begins the next round if none has shards frozen.
@@ -236,6 +257,10 @@ impl Coordinator {
         let Some(epoch) = self.epoch else { return };
         if self.open.is_some() {
             return;
+        }
+        if std::mem::take(&mut self.abandons) {
+            let shards = (0..self.shards).map(ShardId);
+            effects.orders.extend(shards.map(|shard| (shard, Order::Abandon { epoch })));
         }
         let cases = self.next_cases(now, effects);
         if cases.is_empty() {
@@ -293,15 +318,27 @@ impl Coordinator {
     /// round looks at no more of them than it takes of others.
     fn gather(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<Entrant> {
         let mut cases: Vec<Entrant> = Vec::new();
-        let footprint = &mut self.footprint;
-        footprint.clear();
+        self.footprint.clear();
         let mut left = Vec::new();
         let (mut bytes, mut looks) = (0, ROUND_LOOKS_FREE);
+        if let Some(case) = self.take_prepared() {
+            self.queue.push_front(case);
+            self.abandons = true;
+        }
+        let is_preparing = self.preparing.is_some();
+        let footprint = &mut self.footprint;
         while let Some(case) = self.queue.pop_front() {
             if case.deadline.is_some_and(|deadline| deadline <= now) {
                 let outcome = Err(Refusal::DeadlineExceeded);
                 let origin = case.origin;
                 effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
+                continue;
+            }
+            if is_preparing && case.txn.course.deletes_ranges() {
+                left.push(case);
+                if left.len() == ROUND_REQUESTS_MAX {
+                    break;
+                }
                 continue;
             }
             let touches = Touches::of(&case.txn.course);
@@ -359,6 +396,21 @@ impl Coordinator {
                     self.check(line, effects);
                 }
             }
+            Report::Unprepared { shard, epoch, round, cases } => {
+                let ours = self.epoch == Some(epoch);
+                if let Some(open) = self.open.as_mut().filter(|open| ours && open.id == round) {
+                    for case in cases {
+                        open.cases[usize::from(case)].unprepared.insert(shard);
+                    }
+                }
+            }
+            Report::Prepared { shard, epoch, round } => {
+                let ours = self.epoch == Some(epoch);
+                let preparing = self.preparing.as_mut();
+                if let Some(preparing) = preparing.filter(|it| ours && it.round == round) {
+                    preparing.missing.remove(shard);
+                }
+            }
             Report::Checked { shard, epoch, round, verdicts } => {
                 let Some(open) = self.round_in(epoch, round, Stage::Checking) else { return };
                 assert!(open.missing.remove(shard), "a shard checked twice");
@@ -414,6 +466,7 @@ impl Coordinator {
         let mut open = self.open.take().expect("a round is open");
         open.stage = Stage::Executing;
         open.judge_plain();
+        self.put_off_unprepared(epoch, &mut open, effects);
         let stable = line.stable();
         let changing = open.cases.iter().filter(|case| !case.participants().is_empty()).count();
         let mut revision = if changing > 0 { line.take(changing as u64) } else { stable };
@@ -461,6 +514,36 @@ impl Coordinator {
         }
     }
 
+    /// Takes out the cases that have to be prepared: one is, the others wait for another round.
+    fn put_off_unprepared(&mut self, epoch: Epoch, open: &mut Round, effects: &mut RoundEffects) {
+        let is_put_off =
+            |entrant: &mut Entrant| !entrant.unprepared.is_empty() && entrant.refusal().is_none();
+        let put_off: Vec<Entrant> = open.cases.extract_if(.., is_put_off).collect();
+        for entrant in put_off.into_iter().rev() {
+            let Entrant { caller, deadline, course, involved, unprepared, path, .. } = entrant;
+            let Caller::Client(origin) = caller else { unreachable!("leases are not prepared") };
+            let case = Case { origin, deadline, txn: RoundTxn { involved, course } };
+            if self.preparing.is_some() {
+                self.queue.push_front(case);
+                continue;
+            }
+            let path = path.expect("every path is chosen");
+            for shard in unprepared.iter() {
+                let path = Arc::clone(&path);
+                effects.orders.push((shard, Order::Prepare { epoch, round: open.id, path }));
+            }
+            let (round, missing) = (open.id, unprepared);
+            self.preparing = Some(Preparing { round, missing, case });
+            self.abandons = false;
+        }
+    }
+
+    /// The request that was being prepared, if it is.
+    fn take_prepared(&mut self) -> Option<Case> {
+        let is_ready = |preparing: &mut Preparing| preparing.missing.is_empty();
+        self.preparing.take_if(is_ready).map(|preparing| preparing.case)
+    }
+
     fn executed(
         &mut self,
         shard: ShardId,
@@ -469,12 +552,15 @@ impl Coordinator {
         effects: &mut RoundEffects,
     ) {
         let Some(round) = self.executing.get_mut(&id) else { return };
-        assert!(round.missing.remove(shard), "a shard executed a round twice");
         for (number, reply) in replies {
             let entrant = &mut round.cases[usize::from(number)];
             assert!(entrant.missing.remove(shard), "a share was executed twice");
             entrant.replies.push(reply);
             entrant.finish_if_whole(effects);
+        }
+        // A share that reads much is told of by itself, when it has read.
+        if round.cases.iter().all(|entrant| !entrant.missing.contains(shard)) {
+            round.missing.remove(shard);
         }
         if round.missing.is_empty() {
             self.executing.remove(&id);
@@ -551,6 +637,8 @@ impl Entrant {
         };
         Entrant {
             caller: Caller::Client(case.origin),
+            deadline: case.deadline,
+            unprepared: ShardSet::EMPTY,
             involved: case.txn.involved,
             course: case.txn.course,
             compares,
@@ -566,6 +654,8 @@ impl Entrant {
         let path = Arc::new(RoutedPath::new(Path::of(PathOp::Revoke(lease)), shards));
         Entrant {
             caller: Caller::Lease(lease),
+            deadline: None,
+            unprepared: ShardSet::EMPTY,
             involved: ShardSet::all(shards),
             course: Course::Known(Arc::clone(&path)),
             compares: Vec::new(),

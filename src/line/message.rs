@@ -63,6 +63,11 @@ pub enum Order {
     /// Log what changes, run what only reads, thaw. `tells`: some share comes to something that is
     /// to be reported.
     Execute { epoch: Epoch, round: RoundId, shares: Vec<CaseExecute>, tells: bool },
+    /// Find what the deletes of this path will hit, while everything goes on, and say so. It takes
+    /// the place of what was to be prepared before; the round is its number only.
+    Prepare { epoch: Epoch, round: RoundId, path: Arc<RoutedPath> },
+    /// What is prepared will not come.
+    Abandon { epoch: Epoch },
     /// The round came to nothing here: thaw.
     Thaw { epoch: Epoch, round: RoundId },
     /// Log that history below `revision` goes.
@@ -121,9 +126,15 @@ pub enum Report {
         /// Why it takes no puts, if it takes none: the verdict on every plain path.
         refuses_puts: Option<Refusal>,
     },
+    /// These cases delete so many keys here that they have to be prepared first. Comes before the
+    /// report of the freeze or the check that found it.
+    Unprepared { shard: ShardId, epoch: Epoch, round: RoundId, cases: Vec<u16> },
+    /// What was ordered to be prepared is.
+    Prepared { shard: ShardId, epoch: Epoch, round: RoundId },
     /// The answers to a check.
     Checked { shard: ShardId, epoch: Epoch, round: RoundId, verdicts: Vec<(u16, Verdict)> },
-    /// What the shares came to, but for plain ones; all are logged.
+    /// What shares came to, but for plain ones; all of the round are logged. One that reads much
+    /// comes later than the others, in a report of its own.
     Executed { shard: ShardId, epoch: Epoch, round: RoundId, replies: Vec<(u16, ShareReply)> },
     /// The compaction is applied: reads below it are refused.
     Compacted { shard: ShardId, revision: Revision },

@@ -29,6 +29,7 @@ pub struct RoutedPath {
     logged_bytes: usize,
     looks_at: Revision,
     is_plain: bool,
+    deletes_ranges: bool,
 }
 
 /// Where an operation goes.
@@ -48,6 +49,7 @@ impl RoutedPath {
             logged_bytes: 0,
             looks_at: path.looks_at(),
             is_plain: true,
+            deletes_ranges: false,
             path,
         };
         for op in &routed.path.ops {
@@ -56,7 +58,10 @@ impl RoutedPath {
                     let hash = place_of(key);
                     Place { owners: ShardSet::one(shard_at(hash, shards)), hash }
                 }
-                None => Place { owners: ShardSet::all(shards), hash: 0 },
+                None => {
+                    routed.deletes_ranges |= matches!(op, PathOp::DeleteRange(_));
+                    Place { owners: ShardSet::all(shards), hash: 0 }
+                }
             };
             routed.owners = routed.owners.union(place.owners);
             routed.places.push(place);
@@ -89,6 +94,11 @@ impl RoutedPath {
     /// The highest revision that one of its ranges names.
     pub fn looks_at(&self) -> Revision {
         self.looks_at
+    }
+
+    /// Whether some operation deletes more than one key.
+    pub fn deletes_ranges(&self) -> bool {
+        self.deletes_ranges
     }
 
     /// Each operation with the hash of its key, which says nothing if it is about several.
@@ -153,6 +163,25 @@ pub enum Course {
     Known(Arc<RoutedPath>),
     /// It depends on compares.
     Guarded(TxnRequest),
+}
+
+impl Course {
+    /// Whether it may delete a range, on whichever branch.
+    pub fn deletes_ranges(&self) -> bool {
+        match self {
+            Course::Known(path) => path.deletes_ranges(),
+            Course::Guarded(txn) => deletes_ranges(txn),
+        }
+    }
+}
+
+/// Whether a txn may delete a range, on whichever branch.
+pub fn deletes_ranges(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        Op::DeleteRange(delete) => delete.range.single_key().is_none(),
+        Op::Txn(nested) => deletes_ranges(nested),
+        Op::Put(_) | Op::Range(_) => false,
+    })
 }
 
 impl RoundTxn {

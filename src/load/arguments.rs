@@ -52,8 +52,9 @@ pub(super) struct Target {
 pub(super) struct RunArguments {
     #[command(flatten)]
     pub(super) target: Target,
-    /// put, get, get-serializable, range, prefix, delete, cas, txn, lease-grant, one-key,
-    /// `kubernetes[:NODES]`, a mixture like put=1,get=9; or watch, lease-keep-alive, idle-watchers
+    /// put, get, get-serializable, range, prefix, sort, delete, delete-prefix, cas, txn,
+    /// lease-grant, one-key, `kubernetes[:NODES]`, a mixture like put=1,get=9; or watch,
+    /// lease-keep-alive, idle-watchers
     #[arg(long, short, default_value = "put")]
     pub(super) workload: String,
     /// uniform, zipf, zipf:EXPONENT, sequential or single

@@ -11,6 +11,9 @@ use crate::protocol::Fields;
 const VARINT: u8 = 0;
 const LENGTH: u8 = 2;
 
+/// `RangeRequest.sort_order` DESCEND and `RangeRequest.sort_target` MOD.
+const SORT_DESCEND: u64 = 2;
+const SORT_MOD: u64 = 3;
 /// `Compare.target` MOD.
 const TARGET_MOD: u64 = 2;
 
@@ -80,6 +83,8 @@ pub(super) struct Range<'a> {
     pub(super) revision: u64,
     pub(super) serializable: bool,
     pub(super) count_only: bool,
+    /// Those changed last first.
+    pub(super) by_change: bool,
 }
 
 impl Range<'_> {
@@ -88,6 +93,10 @@ impl Range<'_> {
         put_bytes(out, 2, self.end);
         put_number(out, 3, self.limit);
         put_number(out, 4, self.revision);
+        if self.by_change {
+            put_number(out, 5, SORT_DESCEND);
+            put_number(out, 6, SORT_MOD);
+        }
         put_number(out, 7, u64::from(self.serializable));
         put_number(out, 9, u64::from(self.count_only));
     }
@@ -96,6 +105,12 @@ impl Range<'_> {
 /// `DeleteRangeRequest` of one key.
 pub(super) fn delete(out: &mut BytesMut, key: &[u8]) {
     put_bytes(out, 1, key);
+}
+
+/// `DeleteRangeRequest` of the keys from `key` on and below `end`.
+pub(super) fn delete_range(out: &mut BytesMut, key: &[u8], end: &[u8]) {
+    put_bytes(out, 1, key);
+    put_bytes(out, 2, end);
 }
 
 /// What a guarded txn does if the guard holds.
@@ -290,13 +305,17 @@ mod tests {
             revision: 300,
             serializable: true,
             count_only: true,
+            by_change: true,
         };
         let message: pb::RangeRequest = written(|out| range.write(out));
+        assert_eq!((message.sort_order, message.sort_target), (2, 3));
         assert!(message.count_only);
         assert_eq!((&message.key[..], &message.range_end[..]), (&b"a"[..], &b"b"[..]));
         assert_eq!((message.limit, message.revision, message.serializable), (9, 300, true));
         let message: pb::DeleteRangeRequest = written(|out| delete(out, b"k"));
         assert_eq!(&message.key[..], b"k");
+        let message: pb::DeleteRangeRequest = written(|out| delete_range(out, b"k", b"l"));
+        assert_eq!((&message.key[..], &message.range_end[..]), (&b"k"[..], &b"l"[..]));
     }
 
     #[test]

@@ -52,7 +52,9 @@ fn write_pattern(workload: &Workload, step: &Step, end: &[u8], key: &[u8]) -> Ve
         Action::GetSerializable => Range { serializable: true, ..range }.write(&mut out),
         Action::Range => Range { end, limit: workload.limit, ..range }.write(&mut out),
         Action::Delete => protobuf::delete(&mut out, key),
-        Action::Prefix | Action::Cas | Action::LeaseGrant => out.extend_from_slice(key),
+        Action::Prefix | Action::Sort | Action::DeletePrefix | Action::Cas | Action::LeaseGrant => {
+            out.extend_from_slice(key)
+        }
     }
     if matches!(step.action, Action::Put | Action::Txn) {
         out.truncate(out.len() - value.len());
@@ -179,8 +181,9 @@ impl Source {
     pub(super) fn method(&self, planned: &Planned) -> Method {
         match self.workload.steps[usize::from(planned.step)].action {
             Action::Put => Method::Put,
-            Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => Method::Range,
-            Action::Delete => Method::DeleteRange,
+            Action::Get | Action::GetSerializable | Action::Range => Method::Range,
+            Action::Prefix | Action::Sort => Method::Range,
+            Action::Delete | Action::DeletePrefix => Method::DeleteRange,
             Action::Cas | Action::Txn => Method::Txn,
             Action::LeaseGrant => Method::LeaseGrant,
         }
@@ -228,7 +231,7 @@ impl Source {
                     out.extend_from_slice(self.values.value(seed, length));
                 }
             }
-            Action::Prefix => {
+            Action::Prefix | Action::Sort | Action::DeletePrefix => {
                 let shared = &key[..key.len() - self.workload.prefix_digits];
                 self.end.clear();
                 self.end.extend_from_slice(shared);
@@ -236,7 +239,14 @@ impl Source {
                     // A digit or a letter of the prefix: there is a byte above it.
                     *last += 1;
                 }
-                Range { key: shared, end: &self.end, limit, ..Range::default() }.write(out);
+                let end = &self.end;
+                match step.action {
+                    Action::DeletePrefix => protobuf::delete_range(out, shared, end),
+                    action => {
+                        let by_change = action == Action::Sort;
+                        Range { key: shared, end, limit, by_change, ..Range::default() }.write(out);
+                    }
+                }
             }
             Action::Cas => {
                 let change = match planned.removes {
@@ -254,10 +264,11 @@ impl Source {
         let step = &self.workload.steps[usize::from(planned.step)];
         let hit = match step.action {
             Action::Put | Action::Txn | Action::LeaseGrant => true,
-            Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => {
+            Action::Get | Action::GetSerializable | Action::Range => {
                 protobuf::has_key_value(answer)
             }
-            Action::Delete => protobuf::deleted(answer) > 0,
+            Action::Prefix | Action::Sort => protobuf::has_key_value(answer),
+            Action::Delete | Action::DeletePrefix => protobuf::deleted(answer) > 0,
             Action::Cas => {
                 let succeeded = protobuf::succeeded(answer);
                 let seen = match (succeeded, planned.removes) {
@@ -280,8 +291,10 @@ impl Source {
             Action::Txn => (self.workload.txn_keys, false),
             Action::Delete => (1, true),
             Action::Cas => (1, planned.removes),
-            Action::Get | Action::GetSerializable | Action::Range | Action::Prefix => (0, false),
-            Action::LeaseGrant => (0, false),
+            Action::Get | Action::GetSerializable | Action::Range => (0, false),
+            Action::Prefix | Action::Sort | Action::LeaseGrant => (0, false),
+            // Which keys they were is not known: `acks` leaves it out.
+            Action::DeletePrefix => (0, true),
         };
         for index in 0..count {
             let key = self.set_key(planned, index).key();

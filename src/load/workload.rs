@@ -6,7 +6,9 @@
 //! | `get`, `get-serializable` | a Range of one key, linearizable or not |
 //! | `range` | a Range from a chosen key onwards, with `--limit` |
 //! | `prefix` | a Range of all keys that share all but the last `--prefix-digits` digits |
+//! | `sort` | the same by `--prefix-digits`, with `--limit`, those changed last first |
 //! | `delete` | a DeleteRange of one key |
+//! | `delete-prefix` | a DeleteRange of all keys that `prefix` would read |
 //! | `cas` | a Txn: put if the key is still at the revision last seen, else read it |
 //! | `txn` | a Txn of `--txn-keys` puts, spread over the keyspace and so over shards |
 //! | `one-key` | a Put, always of the same key |
@@ -30,7 +32,9 @@ pub(super) enum Action {
     GetSerializable,
     Range,
     Prefix,
+    Sort,
     Delete,
+    DeletePrefix,
     Cas,
     Txn,
     LeaseGrant,
@@ -42,7 +46,9 @@ const ACTIONS: &[(&str, Action)] = &[
     ("get-serializable", Action::GetSerializable),
     ("range", Action::Range),
     ("prefix", Action::Prefix),
+    ("sort", Action::Sort),
     ("delete", Action::Delete),
+    ("delete-prefix", Action::DeletePrefix),
     ("cas", Action::Cas),
     ("txn", Action::Txn),
     ("lease-grant", Action::LeaseGrant),
@@ -153,7 +159,8 @@ impl Workload {
                 return Err(format!("a txn would be above {REQUEST_BYTES_MAX} bytes"));
             }
         }
-        if let Some(step) = has(Action::Prefix) {
+        let open = [Action::Prefix, Action::Sort, Action::DeletePrefix];
+        for step in open.into_iter().filter_map(has) {
             let form = &self.families[step.family].form;
             if self.prefix_digits > form.length() - form.prefix().len() {
                 return Err(format!("keys have no {} digits to leave open", self.prefix_digits));

@@ -48,6 +48,9 @@ pub struct MemberConfig {
     pub batch_bytes_max: usize,
     /// Bytes of a log after which its group takes a checkpoint.
     pub checkpoint_log_bytes: u64,
+    /// Keys that the reads of a shard and the merges of a core visit in a turn: see
+    /// [`crate::limits::READ_SLICE_KEYS`].
+    pub read_slice_keys: usize,
     /// Nanoseconds between two notifications of a watcher's progress.
     pub watch_progress_interval: u64,
     pub watch_limits: WatchLimits,
@@ -382,10 +385,12 @@ impl Core {
         }
         // Another shard of this core, or another core, may have raised stable since.
         for slot in 0..self.shards.len() {
+            more |= self.shards[slot].go_on(&mut self.to_shard);
             self.shards[slot].release(&mut self.to_shard);
             self.take_shard_effects(slot);
         }
         self.router.release(&mut self.to_router);
+        more |= self.router.merge_some(&mut self.to_router);
         self.take_router_effects();
         // What it asks of a shard or the lead here is done in the next turn.
         let has_asked = !self.own.is_empty();
@@ -401,6 +406,12 @@ impl Core {
         let more = self.hub.advance(self.looked, &mut self.to_hub);
         self.take_hub_effects();
         more
+    }
+
+    /// Whether somebody waits for what another turn would get on with: such turns follow one
+    /// another without a pause.
+    pub fn is_reading(&self) -> bool {
+        self.router.is_merging() || self.shards.iter().any(Shard::is_reading)
     }
 
     /// What this core waits for when it has nothing to do.

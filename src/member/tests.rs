@@ -2,6 +2,7 @@
 
 mod leases;
 mod sizes;
+mod turns;
 mod work;
 
 use std::collections::BTreeMap;
@@ -11,13 +12,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
+use crate::limits::READ_SLICE_KEYS;
 use crate::sim::Disk;
 use crate::types::placement::shard_of;
 use crate::types::{
     AlarmAction, AlarmKind, AlarmRequest, ClusterId, CompactRequest, Compare, CompareOperand,
-    CompareOperator, CoreId, DeleteRangeRequest, HashKvRequest, KeyRange, Member, MemberId, Op,
-    PutRequest, RangeRequest, Refusal, Reply, Revision, TxnRequest, WatchCreate, WatchEvents,
-    WatchId, WatchReply,
+    CompareOperator, CoreId, DeleteRangeRequest, HashKvRequest, KeyRange, KeyValue, Member,
+    MemberId, Op, OpReply, PutRequest, RangeFilters, RangeReply, RangeRequest, Refusal, Reply,
+    Revision, SortOrder, SortTarget, TxnRequest, WatchCreate, WatchEvents, WatchId, WatchReply,
 };
 use crate::watch::WatchLimits;
 
@@ -50,6 +52,7 @@ impl Host {
             segment_bytes: 1 << 20,
             batch_bytes_max: 64 << 10,
             checkpoint_log_bytes: 256 << 10,
+            read_slice_keys: READ_SLICE_KEYS,
             watch_progress_interval: 1_000_000_000,
             watch_limits: WatchLimits::default(),
             leases,

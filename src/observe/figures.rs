@@ -7,6 +7,8 @@ use crate::types::Tally;
 pub const DISK_SECONDS: Scale = Scale::seconds(1_000, 14);
 /// etcd's buckets for applying and ranges: 0.1 ms to 52 s.
 pub const APPLY_SECONDS: Scale = Scale::seconds(100, 20);
+/// Turns of a core's loop: 8 µs to 1 s.
+pub const TURN_SECONDS: Scale = Scale::seconds(8, 18);
 /// Operations in a batch: 1 to 2048, and more.
 pub const BATCH_OPERATIONS: Scale = Scale::numbers(1, 12);
 
@@ -241,6 +243,8 @@ pub struct CoreMetrics {
     pub scrapes: Figure,
     // From here on our own.
     pub loop_turns: Figure,
+    /// From taking what came in to handing over what comes of it.
+    pub turn_duration: Histogram,
     pub parks: Figure,
     pub connections: Figure,
     /// Of them, those that speak our frames.
@@ -310,6 +314,7 @@ impl CoreMetrics {
             checks_last: Default::default(),
             scrapes: Figure::default(),
             loop_turns: Figure::default(),
+            turn_duration: Histogram::new(TURN_SECONDS),
             parks: Figure::default(),
             connections: Figure::default(),
             frame_connections: Figure::default(),

@@ -535,6 +535,11 @@ fn own(text: &mut Exposition, scrape: &Scrape<'_>) {
             family.sample(&[("core", &number.to_string())], figure(core).get() as f64);
         }
     }
+    let help = "Time of a turn of the loop, in which a core does nothing else.";
+    let mut family = text.family("braid_turn_seconds", Form::Histogram, help);
+    for (number, core) in scrape.cores.iter().enumerate() {
+        family.observed(&[("core", &number.to_string())], &core.turn_duration.read());
+    }
 }
 
 /// A figure of each shard.
@@ -634,6 +639,7 @@ mod tests {
         for _ in 0..6 {
             cores[1].methods[1].handled[1].add(1);
         }
+        cores[0].turn_duration.observe(200_000);
         let member = MemberFigures {
             id: MemberId(0x8e9e_05c5_2164_694d),
             has_leader: true,
@@ -668,6 +674,8 @@ mod tests {
             "os_fd_limit 1024",
             "braid_line_revisions_pending 2",
             "braid_core_loop_turns_total{core=\"1\"} 0",
+            "braid_turn_seconds_bucket{core=\"0\",le=\"0.000256\"} 1",
+            "braid_turn_seconds_count{core=\"1\"} 0",
             "braid_shard_keys{shard=\"1\"} 0",
             "braid_shard_batch_operations_bucket{le=\"4\"} 1",
             "braid_shard_batch_operations_sum 3",

@@ -60,6 +60,7 @@ struct Scratch {
     flights: Vec<Flight>,
     /// When the next slice of background work is due.
     work_at: Nanos,
+    turn_began: Nanos,
     /// The term as connections show it.
     term: u64,
     applying: Applying,
@@ -120,6 +121,7 @@ impl Scratch {
             completions: Vec::new(),
             flights: Vec::new(),
             work_at: Nanos(0),
+            turn_began: Nanos(0),
             term: 0,
             applying,
             compacting: Compacting::default(),
@@ -147,6 +149,7 @@ impl CoreLoop {
             self.work.take();
             let more = self.turn(&mut scratch, figures);
             self.carry_out(&mut scratch);
+            figures.turn_duration.observe(rt::now().0 - scratch.turn_began.0);
             let park = self.core.borrow().park();
             if self.post.owes() {
                 rt::give_way().await;
@@ -166,6 +169,11 @@ impl CoreLoop {
             self.shared.waits.prepare(id);
             let stable = self.shared.sequencer.stable();
             if park.lowest.is_some_and(|lowest| lowest <= stable) || self.post.has_mail() {
+                continue;
+            }
+            if self.core.borrow().is_reading() {
+                // A client waits for it: only others' turns come between two slices.
+                rt::give_way().await;
                 continue;
             }
             if more {
@@ -216,6 +224,7 @@ impl CoreLoop {
         let work = now >= scratch.work_at;
         let more = core.turn_and(now, work);
         let end = rt::now();
+        scratch.turn_began = now;
         if work {
             scratch.compacting.turn(&core, (now, end), figures);
             scratch.work_at = Nanos(end.0 + WORK_PAUSE.as_nanos() as u64);

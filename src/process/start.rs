@@ -14,7 +14,7 @@ use super::post::Post;
 use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Event};
 use crate::config::{Allowed, Config};
 use crate::limits::{
-    CHECKPOINT_LOG_BYTES, LOG_BATCH_BYTES_MAX, MAILBOX_BATCHES_MAX, SEGMENT_BYTES,
+    CHECKPOINT_LOG_BYTES, LOG_BATCH_BYTES_MAX, MAILBOX_BATCHES_MAX, READ_SLICE_KEYS, SEGMENT_BYTES,
 };
 use crate::member::{
     Core, Identity, LeaseConfig, Mail, MemberConfig, Service, Shared, WatchLimits,
@@ -195,6 +195,7 @@ fn member_config(config: &Config, identity: Identity) -> MemberConfig {
         segment_bytes: SEGMENT_BYTES,
         batch_bytes_max: LOG_BATCH_BYTES_MAX,
         checkpoint_log_bytes: CHECKPOINT_LOG_BYTES,
+        read_slice_keys: READ_SLICE_KEYS,
         watch_progress_interval: config.timing.watch_progress.as_nanos() as u64,
         watch_limits: WatchLimits::default(),
         leases: LeaseConfig::of(ticks as u64, heartbeat as u64, checkpoints),

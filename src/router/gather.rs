@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::merge;
+use super::merge::Merge;
 use crate::line::message::CompareShare;
 use crate::line::routed::owners;
 use crate::shard::{Ask, ReadPart, ReadPartReply, Told};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
-    Answer, Blob, DefragmentReply, HashKvReply, HashReply, LeaseId, OpReply, RangeReply,
+    Answer, Blob, DefragmentReply, Discarded, HashKvReply, HashReply, LeaseId, OpReply, RangeReply,
     RangeRequest, Refusal, Reply, Revision, ShardId, ShardSet, TxnRequest,
 };
 
@@ -17,6 +17,8 @@ pub(super) enum Step {
     Wait,
     Answer(Answer),
     Ask(Vec<(ShardId, Ask)>),
+    /// Every part of a read is here.
+    Merge,
     /// The shards have said what keys the lease has; the lead says the rest.
     Lead(LeaseId),
 }
@@ -33,6 +35,8 @@ pub(super) struct GatherRead {
     parts: Vec<Vec<RangeReply>>,
     /// A compaction overtook some part.
     overtaken: bool,
+    /// What was read before it began again.
+    stale: Vec<RangeReply>,
 }
 
 #[derive(Debug)]
@@ -61,6 +65,7 @@ impl GatherRead {
             path: None,
             parts: Vec::new(),
             overtaken: false,
+            stale: Vec::new(),
         }
     }
 
@@ -89,7 +94,8 @@ impl GatherRead {
     }
 
     fn set_path(&mut self, path: Path) -> Result<(), Refusal> {
-        self.parts = path.ops.iter().map(|_| Vec::new()).collect();
+        let parts = path.ops.iter().map(|_| Vec::new()).collect();
+        self.stale.extend(std::mem::replace(&mut self.parts, parts).into_iter().flatten());
         for op in &path.ops {
             let PathOp::Range(range) = op else { unreachable!("it only reads") };
             if range.revision > self.at.0 {
@@ -180,7 +186,7 @@ impl GatherRead {
         if self.path.is_none() {
             return self.read_path(shards);
         }
-        Step::Answer(Ok(self.answer()))
+        Step::Merge
     }
 
     /// Starts again at a newer stable, unless an old revision was asked for.
@@ -213,24 +219,22 @@ impl GatherRead {
         }
         self.missing = self.asked(shards);
         if self.missing.is_empty() {
-            return Step::Answer(Ok(self.answer()));
+            return Step::Merge;
         }
         Step::Ask(self.asks(shards))
     }
 
-    /// The answer, once every part of the path is here.
-    pub fn answer(&mut self) -> Reply {
+    /// The merge of the parts, once every part of the path is here.
+    pub fn merge(&mut self, run_keys: usize) -> Merge {
+        let path = self.path.as_ref().expect("the path is read");
+        let parts = std::mem::take(&mut self.parts).into_iter();
+        let parts = parts.map(|parts| parts.into_iter().map(OpReply::Range).collect());
+        Merge::new(path.ops.iter().zip(parts), run_keys)
+    }
+
+    /// The answer, from the replies to the operations of the path.
+    pub fn answer(&mut self, mut replies: Vec<OpReply>) -> Reply {
         let path = self.path.take().expect("the path is read");
-        let parts = std::mem::take(&mut self.parts);
-        let mut replies: Vec<OpReply> = path
-            .ops
-            .iter()
-            .zip(parts)
-            .map(|(op, parts)| {
-                let PathOp::Range(range) = op else { unreachable!("it only reads") };
-                OpReply::Range(merge::ranges(range, parts))
-            })
-            .collect();
         match &self.what {
             What::Range(_) => {
                 let Some(OpReply::Range(mut reply)) = replies.pop() else {
@@ -241,6 +245,17 @@ impl GatherRead {
             }
             What::Txn(_) => Reply::Txn(path.assemble(replies, self.at)),
         }
+    }
+
+    /// Whoever has not answered yet.
+    pub fn missing(&self) -> ShardSet {
+        self.missing
+    }
+
+    /// Nobody wants it any more.
+    pub fn discard(self, discarded: &mut Discarded) {
+        let parts = self.parts.into_iter().flatten().chain(self.stale);
+        parts.for_each(|part| discarded.put(part.kvs));
     }
 }
 

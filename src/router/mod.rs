@@ -22,21 +22,24 @@ mod held;
 pub mod merge;
 pub mod plan;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use calls::Calls;
 use gather::{Gather, GatherRead};
 use held::Held;
+use merge::Merge;
 use plan::{Plan, RoundKind};
 
 use crate::limits::CORE_REQUESTS_MAX;
 use crate::line::Sequencer;
 use crate::line::message::{Executed, Finished};
-use crate::line::routed::RoundTxn;
+use crate::line::routed::{RoundTxn, RoutedPath};
 use crate::shard::{Ask, Told};
 use crate::types::{
-    Answer, Blob, CompactReply, CoreId, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, Nanos,
-    OpReply, Origin, Refusal, Reply, Request, Revision, ShardId, ShardSet, Ticket,
+    Answer, Blob, CompactReply, CoreId, Discarded, LeaseGrantRequest, LeaseId,
+    LeaseTimeToLiveRequest, Nanos, OpReply, Origin, Refusal, Reply, Request, Revision, ShardId,
+    ShardSet, Ticket,
 };
 
 /// What the lead is asked by a router.
@@ -88,6 +91,40 @@ pub struct Router {
     calls: Calls<Waits>,
     /// Answers of rounds, until stable reaches them.
     held: Held,
+    /// Calls whose answers are being put together, in their turn.
+    merging: VecDeque<u64>,
+    slice_keys: usize,
+    /// Keys that may still be moved in this turn for what comes in.
+    visits: usize,
+    discarded: Discarded,
+}
+
+/// What a router is told once.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterConfig {
+    /// Nanoseconds after which a request is answered that it timed out.
+    pub request_timeout: u64,
+    /// Keys that a turn merges: see [`crate::limits::READ_SLICE_KEYS`].
+    pub slice_keys: usize,
+}
+
+/// An answer that is being put together from what the shards told.
+#[derive(Debug)]
+struct Merging {
+    merge: Merge,
+    of: Merged,
+}
+
+/// Whose answer that is.
+#[derive(Debug)]
+enum Merged {
+    Read(Box<GatherRead>),
+    /// Of a round, to be held until stable has reached the revision.
+    Round {
+        kind: RoundKind,
+        path: Arc<RoutedPath>,
+        revision: Revision,
+    },
 }
 
 /// What a call waits for.
@@ -99,6 +136,8 @@ enum Waits {
     Read(Box<GatherRead>),
     /// The coordinator.
     Round(RoundKind),
+    /// Its answer is being put together.
+    Merge(Box<Merging>),
     /// Its answer is held until stable reaches it.
     Stable,
     /// The control group.
@@ -111,14 +150,18 @@ enum Waits {
 
 impl Router {
     /// Of a core without calls.
-    pub fn new(core: CoreId, sequencer: Arc<Sequencer>, request_timeout: u64) -> Router {
+    pub fn new(core: CoreId, sequencer: Arc<Sequencer>, config: &RouterConfig) -> Router {
         Router {
             core,
             shards: sequencer.shards() as u16,
-            request_timeout,
+            request_timeout: config.request_timeout,
             sequencer,
             calls: Calls::new(),
             held: Held::default(),
+            merging: VecDeque::new(),
+            slice_keys: config.slice_keys,
+            visits: config.slice_keys,
+            discarded: Discarded::default(),
         }
     }
 
@@ -292,7 +335,7 @@ impl Router {
         let asks = read.asks(self.shards);
         if asks.is_empty() {
             // A txn without compares whose path is empty: no shard has a part in it.
-            return Some(Ok(read.answer()));
+            return Some(Ok(read.answer(Vec::new())));
         }
         let origin = self.open(now, ticket, deadline, Waits::Read(Box::new(read)));
         for (shard, ask) in asks {
@@ -306,7 +349,9 @@ impl Router {
     pub fn told(&mut self, origin: Origin, told: Told, effects: &mut RouterEffects) {
         let stable = self.sequencer.stable();
         let shards = self.shards;
-        let Some(call) = self.calls.get_mut(origin.call) else { return };
+        let Some(call) = self.calls.get_mut(origin.call) else {
+            return discard(told, &mut self.discarded);
+        };
         let deadline = call.deadline;
         let answer = match (&mut call.state, told) {
             (Waits::Shard(_), Told::Answer(answer)) => answer,
@@ -314,6 +359,10 @@ impl Router {
                 let step = read.take(ShardId(origin.part), part, stable, shards);
                 match step {
                     gather::Step::Wait => return,
+                    gather::Step::Merge => {
+                        let merge = read.merge(self.slice_keys);
+                        return self.merge_read(origin.call, merge, effects);
+                    }
                     gather::Step::Answer(answer) => answer,
                     gather::Step::Ask(asks) => {
                         for (shard, ask) in asks {
@@ -329,6 +378,7 @@ impl Router {
             (Waits::All(gather), told) => {
                 match gather.take(ShardId(origin.part), told, stable, shards) {
                     gather::Step::Wait => return,
+                    gather::Step::Merge => unreachable!("it has no keys to merge"),
                     gather::Step::Answer(answer) => answer,
                     gather::Step::Lead(id) => {
                         call.state = Waits::LeaseOf(gather.take_keys());
@@ -358,10 +408,82 @@ impl Router {
         let Finished { origin, revision, outcome } = finished;
         let Some(call) = self.calls.get_mut(origin.call) else { return };
         let Waits::Round(kind) = call.state else { unreachable!("a round it did not ask for") };
-        let answer = outcome.map(|executed| whole(kind, executed, revision));
-        call.state = Waits::Stable;
-        self.held.insert(revision, origin.call, answer);
-        self.release(effects);
+        match outcome {
+            Err(refusal) => {
+                call.state = Waits::Stable;
+                self.held.insert(revision, origin.call, Err(refusal));
+                self.release(effects);
+            }
+            Ok(Executed { path, shares }) => {
+                let merge = merge::shares(&path, shares, self.slice_keys);
+                let of = Merged::Round { kind, path, revision };
+                self.merge(origin.call, Merging { merge, of }, effects);
+            }
+        }
+    }
+
+    fn merge_read(&mut self, number: u64, merge: Merge, effects: &mut RouterEffects) {
+        let call = self.calls.get_mut(number).expect("a call under way");
+        // Taken out; what stands there meanwhile is replaced below.
+        let Waits::Read(read) = std::mem::replace(&mut call.state, Waits::Lead) else {
+            unreachable!("a read")
+        };
+        self.merge(number, Merging { merge, of: Merged::Read(read) }, effects);
+    }
+
+    /// Puts an answer together: at once if that is little, else in later turns.
+    fn merge(&mut self, number: u64, mut merging: Merging, effects: &mut RouterEffects) {
+        if merging.merge.go_on(&mut self.visits) {
+            return self.merged(number, merging, effects);
+        }
+        let call = self.calls.get_mut(number).expect("a call under way");
+        call.state = Waits::Merge(Box::new(merging));
+        self.merging.push_back(number);
+    }
+
+    /// Goes on with the answers that are being put together; whether some are left.
+    pub fn merge_some(&mut self, effects: &mut RouterEffects) -> bool {
+        let mut visits = self.slice_keys;
+        self.discarded.drop_some(&mut visits);
+        while visits > 0
+            && let Some(number) = self.merging.pop_front()
+        {
+            let Some(call) = self.calls.get_mut(number) else { continue };
+            let Waits::Merge(merging) = &mut call.state else { unreachable!("it is in the queue") };
+            if !merging.merge.go_on(&mut visits) {
+                self.merging.push_back(number);
+                break;
+            }
+            let Waits::Merge(merging) = std::mem::replace(&mut call.state, Waits::Lead) else {
+                unreachable!("looked at")
+            };
+            self.merged(number, *merging, effects);
+        }
+        self.visits = self.slice_keys;
+        self.is_merging()
+    }
+
+    /// Whether an answer is being put together.
+    pub fn is_merging(&self) -> bool {
+        !self.merging.is_empty() || !self.discarded.is_empty()
+    }
+
+    fn merged(&mut self, number: u64, merging: Merging, effects: &mut RouterEffects) {
+        let replies = merging.merge.into_replies();
+        match merging.of {
+            Merged::Read(mut read) => {
+                let answer = Ok(read.answer(replies));
+                read.discard(&mut self.discarded);
+                let call = self.calls.close(number).expect("a call under way");
+                effects.answers.push((call.ticket, answer));
+            }
+            Merged::Round { kind, path, revision } => {
+                let call = self.calls.get_mut(number).expect("a call under way");
+                call.state = Waits::Stable;
+                self.held.insert(revision, number, Ok(whole(kind, &path, replies, revision)));
+                self.release(effects);
+            }
+        }
     }
 
     /// The control group has decided.
@@ -379,15 +501,24 @@ impl Router {
     pub fn release(&mut self, effects: &mut RouterEffects) {
         let stable = self.sequencer.stable();
         while let Some((call, answer)) = self.held.pop(stable) {
-            if let Some(call) = self.calls.close(call) {
-                effects.answers.push((call.ticket, answer));
+            match self.calls.close(call) {
+                Some(call) => effects.answers.push((call.ticket, answer)),
+                None => discard(Told::Answer(answer), &mut self.discarded),
             }
         }
     }
 
     /// The epoch is over and the next inherits up to `cut`: what is held above it is unknown.
     pub fn fail_above(&mut self, cut: Revision, effects: &mut RouterEffects) {
-        for call in self.held.drop_above(cut) {
+        let calls = &mut self.calls;
+        let mut is_above = |number: &u64| match calls.get_mut(*number).map(|call| &call.state) {
+            Some(Waits::Merge(merging)) => matches!(
+                merging.of, Merged::Round { revision, .. } if revision > cut),
+            _ => false,
+        };
+        let merging: Vec<u64> =
+            self.merging.iter().copied().filter(|number| is_above(number)).collect();
+        for call in self.held.drop_above(cut).chain(merging) {
             if let Some(call) = self.calls.close(call) {
                 effects.answers.push((call.ticket, Err(Refusal::LeaderChanged)));
             }
@@ -420,6 +551,19 @@ impl Router {
         let call = self.calls.close(number)?;
         let origin = Origin { core: self.core, call: number, part: 0 };
         match call.state {
+            Waits::Read(read) => {
+                for shard in read.missing().iter() {
+                    let origin = Origin { part: shard.0, ..origin };
+                    effects.outgoing.push(Outgoing::CancelShard { shard, origin });
+                }
+                read.discard(&mut self.discarded);
+            }
+            Waits::Merge(merging) => {
+                merging.merge.discard(&mut self.discarded);
+                if let Merged::Read(read) = merging.of {
+                    read.discard(&mut self.discarded);
+                }
+            }
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
             Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
             Waits::All(gather) => {
@@ -429,16 +573,14 @@ impl Router {
                 }));
             }
             // What is held or told for a call that is closed is dropped when it comes.
-            Waits::Stable | Waits::Read(_) | Waits::Lead | Waits::LeaseOf(_) => {}
+            Waits::Stable | Waits::Lead | Waits::LeaseOf(_) => {}
         }
         Some(call.ticket)
     }
 }
 
 /// A round's answer in the form of the request that it was made for.
-fn whole(kind: RoundKind, executed: Executed, revision: Revision) -> Reply {
-    let Executed { path, shares } = executed;
-    let replies = merge::shares(&path, shares);
+fn whole(kind: RoundKind, path: &RoutedPath, replies: Vec<OpReply>, revision: Revision) -> Reply {
     let mut txn = path.path().assemble(replies, revision);
     match kind {
         RoundKind::Txn => Reply::Txn(txn),
@@ -449,6 +591,19 @@ fn whole(kind: RoundKind, executed: Executed, revision: Revision) -> Reply {
             reply.revision = revision;
             Reply::DeleteRange(reply)
         }
+    }
+}
+
+/// Nobody waits for it any more.
+fn discard(told: Told, discarded: &mut Discarded) {
+    match told {
+        Told::Part(Ok(part)) => part.ranges.into_iter().for_each(|(_, it)| discarded.put(it.kvs)),
+        Told::Answer(Ok(Reply::Range(range))) => discarded.put(range.kvs),
+        Told::Answer(Ok(Reply::DeleteRange(delete))) => discarded.put(delete.prev_kvs),
+        Told::Answer(Ok(Reply::Txn(txn))) => {
+            txn.responses.into_iter().for_each(|reply| merge::discard(reply, discarded));
+        }
+        _ => {}
     }
 }
 

@@ -14,6 +14,7 @@
 mod bidi;
 mod call;
 mod get;
+mod large;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use rustc_hash::FxHashMap;
 
 use self::bidi::{Bidi, Ended};
 use self::get::Counted;
+use self::large::{LargePlace, LargeReplies};
 use super::front::Front;
 use super::meters::{Gauge, add};
 use super::pulse::Pulse;
@@ -39,6 +41,7 @@ use crate::limits::{
     CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, LINGER_BYTES_MAX, REQUEST_OVERHEAD_BYTES,
 };
 use crate::member::{Answer, Ticket};
+use crate::protocol::convert::Pieces;
 use crate::protocol::frame::{
     CONNECTION_STREAM, Decoder, Flags, Frame, FrameFault, Opcode, PING_BYTES_MAX, PREFACE,
     PROTOCOL_VERSION, encode_close, encode_error, encode_frame, encode_message, encode_ping,
@@ -96,6 +99,7 @@ pub(super) async fn serve(
         output: RefCell::default(),
         under_way: RefCell::default(),
         owed: RefCell::default(),
+        large: RefCell::default(),
         inlets_full: Cell::new(0),
         ended: RefCell::default(),
         credits: RefCell::default(),
@@ -182,6 +186,8 @@ pub(super) struct Session {
     /// Answers for which there is no room in the output yet. They share keys and values with the
     /// store, so they are small however much they will be as bytes.
     owed: RefCell<Owed>,
+    /// Answers that are too much work to be encoded at once.
+    large: RefCell<LargeReplies>,
     /// Streams whose messages are not taken as fast as they come.
     inlets_full: Cell<usize>,
     /// Streams that have ended here while their clients may still speak on them.
@@ -206,6 +212,8 @@ enum UnderWay {
     Ticket(Ticket),
     /// Answered, but there is no room in the output yet.
     Owed(OwedPlace),
+    /// Answered; the writer encodes it in pieces.
+    Large(LargePlace),
     /// A method that answers with more than one frame.
     Stream(Task<()>),
     /// A stream of messages both ways.
@@ -501,6 +509,7 @@ impl Session {
     /// The answer to a request; called once for each ticket that was not cancelled.
     pub(super) fn answer(&self, stream: u32, method: Method, answer: Answer) {
         match answer {
+            Ok(reply) if Pieces::is_due(&reply) => self.put_large(stream, method, reply),
             Ok(reply) if self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX => {
                 self.send_reply(stream, method, &reply);
             }
@@ -587,6 +596,8 @@ impl Session {
                 };
                 return self.refuse(stream, method, &refusal);
             }
+            // The writer passes over it.
+            Some(UnderWay::Large(_)) => {}
             Some(UnderWay::Owed(place)) => self.owed.borrow_mut().remove(place),
             // Its answer and the cancellation crossed.
             None => return self.ended.borrow_mut().forget(stream),
@@ -613,9 +624,27 @@ impl Session {
         Ok(End::Closed)
     }
 
+    /// Nothing can be sent any more.
+    fn break_off(&self, stream: &TcpStream) {
+        self.broken.set(true);
+        self.output.borrow_mut().clear();
+        *self.owed.borrow_mut() = Owed::default();
+        *self.large.borrow_mut() = LargeReplies::default();
+        // Wakes the reader, which then sees the end.
+        stream.shut_down(Shutdown::Both);
+        self.drained.wake_all();
+        self.room.notify();
+    }
+
     /// Until everything has been sent.
     async fn flush(&self) {
-        self.drained.until(|| !self.sending.get() && self.output.borrow().is_empty()).await;
+        self.drained
+            .until(|| {
+                !self.sending.get()
+                    && self.output.borrow().is_empty()
+                    && self.large.borrow().is_idle()
+            })
+            .await;
     }
 }
 
@@ -633,39 +662,48 @@ pub(super) async fn linger(stream: &TcpStream) {
     }
 }
 
-/// Sends what there is, all of it in one write, again and again.
+/// Sends what there is, all of it in one write, again and again; large replies by themselves.
 async fn write(session: Rc<Session>, stream: Rc<TcpStream>) {
     let mut sending = BytesMut::new();
     loop {
         session.written.wait().await;
-        while !session.output.borrow().is_empty() {
-            std::mem::swap(&mut sending, &mut *session.output.borrow_mut());
-            let credits = std::mem::take(&mut *session.credits.borrow_mut());
-            session.send_owed();
-            session.sending.set(true);
-            let sent = stream.write_all(&sending).await;
-            session.sending.set(false);
-            if sent.is_err() {
-                session.broken.set(true);
-                session.output.borrow_mut().clear();
-                *session.owed.borrow_mut() = Owed::default();
-                // Wakes the reader, which then sees the end.
-                stream.shut_down(Shutdown::Both);
-                session.drained.wake_all();
-                session.room.notify();
+        while !session.output.borrow().is_empty() || !session.large.borrow().is_idle() {
+            let is_good = write_output(&session, &stream, &mut sending).await
+                && session.send_large(&stream, &mut sending).await;
+            if !is_good {
+                session.break_off(&stream);
                 return;
             }
-            for (stream, bytes) in credits {
-                session.front.watch_sent(stream, bytes);
-            }
-            sending.clear();
-            if sending.capacity() > OUTPUT_KEPT_BYTES {
-                sending = BytesMut::new();
-            }
-            session.room.notify();
-            if session.has_room_for_streams() {
-                session.drained.wake_all();
-            }
+        }
+        if session.has_room_for_streams() {
+            session.drained.wake_all();
         }
     }
+}
+
+/// Sends what is in the output; whether the connection is still good.
+async fn write_output(session: &Session, stream: &TcpStream, sending: &mut BytesMut) -> bool {
+    while !session.output.borrow().is_empty() {
+        std::mem::swap(sending, &mut *session.output.borrow_mut());
+        let credits = std::mem::take(&mut *session.credits.borrow_mut());
+        session.send_owed();
+        session.sending.set(true);
+        let sent = stream.write_all(sending).await;
+        session.sending.set(false);
+        if sent.is_err() {
+            return false;
+        }
+        for (stream, bytes) in credits {
+            session.front.watch_sent(stream, bytes);
+        }
+        sending.clear();
+        if sending.capacity() > OUTPUT_KEPT_BYTES {
+            *sending = BytesMut::new();
+        }
+        session.room.notify();
+        if session.has_room_for_streams() {
+            session.drained.wake_all();
+        }
+    }
+    true
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::Delivery;
+use super::large;
 use super::meters::{Meters, add};
 use super::pulse::{Attended, Pulses};
 use super::settings::Settings;
@@ -175,7 +176,12 @@ impl Front {
     }
 
     fn answer_at(&self, now: Nanos, ticket: Ticket, answer: Answer) {
-        let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else { return };
+        let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else {
+            if let Ok(reply) = answer {
+                large::discard(reply);
+            }
+            return;
+        };
         brief.count(now, &self.settings.figures, &answer);
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
             self.handled_in(method, 1, now.0.saturating_sub(brief.started().0));

@@ -53,6 +53,7 @@ mod front;
 mod grpc;
 mod health;
 mod http1;
+mod large;
 mod meters;
 mod pulse;
 mod range_stream;

@@ -4,26 +4,44 @@
 //! revisions in one step: nothing can refuse them, so none of those is lost to a refusal (R5).
 
 use std::borrow::Borrow;
+use std::collections::VecDeque;
 
 use super::ask::{Told, Waiting, Write};
 use super::entry::{ChangesBuilder, HEADER_BYTES};
+use super::reads::Whose;
 use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::line::message::{CaseExecute, ShareReply, Verdict};
-use crate::store::Store;
+use crate::store::{Scan, Store};
 use crate::types::txn::{self, PathOp};
 use crate::types::{
     DeleteRangeReply, DeleteRangeRequest, LOGGED_OVERHEAD_BYTES, LeaseId, LogIndex, Nanos, OpReply,
-    Origin, PutRequest, Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
+    Origin, PutRequest, RangeReply, Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
 };
+
+/// What running a share came to.
+pub(super) struct Ran {
+    pub replies: ShareReply,
+    /// Ranges that take more than a slice: they go on at the moment at which they stand in the
+    /// share, and their place among the replies is empty.
+    pub later: VecDeque<(Sub, Scan)>,
+}
 
 impl Shard {
     /// Evaluates what waits, as far as the log has room.
     pub(super) fn evaluate_waiting(&mut self, now: Nanos, effects: &mut ShardEffects) {
-        while self.may_evaluate() && self.next_has_room() {
+        while self.may_evaluate()
+            && self.may_delete()
+            && (self.prepared_has_room() || self.next_has_room())
+        {
             let Some((epoch, _)) = self.held.opened else { return };
             let mut entry = ChangesBuilder::new(self.stamp(epoch));
-            loop {
+            if self.prepared_has_room()
+                && let Some(waiting) = self.next_prepared()
+            {
+                self.evaluate_if_prepared(waiting, now, &mut entry);
+            }
+            while self.may_delete() {
                 let room = ENTRY_BYTES_MAX.saturating_sub(entry.len());
                 let (run, bytes) = self.run_of_puts(now, room);
                 if run > 0 {
@@ -41,7 +59,7 @@ impl Shard {
                     break;
                 }
                 let waiting = self.inbox.pop_front().expect("a front");
-                self.evaluate(waiting, now, &mut entry);
+                self.evaluate_if_prepared(waiting, now, &mut entry);
             }
             if !entry.is_empty() {
                 self.propose_changes(entry);
@@ -50,8 +68,14 @@ impl Shard {
         }
     }
 
+    fn evaluate_if_prepared(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {
+        if let Some(waiting) = self.put_aside(waiting) {
+            self.evaluate(waiting, now, entry);
+        }
+    }
+
     /// A round that waits for room goes first: what is evaluated before it would keep it waiting.
-    fn may_evaluate(&self) -> bool {
+    pub(super) fn may_evaluate(&self) -> bool {
         let held = self.frozen.is_some() && !crate::teeth::leaves_out(crate::teeth::Rule::Freeze);
         self.lane.is_some() && !held && self.stalled.is_none() && self.room_to_propose()
     }
@@ -163,7 +187,7 @@ impl Shard {
             return self.refuse(origin, refusal);
         }
         let revision = self.take_one();
-        let mut replies = self.run_share(&share, Some((revision, None)), entry);
+        let mut replies = self.run_share(&share, Some((revision, None)), entry).replies;
         let Some((_, OpReply::Put(mut reply))) = replies.pop() else { unreachable!("one put") };
         reply.revision = revision;
         self.push_release(revision, origin, Told::Answer(Ok(Reply::Put(reply))));
@@ -186,11 +210,14 @@ impl Shard {
         }
         let revision = self.take_one();
         let share = [(Sub(0), PathOp::DeleteRange(delete))];
-        let mut replies = self.run_share(&share, Some((revision, None)), entry);
+        let Ran { mut replies, later } = self.run_share(&share, Some((revision, None)), entry);
         let Some((_, OpReply::DeleteRange(mut reply))) = replies.pop() else {
             unreachable!("one delete")
         };
         reply.revision = revision;
+        if !later.is_empty() {
+            return self.read_later(Whose::Delete { origin, revision, reply }, later);
+        }
         self.push_release(revision, origin, Told::Answer(Ok(Reply::DeleteRange(reply))));
     }
 
@@ -213,7 +240,12 @@ impl Shard {
             Err((_, refusal)) => return self.refuse(origin, refusal),
         };
         let revision = if changes { self.take_one() } else { self.seen().max(path.looks_at()) };
-        let replies = self.run_share(&share, changes.then_some((revision, None)), entry);
+        let Ran { replies, later } =
+            self.run_share(&share, changes.then_some((revision, None)), entry);
+        if !later.is_empty() {
+            let whose = Whose::Write { origin, revision, path, replies };
+            return self.read_later(whose, later);
+        }
         let replies = replies.into_iter().map(|(_, reply)| reply).collect();
         let reply = path.assemble(replies, revision);
         self.push_release(revision, origin, Told::Answer(Ok(Reply::Txn(reply))));
@@ -252,20 +284,21 @@ impl Shard {
         share: &[(Sub, O)],
         change: Option<(Revision, Option<ShardSet>)>,
         entry: &mut ChangesBuilder,
-    ) -> ShareReply {
+    ) -> Ran {
         let mut replies = ShareReply::with_capacity(share.len());
+        let mut later = VecDeque::new();
         let mut participants = change.and_then(|(_, participants)| participants);
         let logged = entry.len();
         for (sub, op) in share {
             let reply = match (op.borrow(), change) {
                 (PathOp::Range(range), _) => {
                     self.counters.ranges += 1;
-                    let at = if range.revision > 0 {
-                        Revision(range.revision)
-                    } else {
-                        Revision::NEWEST
-                    };
-                    OpReply::Range(self.held.store.range(range, at))
+                    let revision = change.map(|(revision, _)| revision);
+                    let reply = self.read_in_write(range, revision, *sub).unwrap_or_else(|scan| {
+                        later.push_back((*sub, *scan));
+                        RangeReply::default()
+                    });
+                    OpReply::Range(reply)
                 }
                 (PathOp::Put(put), Some((revision, _))) => {
                     self.counters.puts += 1;
@@ -276,8 +309,8 @@ impl Shard {
                     OpReply::Put(self.held.store.put(revision, *sub, put))
                 }
                 (PathOp::DeleteRange(delete), Some((revision, _))) => {
-                    let reply =
-                        self.held.store.delete_range(revision, *sub, &delete.range, delete.prev_kv);
+                    let (reply, previous) = self.delete(delete, revision, *sub);
+                    later.extend(previous.map(|scan| (*sub, scan)));
                     if reply.deleted > 0 {
                         self.counters.deletes += 1;
                         let count = reply.deleted as u64;
@@ -306,7 +339,7 @@ impl Shard {
             let index = self.next_index();
             self.held.tail.push_back(Tailed { revision, index, participants });
         }
-        replies
+        Ran { replies, later }
     }
 
     /// Runs the plain paths of a round, which come to nothing that has to be told.

@@ -80,13 +80,15 @@ impl Shard {
             return true; // A round has checked that the revisions it reads are there.
         }
         let before = self.held.store.size().versions;
-        let is_whole = self.held.store.compact_slice(self.held.known, keys);
+        // A read goes on seeing its revision, however long it takes.
+        let floor = self.reads.floor().map_or(self.held.known, |read| read.min(self.held.known));
+        let is_whole = self.held.store.compact_slice(floor, keys);
         self.counters.versions_compacted += before - self.held.store.size().versions;
         if !is_whole {
             return true;
         }
-        if self.held.known < target {
-            return false; // The rest follows when stable has passed the target.
+        if floor < target {
+            return false; // The rest follows when stable and the reads have passed the target.
         }
         self.jobs.compacting = None;
         self.counters.compacted_to = target.0;

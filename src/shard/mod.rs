@@ -27,6 +27,7 @@
 mod account;
 mod apply;
 mod ask;
+mod delete;
 pub mod entry;
 mod evaluate;
 mod hashes;
@@ -34,6 +35,7 @@ mod held;
 mod job;
 mod leases;
 mod read;
+mod reads;
 mod recover;
 mod round;
 mod watch;
@@ -58,9 +60,11 @@ use crate::types::{
 };
 use crate::wal::{DiskOutcome, OpId};
 
+use delete::Deleting;
 use entry::Stamp;
 use held::{Held, Tailed};
 use job::Jobs;
+use reads::Reads;
 use watch::Telling;
 
 /// What the member tells every shard: switches that refuse writes.
@@ -97,6 +101,9 @@ pub struct ShardCounters {
     pub versions_compacted: u64,
     /// The target of the compaction that was finished last.
     pub compacted_to: i64,
+    /// Keys that reads of more than one have visited, and in the turn with most of them.
+    pub visits: u64,
+    pub turn_visits_max: u64,
 }
 
 /// A replica of one shard, leading or not.
@@ -120,6 +127,8 @@ pub struct Shard {
     leading: bool,
     inbox: RequestQueue<Waiting>,
     releases: VecDeque<Release>,
+    reads: Reads,
+    deleting: Deleting,
     /// Own entries of changes that are not yet committed.
     proposals: VecDeque<Proposal>,
     proposed_bytes: usize,
@@ -208,7 +217,19 @@ impl Shard {
 
     /// The lowest stable that an answer here waits for.
     pub fn waits_for(&self) -> Option<Revision> {
-        self.releases.front().map(|release| release.revision)
+        let released = self.releases.front().map(|release| release.revision);
+        released.into_iter().chain(self.reads.waits_for()).min()
+    }
+
+    /// Keys that its reads visit in a turn at most.
+    pub fn turn_visits_bound(&self) -> usize {
+        2 * self.reads.slice()
+    }
+
+    /// Whether a read, or what a delete has to find, is under way: another turn would get on with
+    /// it.
+    pub fn is_reading(&self) -> bool {
+        self.reads.is_busy() || self.deleting.is_busy()
     }
 
     /// Alarms changed.
@@ -231,9 +252,9 @@ impl Shard {
     ) {
         let told = match ask {
             Ask::Write(write) => return self.write(origin, deadline, write),
-            Ask::Range(request) => Told::Answer(self.range(&request)),
-            Ask::ReadTxn(txn) => Told::Answer(self.read_txn(&txn)),
-            Ask::Part(part) => Told::Part(self.read_part(&part)),
+            read @ (Ask::Range(_) | Ask::ReadTxn(_) | Ask::Part(_)) => {
+                return self.begin_read(origin, read, effects);
+            }
             Ask::Hash { at } => match self.begin_hash(origin, at) {
                 Ok(()) => return,
                 Err(refusal) => Told::Hash(Err(refusal)),
@@ -252,9 +273,12 @@ impl Shard {
         self.inbox.push_back(Waiting { origin, deadline, write });
     }
 
-    /// The client left: its write is dropped unless it has been evaluated, and so is a hash.
+    /// The client left: its write is dropped unless it has been evaluated, and its read or its hash
+    /// ends.
     pub fn cancel(&mut self, origin: Origin) {
         self.jobs.hashes.cancel(origin);
+        self.reads.cancel(origin);
+        self.deleting.cancel(origin);
         self.inbox.cancel(origin);
     }
 
@@ -281,12 +305,23 @@ impl Shard {
                 if self.is_in_round(epoch, round) {
                     let verdicts = self.verdicts(&shares, current);
                     let shard = self.id;
+                    self.report_unprepared(epoch, round, &shares, effects);
                     effects.reports.push(Report::Checked { shard, epoch, round, verdicts });
                 }
             }
             Order::Execute { epoch, round, shares, tells } => {
                 if self.is_in_round(epoch, round) {
                     self.execute(epoch, round, &shares, tells, effects);
+                }
+            }
+            Order::Prepare { epoch, round, path } => {
+                if self.serves(epoch) {
+                    self.prepare(epoch, round, &path);
+                }
+            }
+            Order::Abandon { epoch } => {
+                if self.serves(epoch) {
+                    self.abandon();
                 }
             }
             Order::Thaw { epoch, round } => {
@@ -331,6 +366,17 @@ impl Shard {
         more
     }
 
+    /// Once in a turn of the core: goes on with what takes many keys, a slice of it. Returns
+    /// whether that wants another turn.
+    pub fn go_on(&mut self, effects: &mut ShardEffects) -> bool {
+        let preparing = self.prepare_some(effects);
+        let floor = self.reads.floor();
+        let reading = self.read_some(effects);
+        // A compaction that a read held back goes on now.
+        let freed = self.reads.floor() != floor && self.jobs.is_compacting();
+        reading || preparing || freed
+    }
+
     /// Hands over answers that stable has reached.
     pub fn release(&mut self, effects: &mut ShardEffects) {
         let stable = self.sequencer.stable();
@@ -340,6 +386,9 @@ impl Shard {
             }
             let release = self.releases.pop_front().expect("a front");
             effects.told.push((release.origin, release.told));
+        }
+        while self.reads.waits_for().is_some_and(|revision| revision <= stable) {
+            effects.told.append(&mut self.reads.reached(stable));
         }
     }
 
@@ -415,7 +464,10 @@ impl Shard {
                 kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
             self.held.store.roll_back(cut);
             self.telling.roll_back(cut);
+            self.deleting.roll_back();
             self.held.tail.retain(|tailed| tailed.index < first);
+            let lost = self.reads.roll_back(cut);
+            effects.told.extend(lost.into_iter().map(unknown));
         }
         self.proposals.clear();
         self.proposed_bytes = 0;
@@ -426,9 +478,9 @@ impl Shard {
     fn fail_releases_above(&mut self, cut: Revision, effects: &mut ShardEffects) {
         while self.releases.back().is_some_and(|release| release.revision > cut) {
             let release = self.releases.pop_back().expect("a back");
-            let told = Told::Answer(Err(Refusal::LeaderChanged));
-            effects.told.push((release.origin, told));
+            effects.told.push(unknown(release.origin));
         }
+        effects.told.extend(self.reads.fail_above(cut).into_iter().map(unknown));
     }
 
     fn work(&mut self, effects: &mut ShardEffects) -> bool {
@@ -438,4 +490,9 @@ impl Shard {
         let writing = self.checkpoint_some();
         compacting || hashing || defragmenting || writing
     }
+}
+
+/// What is told of a write that may or may not have survived its epoch.
+fn unknown(origin: Origin) -> (Origin, Told) {
+    (origin, Told::Answer(Err(Refusal::LeaderChanged)))
 }

@@ -1,15 +1,19 @@
-//! Reading: never above stable, never waiting for a write.
+//! Reading: never above stable but for a write, never waiting for one, in slices of bounded work.
 
-use super::{ReadPart, ReadPartReply, Shard, Told};
-use crate::line::message::CompareShare;
-use crate::store::{Place, holds_for_missing};
+use std::collections::VecDeque;
+
+use super::reads::{Reading, Whose};
+use super::{Ask, ReadPart, ReadPartReply, Shard, ShardEffects, Told};
+use crate::line::message::{CompareShare, Report};
+use crate::store::{CompareScan, Moment, Place, Scan, holds_for_missing};
 use crate::types::txn::{self, PathOp};
 use crate::types::{
-    Answer, Blob, LeaseId, OpReply, Origin, RangeRequest, Refusal, Reply, Revision, TxnRequest,
+    Answer, Blob, Compare, LeaseId, OpReply, Origin, RangeReply, RangeRequest, Refusal, Reply,
+    Revision, Sub, TxnRequest,
 };
 
 impl Shard {
-    /// A range that this shard alone can answer, at stable or the revision asked for.
+    /// A range of one key of this shard, at stable or the revision asked for.
     pub fn range(&mut self, request: &RangeRequest) -> Answer {
         self.counters.ranges += 1;
         let stable = self.sequencer.stable();
@@ -29,41 +33,220 @@ impl Shard {
         self.counters.ranges += 1;
     }
 
-    /// A txn that only reads and concerns this shard alone: all of it at stable.
-    pub fn read_txn(&mut self, request: &TxnRequest) -> Answer {
-        let stable = self.sequencer.stable();
-        let holds: Vec<bool> = txn::compares(request)
-            .into_iter()
-            .map(|compare| self.held.store.holds(compare, stable))
-            .collect();
-        let path = txn::choose(request, &holds);
-        let mut replies = Vec::with_capacity(path.ops.len());
-        for op in &path.ops {
-            let PathOp::Range(range) = op else { unreachable!("the txn only reads") };
-            self.counters.ranges += 1;
-            let at = self.held.store.check_revision_in_txn(range.revision, stable)?.min(stable);
-            replies.push(OpReply::Range(self.held.store.range(range, at)));
+    /// Begins a read. What a few keys answer is told at once, the rest in later turns.
+    pub(super) fn begin_read(&mut self, origin: Origin, ask: Ask, effects: &mut ShardEffects) {
+        let begun = match ask {
+            Ask::Range(request) if request.range.single_key().is_some() => {
+                let answer = self.range(&request);
+                effects.told.push((origin, Told::Answer(answer)));
+                return;
+            }
+            Ask::Range(request) => self.begin_range(origin, request),
+            Ask::ReadTxn(request) => Ok(self.begin_read_txn(origin, request)),
+            Ask::Part(part) => match self.begin_part(origin, part) {
+                Ok(reading) => Ok(reading),
+                Err(refusal) => {
+                    effects.told.push((origin, Told::Part(Err(refusal))));
+                    return;
+                }
+            },
+            other => unreachable!("{other:?} is no read"),
+        };
+        match begun {
+            Ok(reading) => self.begin_reading(reading, effects),
+            Err(refusal) => effects.told.push((origin, Told::Answer(Err(refusal)))),
         }
-        Ok(Reply::Txn(path.assemble(replies, stable)))
+    }
+
+    pub(super) fn scan(&self, range: RangeRequest, at: Moment) -> Scan {
+        Scan::new(range, at, self.reads.slice())
+    }
+
+    fn begin_range(&mut self, origin: Origin, request: RangeRequest) -> Result<Reading, Refusal> {
+        self.counters.ranges += 1;
+        let stable = self.sequencer.stable();
+        let at = self.held.store.check_revision(request.revision, stable)?;
+        let mut reading = Reading::new(Whose::Range { origin, stable });
+        reading.range(Sub(0), self.scan(request, Moment::at(at)));
+        Ok(reading)
+    }
+
+    /// A txn that only reads and concerns this shard alone: all of it at stable.
+    fn begin_read_txn(&mut self, origin: Origin, request: TxnRequest) -> Reading {
+        let stable = self.sequencer.stable();
+        let compares: Vec<Compare> = txn::compares(&request).into_iter().cloned().collect();
+        let mut reading = Reading::new(Whose::Txn { origin, request, path: None, stable });
+        for (number, compare) in compares.into_iter().enumerate() {
+            reading.compare(number as u32, CompareScan::new(compare, Moment::at(stable)));
+        }
+        reading
     }
 
     /// This shard's part of a read of several. A compaction may have passed `at` since the router
     /// chose it: that is told, and the router starts again.
-    pub fn read_part(&mut self, part: &ReadPart) -> Result<ReadPartReply, Refusal> {
+    fn begin_part(&mut self, origin: Origin, part: ReadPart) -> Result<Reading, Refusal> {
         assert!(part.at <= self.sequencer.stable(), "R3: a read above stable");
         if part.at.0 < self.held.store.compacted() {
             return Err(Refusal::Compacted);
         }
-        let mut reply = ReadPartReply::default();
-        for (number, compare) in &part.compares {
-            reply.compares.push((*number, self.compare_share(compare, part.at)));
+        let mut reading = Reading::new(Whose::Part { origin });
+        for (number, compare) in part.compares {
+            reading.compare(number, CompareScan::new(compare, Moment::at(part.at)));
         }
-        for (sub, range) in &part.ranges {
+        for (sub, range) in part.ranges {
             self.counters.ranges += 1;
             let at = self.held.store.check_revision_in_txn(range.revision, part.at)?.min(part.at);
-            reply.ranges.push((*sub, self.held.store.range(range, at)));
+            reading.range(sub, self.scan(range, Moment::at(at)));
         }
-        Ok(reply)
+        Ok(reading)
+    }
+
+    fn begin_reading(&mut self, reading: Reading, effects: &mut ShardEffects) {
+        let mut next = Some(reading);
+        while let Some(mut reading) = next.take() {
+            if !reading.go_on(&self.held.store, &mut self.reads.visits) {
+                return self.reads.put_off(reading);
+            }
+            next = self.read_through(reading, effects);
+        }
+    }
+
+    /// Goes on with the reads that are under way, a slice of each in rotation; whether some are
+    /// left.
+    pub(super) fn read_some(&mut self, effects: &mut ShardEffects) -> bool {
+        let begun = self.reads.begin_turn();
+        let mut visits = begun;
+        while visits > 0
+            && let Some((number, mut reading)) = self.reads.next()
+        {
+            let share = visits.min(self.reads.share());
+            let mut left = share;
+            let is_through = reading.go_on(&self.held.store, &mut left);
+            visits -= share - left;
+            let rest = if is_through { self.read_through(reading, effects) } else { Some(reading) };
+            if let Some(rest) = rest {
+                self.reads.put_back(number, rest);
+            }
+        }
+        let visited = begun - visits + self.reads.slice() - self.reads.visits;
+        self.counters.visits += visited as u64;
+        self.counters.turn_visits_max = self.counters.turn_visits_max.max(visited as u64);
+        self.reads.visits = self.reads.slice();
+        self.reads.is_busy()
+    }
+
+    /// Everything that was asked for is read: tells it, or gives back what has to be read next.
+    fn read_through(&mut self, reading: Reading, effects: &mut ShardEffects) -> Option<Reading> {
+        let Reading { decided, found, whose, .. } = reading;
+        match whose {
+            Whose::Range { origin, stable } => {
+                let (_, mut reply) = found.into_iter().next().expect("one range");
+                reply.revision = stable;
+                effects.told.push((origin, Told::Answer(Ok(Reply::Range(reply)))));
+            }
+            Whose::Txn { origin, request, path: None, stable } => {
+                return self.read_path(origin, request, &decided, stable, effects);
+            }
+            Whose::Txn { origin, path: Some(path), stable, .. } => {
+                let replies = found.into_iter().map(|(_, reply)| OpReply::Range(reply)).collect();
+                let reply = Reply::Txn(path.assemble(replies, stable));
+                effects.told.push((origin, Told::Answer(Ok(reply))));
+            }
+            Whose::Part { origin } => {
+                let reply = ReadPartReply { compares: decided, ranges: found };
+                effects.told.push((origin, Told::Part(Ok(reply))));
+            }
+            Whose::Write { origin, revision, path, replies } => {
+                let replies = filled(replies, found).into_iter().map(|(_, reply)| reply);
+                let reply = Reply::Txn(path.assemble(replies.collect(), revision));
+                self.tell_at(revision, origin, Told::Answer(Ok(reply)), effects);
+            }
+            Whose::Delete { origin, revision, mut reply } => {
+                reply.prev_kvs = found.into_iter().next().expect("one range").1.kvs;
+                let told = Told::Answer(Ok(Reply::DeleteRange(reply)));
+                self.tell_at(revision, origin, told, effects);
+            }
+            Whose::Round { epoch, round, case, replies, .. } => {
+                let replies = vec![(case, filled(replies, found))];
+                effects.reports.push(Report::Executed { shard: self.id, epoch, round, replies });
+            }
+        }
+        None
+    }
+
+    /// The compares of a txn that only reads are decided: what it reads, if that is no refusal.
+    fn read_path(
+        &mut self,
+        origin: Origin,
+        request: TxnRequest,
+        decided: &[(u32, CompareShare)],
+        stable: Revision,
+        effects: &mut ShardEffects,
+    ) -> Option<Reading> {
+        let holds: Vec<bool> = decided.iter().map(|(_, share)| share.holds).collect();
+        let path = txn::choose(&request, &holds);
+        let mut scans = VecDeque::new();
+        for (position, op) in path.ops.iter().enumerate() {
+            let PathOp::Range(range) = op else { unreachable!("the txn only reads") };
+            self.counters.ranges += 1;
+            match self.held.store.check_revision_in_txn(range.revision, stable) {
+                Ok(at) => {
+                    let scan = self.scan(range.clone(), Moment::at(at.min(stable)));
+                    scans.push_back((txn::sub(position), scan));
+                }
+                Err(refusal) => {
+                    effects.told.push((origin, Told::Answer(Err(refusal))));
+                    return None;
+                }
+            }
+        }
+        let whose = Whose::Txn { origin, request, path: Some(path), stable };
+        Some(Reading::new(whose).ranges(scans))
+    }
+
+    /// Reads a range that is operation `sub` of a write, which has `revision` if it changes
+    /// something. What a few keys answer is read at once. Else the scan goes on in later turns: its
+    /// moment lies between this write's operations and stays what it is now, so neither this shard
+    /// nor its neighbours in a round have to stand still for it.
+    pub(super) fn read_in_write(
+        &mut self,
+        range: &RangeRequest,
+        revision: Option<Revision>,
+        sub: Sub,
+    ) -> Result<RangeReply, Box<Scan>> {
+        let store = &self.held.store;
+        if range.range.single_key().is_some() {
+            let at = if range.revision > 0 { Revision(range.revision) } else { Revision::NEWEST };
+            return Ok(store.range(range, at));
+        }
+        let at = match revision {
+            _ if range.revision > 0 => Moment::at(Revision(range.revision)),
+            Some(revision) => Moment::within(revision, sub),
+            None => store.now(),
+        };
+        let mut scan = self.scan(range.clone(), at);
+        let reply = self.held.store.scan_slice(&mut scan, &mut self.reads.visits);
+        reply.ok_or_else(|| Box::new(scan))
+    }
+
+    /// Has what a write reads go on in later turns.
+    pub(super) fn read_later(&mut self, whose: Whose, scans: VecDeque<(Sub, Scan)>) {
+        self.reads.put_off(Reading::new(whose).ranges(scans));
+    }
+
+    /// Tells when stable has reached `revision`, which other answers may have passed.
+    fn tell_at(
+        &mut self,
+        revision: Revision,
+        origin: Origin,
+        told: Told,
+        effects: &mut ShardEffects,
+    ) {
+        if revision <= self.sequencer.stable() {
+            effects.told.push((origin, told));
+        } else {
+            self.reads.wait(revision, origin, told);
+        }
     }
 
     /// The keys of a lease in the newest state: which attachments stand is known of that alone, so
@@ -73,13 +256,24 @@ impl Shard {
         self.push_release(self.seen(), origin, Told::LeaseKeys(keys));
     }
 
-    pub(super) fn compare_share(
-        &self,
-        compare: &crate::types::Compare,
-        at: Revision,
-    ) -> CompareShare {
+    pub(super) fn compare_share(&self, compare: &Compare, at: Revision) -> CompareShare {
         let share = self.held.store.holds_share(compare, at);
         let holds = if share.matched { share.all_hold } else { holds_for_missing(compare) };
         CompareShare { matched: share.matched, holds }
     }
+}
+
+/// Puts what was read later into its place among the other answers.
+fn filled(mut replies: Vec<(Sub, OpReply)>, found: Vec<(Sub, RangeReply)>) -> Vec<(Sub, OpReply)> {
+    let mut found = found.into_iter().peekable();
+    for (sub, reply) in &mut replies {
+        if let Some((_, range)) = found.next_if(|(of, _)| of == sub) {
+            match reply {
+                OpReply::DeleteRange(delete) => delete.prev_kvs = range.kvs,
+                _ => *reply = OpReply::Range(range),
+            }
+        }
+    }
+    assert!(found.next().is_none(), "what is read later is in the order of the operations");
+    replies
 }

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::account::Account;
+use super::delete::Deleting;
 use super::held::Held;
 use super::job::Jobs;
+use super::reads::Reads;
 use super::watch::Telling;
 use super::{LeaseIds, Shard, ShardCounters, Switches};
 use crate::line::Sequencer;
@@ -20,6 +22,8 @@ pub struct Recovery {
     pub replica: ReplicaConfig,
     /// Log bytes after which it takes a checkpoint.
     pub checkpoint_log_bytes: u64,
+    /// Keys that its reads visit in a turn: see [`crate::limits::READ_SLICE_KEYS`].
+    pub read_slice_keys: usize,
 }
 
 /// A shard, and what its files hold.
@@ -64,6 +68,8 @@ impl Shard {
             leading: false,
             inbox: RequestQueue::default(),
             releases: VecDeque::new(),
+            reads: Reads::new(config.read_slice_keys),
+            deleting: Deleting::default(),
             proposals: VecDeque::new(),
             proposed_bytes: 0,
             applied: recovered.applied,

@@ -1,6 +1,7 @@
 //! A shard's part in a round: freeze, check, execute, thaw.
 
 use super::entry::{ChangesBuilder, HEADER_BYTES};
+use super::reads::Whose;
 use super::{Frozen, Shard, ShardEffects};
 use crate::line::message::{CaseExecute, CaseShare, Order, Report, RoundId, Verdict};
 use crate::types::{Epoch, Revision, Sub};
@@ -25,6 +26,7 @@ impl Shard {
             })
             .collect();
         let verdicts = self.verdicts(&check, current);
+        self.report_unprepared(epoch, round, &check, effects);
         let (shard, newest) = (self.id, self.held.store.newest());
         let refuses_puts = self.is_refusing_puts();
         effects.reports.push(Report::Frozen {
@@ -65,6 +67,7 @@ impl Shard {
     ) {
         let mut entry = ChangesBuilder::new(self.stamp(epoch));
         let mut replies = Vec::new();
+        let mut told_later = false;
         // Plain ones that follow one another are run together.
         for run in shares.chunk_by(|one, next| one.path.is_plain() && next.path.is_plain()) {
             if run[0].path.is_plain() {
@@ -73,7 +76,16 @@ impl Shard {
                 let CaseExecute { case, change, path } = &run[0];
                 let change = change.map(|(revision, participants)| (revision, Some(participants)));
                 let share = path.share_of(self.id);
-                replies.push((*case, self.run_share(&share, change, &mut entry)));
+                let ran = self.run_share(&share, change, &mut entry);
+                if ran.later.is_empty() {
+                    replies.push((*case, ran.replies));
+                    continue;
+                }
+                told_later = true;
+                let revision = change.map_or(self.held.store.newest(), |(revision, _)| revision);
+                let (case, replies) = (*case, ran.replies);
+                let whose = Whose::Round { epoch, round, case, revision, replies };
+                self.read_later(whose, ran.later);
             }
         }
         let lane = self.lane.as_mut().expect("it serves");
@@ -87,8 +99,9 @@ impl Shard {
             self.propose_changes(entry);
         }
         self.thaw(effects);
-        assert_eq!(tells, !replies.is_empty(), "what is told is what the coordinator waits for");
-        if tells {
+        let has_told = !replies.is_empty();
+        assert_eq!(tells, has_told || told_later, "what is told is what the coordinator waits for");
+        if has_told {
             effects.reports.push(Report::Executed { shard: self.id, epoch, round, replies });
         }
     }

@@ -110,6 +110,12 @@ impl Line {
 
     /// Takes what is stable now and was not before.
     pub fn harvest(&mut self, host: &Host, now: Shown) -> Result<(), Broken> {
+        for shard in host.shards() {
+            let (most, bound) = (shard.counters().turn_visits_max, shard.turn_visits_bound());
+            if most > bound as u64 {
+                return Err(format!("a turn visited {most} keys, more than {bound}"));
+            }
+        }
         let (from, to) = (self.newest(), host.shared.sequencer.stable().0);
         if to <= from {
             return Ok(());

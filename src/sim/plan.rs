@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::chance::Chance;
 use super::streams::Habits;
+use crate::limits::READ_SLICE_KEYS;
 use crate::member::{Identity, LeaseConfig, MemberConfig};
 use crate::types::{ClusterId, Member, MemberId};
 use crate::watch::WatchLimits;
@@ -60,6 +61,7 @@ impl Plan {
             batch_bytes_max: chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             checkpoint_log_bytes: chance.pick(&[16 << 10, 64 << 10, 256 << 10]),
             watch_limits: limits(chance),
+            read_slice_keys: chance.pick(&[1, 2, 7, READ_SLICE_KEYS]),
             watch_progress_interval: chance.pick(&[2 * TICK, 10 * TICK]),
             leases: LeaseConfig { ttl_min: 1, ..LeaseConfig::default() },
         };

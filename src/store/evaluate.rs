@@ -8,7 +8,6 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::ops::ControlFlow;
 
 use crate::types::txn::PathOp;
 use crate::types::{
@@ -18,7 +17,8 @@ use crate::types::{
 
 use super::Store;
 use super::existence::Existence;
-use super::versions::Version;
+use super::moment::Moment;
+use super::scan::CompareScan;
 
 /// What one shard has to say about a compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub fn holds_for_missing(compare: &Compare) -> bool {
     }
 }
 
-fn satisfies(compare: &Compare, stamp: &Stamp, value: &[u8]) -> bool {
+pub(super) fn satisfies(compare: &Compare, stamp: &Stamp, value: &[u8]) -> bool {
     let order = match &compare.operand {
         CompareOperand::Version(operand) => stamp.version.cmp(operand),
         CompareOperand::Create(operand) => stamp.create.cmp(operand),
@@ -72,15 +72,10 @@ impl Store {
         combine(compare, [self.holds_share(compare, at)])
     }
 
-    /// This shard's share of a compare; see [`combine`].
+    /// This shard's share of a compare, at once; see [`combine`].
     pub fn holds_share(&self, compare: &Compare, at: Revision) -> Share {
-        let mut share = Share { matched: false, all_hold: true };
-        self.for_each_seen(&compare.range, at, false, &mut |_, version: &Version| {
-            share.matched = true;
-            share.all_hold = satisfies(compare, version.stamp(), version.value());
-            if share.all_hold { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        share
+        let mut scan = CompareScan::new(compare.clone(), Moment::at(at));
+        self.compare_slice(&mut scan, &mut usize::MAX.clone()).expect("nothing stops it")
     }
 
     /// Whether the operations of a path (those that concern this shard) can be carried out, and

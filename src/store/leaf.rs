@@ -209,6 +209,14 @@ impl Leaf {
         growth
     }
 
+    /// Takes the live bits off `start..end`; how many there were.
+    pub(super) fn clear_live(&mut self, start: usize, end: usize) -> u64 {
+        let mask = below(end) & !below(start);
+        let cleared = self.live & mask;
+        self.live &= !mask;
+        u64::from(cleared.count_ones())
+    }
+
     /// Gives back memory that only the past needed.
     pub(super) fn shrink(&mut self) {
         let end = self.len();

@@ -23,9 +23,11 @@
 //! | `tree`, `leaf`, `separators`, `heads` | the B+-tree with counts of live keys |
 //! | `versions` | one key's versions |
 //! | `timeline` | the index from revisions to keys |
-//! | `read` | get, range, count, changes |
+//! | `read` | get, range at once, changes |
+//! | `moment`, `scan` | ranges, counts and compares at one moment, in slices |
 //! | `events` | changes as watchers get them |
 //! | `prefetch` | a hint of the keys that will be written |
+//! | `prepare` | deletes of many keys, prepared in slices |
 //! | `write` | put, delete, their replicated forms, roll-back |
 //! | `evaluate`, `existence` | compares, and the operations of a txn |
 //! | `compact`, `defragment` | dropping history and giving memory back, in slices |
@@ -62,8 +64,11 @@ mod hash;
 mod heads;
 mod leaf;
 mod lease;
+mod moment;
 mod prefetch;
+mod prepare;
 mod read;
+mod scan;
 mod separators;
 mod size;
 mod timeline;
@@ -84,7 +89,9 @@ pub use checkpoint::{BadChunk, CheckpointCursor};
 pub use evaluate::{Share, combine, holds_for_missing};
 pub use events::{History, HistoryBounds};
 pub use hash::HashCursor;
+pub use moment::Moment;
 pub use read::{Change, Changes, Place};
+pub use scan::{CompareScan, Scan};
 pub use size::Size;
 pub use write::{Mismatch, NothingToKeep};
 
@@ -101,6 +108,10 @@ pub struct Store {
     passed: i64,
     /// Nothing up to here is ever rolled back.
     settled: i64,
+    /// How often changes were rolled back.
+    roll_backs: u64,
+    /// Deletes of many keys that are to be made.
+    prepared: Option<Box<prepare::Prepared>>,
     /// Where defragmenting goes on; empty is the beginning.
     defragment_next: Blob,
     loading: Option<checkpoint::Loading>,
@@ -122,6 +133,8 @@ impl Store {
             compaction: compact::Compaction::new(-1),
             passed: Revision::EMPTY.0,
             settled: Revision::EMPTY.0,
+            roll_backs: 0,
+            prepared: None,
             defragment_next: Blob::empty(),
             loading: None,
         }

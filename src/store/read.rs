@@ -1,15 +1,15 @@
-//! Reads at a revision: one key, a range of them, how many, and what changed.
+//! Reads at a revision: one key, a range of them at once, and what changed.
 
-use std::cmp::Ordering;
-use std::ops::ControlFlow;
-
+use crate::limits::READ_SLICE_KEYS;
 use crate::types::{
-    Blob, KeyRange, KeyValue, KeyView, RangeFilters, RangeReply, RangeRequest, Revision, SortOrder,
+    Blob, KeyRange, KeyValue, KeyView, RangeFilters, RangeReply, RangeRequest, Revision,
     SortTarget, Sub,
 };
 
 use super::Store;
 use super::leaf::Leaf;
+use super::moment::Moment;
+use super::scan::Scan;
 use super::versions::{Record, Version};
 
 /// One change, as a watcher learns of it. What was before it is `get(key, revision - 1)`, unless
@@ -60,9 +60,6 @@ pub struct Changes {
     pub through: Revision,
 }
 
-/// A key and the version of it that a read sees.
-type Seen<'a> = (&'a Record, &'a Version);
-
 impl Store {
     /// The key as it stood at `at`.
     pub fn get(&self, key: &[u8], at: Revision) -> Option<KeyValue> {
@@ -83,116 +80,33 @@ impl Store {
     }
 
     /// This shard's part of a range, at `at` (the caller has checked its bounds): at most `limit`
-    /// keys, in the order asked for, those that tie in key order.
+    /// keys, in the order asked for, those that tie in key order. All at once: see [`Scan`].
     pub fn range(&self, request: &RangeRequest, at: Revision) -> RangeReply {
-        let revision = if at == Revision::NEWEST { self.newest() } else { at };
-        let mut reply = RangeReply { revision, ..RangeReply::default() };
-        if request.count_only {
-            reply.count = self.count(&request.range, at);
-            return reply;
-        }
-        let limit = match request.limit {
-            0 => usize::MAX,
-            limit => usize::try_from(limit).unwrap_or(usize::MAX),
-        };
-        let present = Presentation::of(request);
-        if request.target == SortTarget::Key && request.filters.is_off() {
-            let downwards = request.order == SortOrder::Descend;
-            self.for_each_seen(&request.range, at, downwards, &mut |record, version| {
-                if reply.kvs.len() == limit {
-                    reply.more = true;
-                    return ControlFlow::Break(());
-                }
-                reply.kvs.push(present.key_value(record, version));
-                ControlFlow::Continue(())
-            });
-            reply.count = if reply.more && !request.uncounted {
-                self.count(&request.range, at)
-            } else {
-                reply.kvs.len() as i64
-            };
-            return reply;
-        }
-        let mut seen: Vec<Seen<'_>> = Vec::new();
-        self.for_each_seen(&request.range, at, false, &mut |record, version| {
-            reply.count += 1;
-            if passes(&request.filters, version) {
-                seen.push((record, version));
+        let mut reply = match self.range_of_one(request, at) {
+            Some(reply) => reply,
+            None => {
+                let mut scan = Scan::new(request.clone(), Moment::at(at), READ_SLICE_KEYS);
+                self.scan_slice(&mut scan, &mut usize::MAX.clone()).expect("nothing stops it")
             }
-            ControlFlow::Continue(())
-        });
-        reply.more = seen.len() > limit;
-        if request.sorts_after_limit() {
-            seen.truncate(limit.saturating_add(1));
-        }
-        arrange(&mut seen, request, limit);
-        reply.kvs =
-            seen.iter().map(|(record, version)| present.key_value(record, version)).collect();
+        };
+        reply.revision = if at == Revision::NEWEST { self.newest() } else { at };
         reply
     }
 
-    /// How many keys of `range` existed at `at`. In the newest state that is two descents; a
-    /// little below it, those and a look at what changed since; otherwise a walk.
-    pub fn count(&self, range: &KeyRange, at: Revision) -> i64 {
-        let newest = self.tree.count(range) as i64;
-        let changes = self.timeline.count_above(at.0);
-        if changes == 0 {
-            return newest;
+    /// A range of one key, as nearly all come, is looked up.
+    pub fn range_of_one(&self, request: &RangeRequest, at: Revision) -> Option<RangeReply> {
+        let key = request.range.single_key()?;
+        let is_plain = request.filters.is_off() && !request.count_only;
+        if !is_plain || request.target == SortTarget::Value {
+            return None;
         }
-        if range.single_key().is_none() && changes <= 16 + newest as u64 / 16 {
-            return newest - self.growth_above(range, at);
-        }
-        let mut count = 0;
-        self.for_each_seen(range, at, false, &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        });
-        count
-    }
-
-    /// By how much the keys of `range` grew in number since `at`.
-    fn growth_above(&self, range: &KeyRange, at: Revision) -> i64 {
-        let mut keys: Vec<&Blob> = self
-            .timeline
-            .above(at.0)
-            .map(|(_, key)| key)
-            .filter(|key| range.contains(key))
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys.iter()
-            .filter_map(|key| self.tree.get(key))
-            .map(|record| {
-                i64::from(record.live_top().is_some()) - i64::from(record.live_at(at.0).is_some())
-            })
-            .sum()
-    }
-
-    /// Walks what a read of `range` at `at` sees, until `visit` breaks.
-    pub(super) fn for_each_seen<'a>(
-        &'a self,
-        range: &KeyRange,
-        at: Revision,
-        downwards: bool,
-        visit: &mut dyn FnMut(&'a Record, &'a Version) -> ControlFlow<()>,
-    ) {
-        let is_newest = self.newest() <= at;
-        self.tree.walk(range, downwards, &mut |records, live| {
-            let count = records.len();
-            for step in 0..count {
-                let i = if downwards { count - 1 - step } else { step };
-                let record = &records[i];
-                let version = if is_newest {
-                    (live >> i & 1 == 1).then(|| record.top())
-                } else {
-                    record.live_at(at.0)
-                };
-                if let Some(version) = version {
-                    visit(record, version)?;
-                }
-            }
-            ControlFlow::Continue(())
-        });
+        let record = self.tree.get(key);
+        let seen = record.and_then(|record| Some((record, record.live_at(at.0)?)));
+        let present = Presentation::of(request);
+        let kvs: Vec<_> =
+            seen.iter().map(|(record, version)| present.key_value(record, version)).collect();
+        let count = kvs.len() as i64;
+        Some(RangeReply { revision: at, kvs, more: false, count })
     }
 
     /// The changes of keys in `range` with `from < revision <= to`, in order; of at most `limit`
@@ -288,7 +202,7 @@ fn change(record: &Record, version: &Version) -> Change {
 
 /// How much of a key an answer shows.
 #[derive(Clone, Copy)]
-enum Presentation {
+pub(super) enum Presentation {
     Whole,
     /// etcd answers `keys_only` from its index, which knows no leases...
     Index,
@@ -297,7 +211,7 @@ enum Presentation {
 }
 
 impl Presentation {
-    fn of(request: &RangeRequest) -> Presentation {
+    pub(super) fn of(request: &RangeRequest) -> Presentation {
         match (request.keys_only, request.target) {
             (false, _) => Presentation::Whole,
             (true, SortTarget::Value) => Presentation::WithoutValue,
@@ -305,7 +219,7 @@ impl Presentation {
         }
     }
 
-    fn key_value(self, record: &Record, version: &Version) -> KeyValue {
+    pub(super) fn key_value(self, record: &Record, version: &Version) -> KeyValue {
         match self {
             Presentation::Whole => record.key_value(version),
             Presentation::Index => record.key_only(version),
@@ -316,40 +230,10 @@ impl Presentation {
     }
 }
 
-fn passes(filters: &RangeFilters, version: &Version) -> bool {
+pub(super) fn passes(filters: &RangeFilters, version: &Version) -> bool {
     let stamp = version.stamp();
     let within =
         |value: i64, min: i64, max: i64| (min == 0 || value >= min) && (max == 0 || value <= max);
     within(stamp.modified, filters.min_mod, filters.max_mod)
         && within(stamp.create, filters.min_create, filters.max_create)
-}
-
-/// Sorts as asked for and cuts to `limit`. Only what stays is sorted whole.
-fn arrange(seen: &mut Vec<Seen<'_>>, request: &RangeRequest, limit: usize) {
-    let (target, order) = (request.target, request.order);
-    if target == SortTarget::Key && order != SortOrder::Descend {
-        seen.truncate(limit);
-        return;
-    }
-    let compare = |a: &Seen<'_>, b: &Seen<'_>| {
-        let wanted = by_target(target, a, b);
-        let wanted = if order == SortOrder::Descend { wanted.reverse() } else { wanted };
-        wanted.then_with(|| a.0.key.cmp(&b.0.key))
-    };
-    if limit < seen.len() {
-        seen.select_nth_unstable_by(limit, compare);
-        seen.truncate(limit);
-    }
-    seen.sort_unstable_by(compare);
-}
-
-fn by_target(target: SortTarget, a: &Seen<'_>, b: &Seen<'_>) -> Ordering {
-    let (left, right) = (a.1.stamp(), b.1.stamp());
-    match target {
-        SortTarget::Key => a.0.key.cmp(&b.0.key),
-        SortTarget::Version => left.version.cmp(&right.version),
-        SortTarget::Create => left.create.cmp(&right.create),
-        SortTarget::Mod => left.modified.cmp(&right.modified),
-        SortTarget::Value => a.1.value().cmp(b.1.value()),
-    }
 }

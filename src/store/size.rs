@@ -45,6 +45,13 @@ impl Sizes {
         self.held = self.held.max(self.in_use);
     }
 
+    /// As [`Sizes::add_version`], of so many that are alike.
+    pub(super) fn add_versions(&mut self, count: u64, version: &Version) {
+        self.versions += count;
+        self.in_use += count * version_bytes(version);
+        self.held = self.held.max(self.in_use);
+    }
+
     /// Counts what [`Record::trim`] or a roll-back took away.
     pub(super) fn remove_version(&mut self, version: &Version) {
         self.versions -= 1;

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use crate::types::txn::PathOp;
 use crate::types::{
     Compare, CompareOperand, CompareOperator, DeleteRangeRequest, KeyRange, LeaseId, OpReply,
-    PutRequest, RangeEnd, RangeRequest, Refusal, Revision, Sub,
+    PutRequest, RangeEnd, RangeFilters, RangeRequest, Refusal, Revision, SortOrder, SortTarget,
+    Sub,
 };
 
-use super::{CheckpointCursor, HashCursor, NothingToKeep, Share, Store, combine};
+use super::{CheckpointCursor, HashCursor, Moment, NothingToKeep, Scan, Share, Store, combine};
 
 const NEWEST: Revision = Revision::NEWEST;
 
@@ -418,4 +419,217 @@ fn the_tree_grows_and_shrinks() {
     while !store.compact_slice(Revision(count + 4), 1000) {}
     store.tree.assert_invariants();
     assert_eq!((store.size().versions, store.size().in_use), (0, 0));
+}
+
+/// Every kind of range that goes its own way through a scan.
+fn ranges() -> Vec<RangeRequest> {
+    let all = RangeRequest::of(KeyRange::all());
+    let part = RangeRequest {
+        range: KeyRange {
+            start: Bytes::from("/prefix/long/enough/08"),
+            end: RangeEnd::Before(Bytes::from("/prefix/long/enough/33")),
+        },
+        ..all.clone()
+    };
+    let filters = RangeFilters { min_mod: 60, max_create: 170, ..RangeFilters::default() };
+    let mut ranges = Vec::new();
+    for target in [SortTarget::Key, SortTarget::Mod, SortTarget::Value, SortTarget::Version] {
+        for order in [SortOrder::None, SortOrder::Ascend, SortOrder::Descend] {
+            for limit in [0, 1, 7, 90] {
+                for keys_only in [false, true] {
+                    let base = if limit == 7 { &part } else { &all };
+                    let request = RangeRequest { target, order, limit, keys_only, ..base.clone() };
+                    ranges.push(RangeRequest { filters, ..request.clone() });
+                    ranges.push(request);
+                }
+            }
+        }
+    }
+    ranges.push(RangeRequest { count_only: true, ..part });
+    ranges
+}
+
+#[test]
+fn a_scan_in_slices_of_any_size_sees_its_moment_whatever_happens_meanwhile() {
+    for slice in [1, 3, 50] {
+        let mut store = some_history();
+        let at = Revision(180);
+        let expected: Vec<_> = ranges().iter().map(|range| store.range(range, at)).collect();
+        let mut scans: Vec<_> = ranges()
+            .into_iter()
+            .map(|range| Some(Scan::new(range, Moment::at(at), slice)))
+            .collect();
+        let mut found = vec![None; scans.len()];
+        let (mut revision, mut step) = (store.newest().0, 0);
+        while found.iter().any(Option::is_none) {
+            for (scan, found) in scans.iter_mut().zip(&mut found) {
+                let Some(going) = scan else { continue };
+                let mut visits = slice;
+                *found = store.scan_slice(going, &mut visits);
+                assert!(found.is_some() || visits == 0, "it stops only because it has to");
+                if found.is_some() {
+                    *scan = None;
+                }
+            }
+            // Keys come and change, history is dropped up to the moment, changes are taken back.
+            revision += 1;
+            let key = format!("/prefix/long/enough/{:02}", revision * 31 % 55);
+            put(&mut store, revision, &key, "later");
+            store.set_compaction(Revision(revision));
+            store.compact_slice(at, 5);
+            step += 1;
+            if step % 61 == 0 {
+                revision -= 2;
+                store.roll_back(Revision(revision));
+            }
+        }
+        for ((range, found), expected) in ranges().iter().zip(found).zip(expected) {
+            assert_eq!(found, Some(expected), "in slices of {slice}: {range:?}");
+        }
+    }
+}
+
+#[test]
+fn a_scan_visits_what_it_is_allowed_and_goes_on_behind_dead_keys() {
+    let mut store = Store::new();
+    for i in 0..1000 {
+        put(&mut store, i + 2, &format!("{i:04}"), "v");
+    }
+    let range = KeyRange { start: Bytes::from("0100"), end: RangeEnd::Before(Bytes::from("0900")) };
+    store.apply_delete_range(Revision(1002), Sub(0), &range, 800).expect("as many");
+    let mut scan = Scan::new(RangeRequest::of(KeyRange::all()), store.now(), 64);
+    let mut slices = 0;
+    let reply = loop {
+        slices += 1;
+        if let Some(reply) = store.scan_slice(&mut scan, &mut 64) {
+            break reply;
+        }
+    };
+    assert_eq!((reply.kvs.len(), reply.count), (200, 200));
+    assert!(slices >= 1000 / 64, "dead keys are visits too: {slices} slices");
+}
+
+/// Two stores of the same history, in one of which a deletion of `ranges` is prepared meanwhile.
+struct Pair {
+    plain: Store,
+    prepared: Store,
+    revision: i64,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        Pair { plain: Store::new(), prepared: Store::new(), revision: 1 }
+    }
+
+    fn put(&mut self, key: i64, lease: i64) {
+        self.revision += 1;
+        let (key, lease) = (format!("{key:04}"), LeaseId(lease));
+        let value = self.revision.to_string();
+        for store in [&mut self.plain, &mut self.prepared] {
+            let at = Revision(self.revision);
+            let value = Some(value.as_bytes());
+            store.apply_put(at, Sub(0), key.as_bytes(), value, Some(lease)).unwrap();
+        }
+    }
+
+    fn delete(&mut self, range: &KeyRange, prev_kv: bool) -> u64 {
+        self.revision += 1;
+        let at = Revision(self.revision);
+        let [one, other] = [&mut self.plain, &mut self.prepared]
+            .map(|store| store.delete_range(at, Sub(3), range, prev_kv));
+        assert_eq!(one, other);
+        one.deleted as u64
+    }
+
+    fn assert_same(&self) {
+        let Pair { plain, prepared, revision } = self;
+        assert_eq!((plain.size(), plain.newest()), (prepared.size(), prepared.newest()));
+        let all = KeyRange::all();
+        for at in [1, revision / 2, revision - 1, *revision] {
+            let request = RangeRequest::of(all.clone());
+            let at = Revision(at);
+            assert_eq!(plain.range(&request, at), prepared.range(&request, at));
+            assert_eq!(plain.count(&all, at), prepared.count(&all, at));
+        }
+        let changes = |store: &Store| store.changes(&all, Revision(1), NEWEST, usize::MAX);
+        assert_eq!(changes(plain), changes(prepared));
+        assert_eq!(hash(plain, *revision), hash(prepared, *revision));
+        let whole = |store: &Store| chunks(store, *revision, usize::MAX);
+        assert_eq!(whole(plain), whole(prepared));
+        for lease in 0..5 {
+            let keys = |store: &Store| -> Vec<Vec<u8>> {
+                store.lease_keys(LeaseId(lease)).map(<[u8]>::to_vec).collect()
+            };
+            assert_eq!(keys(plain), keys(prepared), "lease {lease}");
+        }
+    }
+}
+
+fn keys(from: i64, to: i64) -> KeyRange {
+    let end = RangeEnd::Before(Bytes::from(format!("{to:04}")));
+    KeyRange { start: Bytes::from(format!("{from:04}")), end }
+}
+
+#[test]
+fn a_prepared_deletion_is_the_plain_one_whatever_happens_while_it_is_prepared() {
+    for (slice, undone) in [(1, false), (7, false), (64, false), (1000, false), (9, true)] {
+        let mut pair = Pair::new();
+        (0..300).for_each(|i| pair.put(i * 37 % 500, i % 5));
+        let ranges = [keys(100, 300), keys(250, 450)];
+        pair.prepared.begin_delete(&ranges);
+        let mut step: i64 = 0;
+        while !pair.prepared.prepare_delete(&mut slice.clone()) {
+            step += 1;
+            // New keys, old ones on other leases, single deletes and one of a few, in and outside.
+            pair.put(step * 53 % 500, step % 4);
+            pair.delete(&keys(step * 61 % 500, step * 61 % 500 + 1), false);
+            if step % 9 == 0 {
+                pair.delete(&keys(step * 29 % 480, step * 29 % 480 + 12), step % 2 == 0);
+                pair.assert_same();
+            }
+        }
+        (0..40).for_each(|i| pair.put(i * 101 % 500, i % 3));
+        pair.assert_same();
+        assert!(pair.prepared.is_delete_prepared(&ranges));
+        if undone {
+            pair.prepared.abandon_delete();
+            while !pair.prepared.undo_delete(&mut slice.clone()) {
+                step += 1;
+                pair.put(step * 53 % 500, step % 4);
+            }
+            assert!(!pair.prepared.has_delete());
+        }
+        let before = pair.revision;
+        let deleted = ranges.each_ref().map(|range| pair.delete(range, false));
+        assert!(deleted.iter().all(|&deleted| deleted > 50), "{deleted:?}");
+        pair.assert_same();
+        (0..30).for_each(|i| pair.put(i * 97 % 500, i % 5));
+        pair.assert_same();
+        // Taken back, and made again by the log.
+        let (plain, prepared) =
+            (pair.plain.roll_back(Revision(before)), pair.prepared.roll_back(Revision(before)));
+        assert_eq!(plain, prepared);
+        pair.revision = before;
+        pair.assert_same();
+        pair.plain.set_compaction(Revision(before));
+        pair.prepared.set_compaction(Revision(before));
+        while !pair.plain.compact_slice(Revision(before), 5) {}
+        while !pair.prepared.compact_slice(Revision(before), 5) {}
+        pair.plain.tree.assert_invariants();
+        pair.prepared.tree.assert_invariants();
+    }
+}
+
+#[test]
+fn a_deletion_that_is_prepared_is_taken_back_with_what_it_stands_on() {
+    let mut pair = Pair::new();
+    (0..100).for_each(|i| pair.put(i, 0));
+    pair.prepared.begin_delete(&[keys(10, 90)]);
+    assert!(!pair.prepared.prepare_delete(&mut 30));
+    let cut = Revision(60);
+    assert_eq!(pair.plain.roll_back(cut), pair.prepared.roll_back(cut));
+    pair.revision = cut.0;
+    assert!(!pair.prepared.has_delete());
+    pair.assert_same();
+    pair.prepared.tree.assert_invariants();
 }

@@ -37,6 +37,11 @@ impl Chunk {
         self.revision(self.above_base.len() - 1)
     }
 
+    /// The ordinal behind its last change.
+    fn end(&self) -> u64 {
+        self.ordinal + self.keys.len() as u64
+    }
+
     /// The first place whose revision is above `revision`.
     fn place_after(&self, revision: i64) -> usize {
         self.above_base.partition_point(|&above| self.base + i64::from(above) <= revision)
@@ -67,9 +72,19 @@ impl Timeline {
         self.chunks.push_back(chunk);
     }
 
+    /// Adds the changes of all `keys` at `revision`, chunk by chunk.
+    pub(super) fn append(&mut self, revision: i64, keys: OrderedKeys) {
+        let newest = self.newest();
+        assert!(newest.is_none_or(|newest| revision >= newest), "in the order of revisions");
+        for OrderedChunk { keys, above_base } in keys.chunks {
+            let ordinal = self.end();
+            self.chunks.push_back(Chunk { ordinal, base: revision, taken: 0, above_base, keys });
+        }
+    }
+
     /// The ordinal that the next change gets.
-    fn end(&self) -> u64 {
-        self.chunks.back().map_or(0, |chunk| chunk.ordinal + chunk.keys.len() as u64)
+    pub(super) fn end(&self) -> u64 {
+        self.chunks.back().map_or(0, Chunk::end)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -117,11 +132,21 @@ impl Timeline {
         Some((chunk.keys.get(i).map(|_| chunk.revision(i))?, &chunk.keys[i]))
     }
 
-    /// How many changes are above `revision`.
-    pub(super) fn count_above(&self, revision: i64) -> u64 {
+    /// The ordinal of the first change above `revision`.
+    pub(super) fn ordinal_above(&self, revision: i64) -> u64 {
         let at = self.chunks.partition_point(|chunk| chunk.last() <= revision);
-        let Some(chunk) = self.chunks.get(at) else { return 0 };
-        self.end() - chunk.ordinal - chunk.place_after(revision).max(chunk.taken) as u64
+        let Some(chunk) = self.chunks.get(at) else { return self.end() };
+        chunk.ordinal + chunk.place_after(revision).max(chunk.taken) as u64
+    }
+
+    /// The changes from an ordinal on that has not been taken from the front, oldest first.
+    pub(super) fn from_ordinal(&self, ordinal: u64) -> impl Iterator<Item = (i64, &Blob)> {
+        let at = self.chunks.partition_point(|chunk| chunk.end() <= ordinal);
+        self.chunks.range(at..).flat_map(move |chunk| {
+            let start = ordinal.saturating_sub(chunk.ordinal) as usize;
+            let start = start.max(chunk.taken);
+            (start..chunk.keys.len()).map(move |i| (chunk.revision(i), &chunk.keys[i]))
+        })
     }
 
     /// The changes above `revision`, oldest first.
@@ -136,6 +161,86 @@ impl Timeline {
     /// Gives back memory after many changes were taken.
     pub(super) fn shrink(&mut self) {
         self.chunks.shrink_to_fit();
+    }
+}
+
+/// The keys of one change of many, in order, on their way into the timeline.
+#[derive(Default)]
+pub(super) struct OrderedKeys {
+    /// None is empty; each fills a chunk of the timeline.
+    chunks: Vec<OrderedChunk>,
+    count: u64,
+}
+
+#[derive(Default)]
+struct OrderedChunk {
+    keys: Vec<Blob>,
+    /// As many zeros.
+    above_base: Vec<u32>,
+}
+
+impl OrderedKeys {
+    pub(super) fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Adds a key that is behind all others.
+    pub(super) fn push(&mut self, key: &Blob) {
+        let is_full = |chunk: &OrderedChunk| chunk.keys.len() >= CHUNK_CHANGES;
+        if self.chunks.last().is_none_or(is_full) {
+            self.chunks.push(OrderedChunk {
+                keys: Vec::with_capacity(CHUNK_CHANGES),
+                above_base: Vec::with_capacity(CHUNK_CHANGES),
+            });
+        }
+        let chunk = self.chunks.last_mut().expect("pushed");
+        chunk.keys.push(key.clone());
+        chunk.above_base.push(0);
+        self.count += 1;
+    }
+
+    /// Adds a key in its place.
+    pub(super) fn insert(&mut self, key: &Blob) {
+        let at = self.chunk_of(key);
+        let Some(chunk) = self.chunks.get_mut(at) else { return self.push(key) };
+        let place = chunk.keys.partition_point(|own| own < key);
+        chunk.keys.insert(place, key.clone());
+        chunk.above_base.push(0);
+        self.count += 1;
+        if chunk.keys.len() > 2 * CHUNK_CHANGES {
+            let keys = chunk.keys.split_off(CHUNK_CHANGES);
+            let above_base = chunk.above_base.split_off(CHUNK_CHANGES);
+            self.chunks.insert(at + 1, OrderedChunk { keys, above_base });
+        }
+    }
+
+    /// Takes a key out again.
+    pub(super) fn remove(&mut self, key: &Blob) {
+        let at = self.chunk_of(key);
+        let chunk = &mut self.chunks[at];
+        let place = chunk.keys.binary_search(key).expect("it was added");
+        chunk.keys.remove(place);
+        chunk.above_base.pop();
+        self.count -= 1;
+        if chunk.keys.is_empty() {
+            self.chunks.remove(at);
+        }
+    }
+
+    /// The chunk in which `key` is or would be.
+    fn chunk_of(&self, key: &Blob) -> usize {
+        let is_before = |chunk: &OrderedChunk| chunk.keys.last().is_some_and(|last| last < key);
+        self.chunks.partition_point(is_before)
+    }
+
+    /// Drops keys for nothing, about as many as there are `visits`, which it takes off.
+    pub(super) fn drop_some(&mut self, visits: &mut usize) {
+        while *visits > 0
+            && let Some(chunk) = self.chunks.pop()
+        {
+            self.count -= chunk.keys.len() as u64;
+            *visits = visits.saturating_sub(chunk.keys.len());
+        }
     }
 }
 
@@ -167,7 +272,10 @@ mod tests {
                     let found: Vec<_> =
                         timeline.above(at).map(|(r, key)| (r, key.clone())).collect();
                     assert_eq!(found, expected);
-                    assert_eq!(timeline.count_above(at), expected.len() as u64);
+                    let ordinal = timeline.ordinal_above(at);
+                    assert_eq!(timeline.end() - ordinal, expected.len() as u64);
+                    let found = timeline.from_ordinal(ordinal).map(|(r, key)| (r, key.clone()));
+                    assert_eq!(found.collect::<Vec<_>>(), expected);
                 }
                 let nth = plain.len() / 2;
                 assert_eq!(timeline.get(nth), plain.get(nth).map(|(r, key)| (*r, key)));

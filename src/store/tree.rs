@@ -135,6 +135,13 @@ impl Tree {
         }
     }
 
+    /// Counts the live keys of `range` out, whose records have got their tombstones; how many there
+    /// were. That looks at leaves, not at keys.
+    pub(super) fn clear_live(&mut self, range: &KeyRange) -> u64 {
+        assert!(range.single_key().is_none(), "it would be looked up");
+        if range.is_empty() { 0 } else { self.root.clear_live(bounds(range)) }
+    }
+
     /// Keys of `range` that exist in the newest state.
     pub(super) fn count(&self, range: &KeyRange) -> u64 {
         if range.is_empty() {
@@ -272,6 +279,29 @@ impl Node {
                     growth += grown;
                 }
                 growth
+            }
+        }
+    }
+
+    fn clear_live(&mut self, range: Fences<'_>) -> u64 {
+        match self {
+            Node::Leaf(leaf) => {
+                let (start, end) = span(leaf, range);
+                leaf.clear_live(start, end)
+            }
+            Node::Inner(inner) => {
+                let (first, last) = inner.children_of(range);
+                let mut cleared = 0;
+                for i in first..=last {
+                    if inner.live[i] == 0 {
+                        continue;
+                    }
+                    let part = part(range, i == first, i == last);
+                    let there = inner.children[i].clear_live(part);
+                    inner.live[i] -= there;
+                    cleared += there;
+                }
+                cleared
             }
         }
     }

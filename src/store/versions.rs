@@ -7,6 +7,11 @@ use std::collections::VecDeque;
 
 use crate::types::{Blob, KeyValue, KeyView, LeaseId, Stamp, prefetch};
 
+use super::moment::Moment;
+
+/// Where a tombstone stands that is prepared and not yet made: behind everything, and unseen.
+const HIDDEN: i64 = i64::MAX;
+
 /// One change of a key: a value with its numbers, or a tombstone.
 #[derive(Clone, Default)]
 pub(super) struct Version(Blob);
@@ -19,6 +24,24 @@ impl Version {
 
     pub(super) fn tombstone(modified: i64, sub: u32) -> Version {
         Version::new(&[], Stamp { modified, sub, ..Stamp::default() })
+    }
+
+    /// A tombstone that no read sees until it is revealed.
+    pub(super) fn hidden_tombstone() -> Version {
+        Version::tombstone(HIDDEN, 0)
+    }
+
+    /// Gives a hidden tombstone, and so every record that shares it, its place in the line.
+    pub(super) fn reveal(&self, modified: i64, sub: u32) {
+        assert_eq!(self.modified(), HIDDEN, "it is revealed once");
+        // SAFETY: no read returns what is hidden, so nothing that shares it has left the store; the
+        // caller has the store to itself.
+        unsafe { self.0.restamp(Stamp { modified, sub, ..Stamp::default() }) }
+    }
+
+    /// Whether it is the very same.
+    pub(super) fn is(&self, other: &Version) -> bool {
+        self.0.is_same(&other.0)
     }
 
     pub(super) fn stamp(&self) -> &Stamp {
@@ -87,12 +110,38 @@ impl Record {
 
     /// The newest version, if the key exists after it.
     pub(super) fn live_top(&self) -> Option<&Version> {
-        self.top.0.stamp().filter(|stamp| stamp.version != 0).map(|_| &self.top)
+        let stamp = self.top.0.stamp()?;
+        if stamp.version != 0 {
+            return Some(&self.top);
+        }
+        let is_hidden = stamp.modified == HIDDEN;
+        let below = self.older.as_deref().filter(|_| is_hidden).and_then(VecDeque::back);
+        below.filter(|version| version.is_live())
+    }
+
+    /// Whether a hidden tombstone is on top.
+    pub(super) fn is_covered(&self) -> bool {
+        self.top.0.stamp().is_some_and(|stamp| stamp.modified == HIDDEN)
+    }
+
+    /// Puts a hidden tombstone on top.
+    pub(super) fn cover(&mut self, tombstone: Version) {
+        assert!(!self.is_covered() && !self.is_empty(), "one at a time, on a version");
+        let below = std::mem::replace(&mut self.top, tombstone);
+        self.older.get_or_insert_default().push_back(below);
+    }
+
+    /// Takes it off again.
+    pub(super) fn uncover(&mut self) {
+        assert!(self.is_covered(), "a hidden tombstone");
+        self.top = self.older.as_mut().and_then(|older| older.pop_back()).expect("it was on one");
+        self.drop_queue_if_empty();
     }
 
     /// The newest version at or below `at`, tombstone or not.
     pub(super) fn version_at(&self, at: i64) -> Option<&Version> {
-        if self.top.modified() <= at {
+        let newest = self.top.modified();
+        if newest <= at && newest != HIDDEN {
             return Some(&self.top);
         }
         let older = self.older.as_deref()?;
@@ -103,6 +152,24 @@ impl Record {
     /// What a read at `at` sees.
     pub(super) fn live_at(&self, at: i64) -> Option<&Version> {
         self.version_at(at).filter(|version| version.is_live())
+    }
+
+    /// What a read at the moment sees.
+    pub(super) fn live_in(&self, at: Moment) -> Option<&Version> {
+        if at.sees(self.top.stamp()) {
+            return Some(&self.top).filter(|version| version.is_live());
+        }
+        let place = self.place_behind(at).checked_sub(1)?;
+        self.nth(place).filter(|version| version.is_live())
+    }
+
+    /// How many versions a read at the moment sees: the place of the first that it does not.
+    pub(super) fn place_behind(&self, at: Moment) -> usize {
+        if !self.is_empty() && at.sees(self.top.stamp()) {
+            return self.len();
+        }
+        let older = self.older.as_deref();
+        older.map_or(0, |older| older.partition_point(|version| at.sees(version.stamp())))
     }
 
     /// All versions, oldest first.
@@ -179,11 +246,17 @@ impl Record {
             self.top = version;
             return;
         }
-        let (last, new) = (self.top.stamp(), version.stamp());
+        let covered = self.is_covered().then(|| self.older.as_ref().and_then(|it| it.back()));
+        let last = covered.map_or(&self.top, |below| below.expect("it is on one"));
+        let (last, new) = (last.stamp(), version.stamp());
         assert!(
             (last.modified, last.sub) < (new.modified, new.sub),
             "a key's versions ascend: {last:?} before {new:?}"
         );
+        if covered.is_some() {
+            self.older.get_or_insert_default().push_back(version);
+            return;
+        }
         let below = std::mem::replace(&mut self.top, version);
         self.older.get_or_insert_default().push_back(below);
     }

@@ -46,7 +46,8 @@ impl Store {
         PutReply { revision, prev_kv }
     }
 
-    /// Carries out a deletion. The header is the caller's if nothing was there to delete.
+    /// Carries out a deletion: in one step if it is prepared, which `prev_kv` cannot be. The header
+    /// is the caller's if nothing was there to delete.
     pub fn delete_range(
         &mut self,
         revision: Revision,
@@ -55,17 +56,26 @@ impl Store {
         prev_kv: bool,
     ) -> DeleteRangeReply {
         let mut reply = DeleteRangeReply { revision, ..DeleteRangeReply::default() };
-        let Store { tree, timeline, leases, sizes, .. } = self;
+        if !prev_kv && let Some(count) = self.make_delete(revision, sub, range) {
+            reply.deleted = count as i64;
+            return reply;
+        }
+        // One for all of them.
+        let tombstone = Version::tombstone(revision.0, sub.0);
+        let Store { tree, timeline, leases, sizes, prepared, .. } = self;
         tree.modify_live(range, &mut |record| {
             let old = record.live_top().expect("called for live records");
             if prev_kv {
                 reply.prev_kvs.push(record.key_value(old));
             }
             leases.move_key(&record.key, old.lease(), LeaseId::NONE);
-            record.push(Version::tombstone(revision.0, sub.0));
-            sizes.add_version(record.top());
+            record.push(tombstone.clone());
+            sizes.add_version(&tombstone);
             timeline.push(revision.0, &record.key);
             reply.deleted += 1;
+            if let Some(prepared) = prepared {
+                prepared.changed(record);
+            }
         });
         reply
     }
@@ -106,14 +116,18 @@ impl Store {
 
     /// Deletes every key that is attached to `lease`, in order; returns how many there were.
     pub fn delete_lease_keys(&mut self, revision: Revision, sub: Sub, lease: LeaseId) -> u64 {
-        let Store { tree, timeline, leases, sizes, .. } = self;
+        let tombstone = Version::tombstone(revision.0, sub.0);
+        let Store { tree, timeline, leases, sizes, prepared, .. } = self;
         let keys = leases.take(lease);
         for key in &keys {
             tree.modify(key, |record| {
                 assert!(record.live_top().is_some_and(|top| top.lease() == lease), "attached");
-                record.push(Version::tombstone(revision.0, sub.0));
-                sizes.add_version(record.top());
+                record.push(tombstone.clone());
+                sizes.add_version(&tombstone);
                 timeline.push(revision.0, &record.key);
+                if let Some(prepared) = prepared {
+                    prepared.changed(record);
+                }
             })
             .expect("an attached key is there");
         }
@@ -145,7 +159,7 @@ impl Store {
         prev_kv: bool,
     ) -> Option<KeyValue> {
         assert!(self.loading.is_none(), "finish_load comes before the first change");
-        let Store { tree, timeline, leases, sizes, .. } = self;
+        let Store { tree, timeline, leases, sizes, prepared, .. } = self;
         tree.upsert(key, |record| {
             if record.is_empty() {
                 sizes.add_key(&record.key);
@@ -172,6 +186,9 @@ impl Store {
             sizes.add_version(&version);
             timeline.push(revision.0, &record.key);
             record.push(version);
+            if let Some(prepared) = prepared {
+                prepared.changed(record);
+            }
             previous
         })
     }
@@ -183,12 +200,15 @@ impl Store {
     /// If `cut` is below what was settled.
     pub fn roll_back(&mut self, cut: Revision) -> usize {
         assert!(cut.0 >= self.settled, "{cut} is below {}: that is final", self.settled);
+        self.abandon_delete();
+        while !self.undo_delete(&mut usize::MAX.clone()) {}
         let mut count = 0;
         while self.timeline.newest().is_some_and(|newest| newest > cut.0) {
             let (revision, key) = self.timeline.pop_back().expect("it has a newest");
             self.take_back(revision, &key);
             count += 1;
         }
+        self.roll_backs += u64::from(count > 0);
         self.compaction.rolled_back();
         count
     }

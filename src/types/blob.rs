@@ -56,7 +56,8 @@ const ALIGN: usize = align_of::<Stamp>();
 const _: () = assert!(ALIGN >= align_of::<Head>());
 const _: () = assert!(size_of::<Stamp>().is_multiple_of(align_of::<Head>()));
 
-// SAFETY: the bytes and the stamp are never written after construction, the count is atomic, and
+// SAFETY: the bytes are never written after construction, nor is the stamp but for `restamp`, whose
+// caller sees to it that nobody on another core has the blob; the count is atomic, and
 // whoever takes it to zero frees the allocation, on whatever core that is.
 unsafe impl Send for Blob {}
 // SAFETY: see above; `&Blob` allows reading and cloning only.
@@ -99,6 +100,29 @@ impl Blob {
             }
             Some(&*head.as_ptr().cast::<u8>().sub(size_of::<Stamp>()).cast::<Stamp>())
         }
+    }
+
+    /// Gives it other numbers, and with it everybody who shares it.
+    ///
+    /// # Panics
+    ///
+    /// If it carries none.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may look at the numbers meanwhile, nor hold a reference to them: what shares the
+    /// blob has not left this core.
+    pub unsafe fn restamp(&self, stamp: Stamp) {
+        assert!(self.stamp().is_some(), "a blob that carries numbers");
+        let head = self.0.expect("it carries numbers");
+        // SAFETY: the allocation is ours and begins with a stamp, and by the contract nobody reads
+        // it now. The pointer is the allocation's, not one made from a shared reference.
+        unsafe { head.as_ptr().cast::<u8>().sub(size_of::<Stamp>()).cast::<Stamp>().write(stamp) }
+    }
+
+    /// Whether both are one allocation.
+    pub fn is_same(&self, other: &Blob) -> bool {
+        self.0 == other.0
     }
 
     /// Asks for its first bytes, and for its numbers if it has any.

@@ -13,6 +13,7 @@
 //! | `prefetch` | a hint to the processor |
 //! | `range` | key ranges with etcd's conventions |
 //! | `request`, `reply` | what a client may ask, and the answers to it |
+//! | `runs` | putting keys in order in slices of bounded work |
 //! | `event`, `watch` | changes as watchers get them; requests and replies of a watch stream |
 //! | `request_queue` | requests that wait, any of which may be cancelled |
 //! | `refusal` | every refusal: one value, for which `protocol::status` has one text and one gRPC code |
@@ -31,6 +32,7 @@ mod refusal;
 mod reply;
 mod request;
 mod request_queue;
+mod runs;
 mod shard_set;
 mod tally;
 pub mod txn;
@@ -60,6 +62,7 @@ pub use request::{
     Op, PutRequest, RangeFilters, RangeRequest, Request, SortOrder, SortTarget, TxnRequest,
 };
 pub use request_queue::{Cancellable, RequestQueue};
+pub use runs::{Discarded, KeyOrder, Runs};
 pub use shard_set::ShardSet;
 pub use tally::{Spread, Tally};
 pub use watch::{

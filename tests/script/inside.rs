@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use braid::client::{self, Error};
+use braid::limits::READ_SLICE_KEYS;
 use braid::member::{
     Answer, Core, Identity, LeaseConfig, MemberConfig, Nanos, Service, Shared, Ticket,
 };
@@ -172,6 +173,7 @@ fn config(shards: u16, quota: i64) -> MemberConfig {
         segment_bytes: 4 << 20,
         batch_bytes_max: 64 << 10,
         checkpoint_log_bytes: 8 << 20,
+        read_slice_keys: READ_SLICE_KEYS,
         watch_progress_interval: 600_000_000_000,
         watch_limits: WatchLimits::default(),
         leases: LeaseConfig::default(),

@@ -11,7 +11,7 @@ use crate::member::account::GroupAccount;
 use crate::member::lead::{Lead, LeadEffects};
 use crate::member::shared::Shared;
 use crate::replica::{RecoverError, ReplicaConfig};
-use crate::router::{Router, RouterEffects};
+use crate::router::{Router, RouterConfig, RouterEffects};
 use crate::shard::{LeaseIds, RecoveredShard, Recovery, Shard, ShardEffects, Switches};
 use crate::types::{CoreId, Epoch, GroupId, RequestQueue, Revision, ShardId};
 use crate::wal::ReadDisk;
@@ -44,11 +44,15 @@ impl Groups {
         };
         let (mut warnings, mut accounts) = (Vec::new(), Vec::new());
         let mut shards = Vec::new();
-        for shard in (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id) {
+        let own = (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id);
+        // What a turn visits is for all of them.
+        let read_slice_keys = (config.read_slice_keys / own.clone().count().max(1)).max(1);
+        for shard in own {
             let recovery = Recovery {
                 shard,
                 replica: replica(GroupId::of(shard)),
                 checkpoint_log_bytes: config.checkpoint_log_bytes,
+                read_slice_keys,
             };
             let recovered = Shard::recover(&recovery, &shared.sequencer, disk, &mut warnings)?;
             let RecoveredShard { shard, found, account } = recovered;
@@ -81,9 +85,13 @@ impl Core {
         let lead = control.map(|control| {
             Lead::new(config.member.clone(), control, config.leases, Arc::clone(shared))
         });
+        let router = RouterConfig {
+            request_timeout: config.request_timeout,
+            slice_keys: config.read_slice_keys,
+        };
         Ok(Core {
             id,
-            router: Router::new(id, Arc::clone(&shared.sequencer), config.request_timeout),
+            router: Router::new(id, Arc::clone(&shared.sequencer), &router),
             hub: Hub::new(HubConfig {
                 shards: shared.shards,
                 seed: config.identity.salt,

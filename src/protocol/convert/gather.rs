@@ -80,6 +80,11 @@ impl<'a> Gather<'a> {
         }
     }
 
+    /// Bytes of the buffer with what was gathered for it.
+    pub(super) fn len(&self) -> usize {
+        self.out.len() + self.length
+    }
+
     /// Puts the rest of what was gathered into the buffer.
     pub(super) fn finish(mut self) {
         self.flush();

@@ -174,7 +174,7 @@ pub(super) fn key_value_len(kv: KeyView<'_>) -> usize {
         + varint_field_len(kv.lease.0 as u64)
 }
 
-fn kvs_len(kvs: &[KeyValue]) -> usize {
+pub(super) fn kvs_len(kvs: &[KeyValue]) -> usize {
     kvs.iter().map(|kv| nested_len(key_value_len(kv.view()))).sum()
 }
 
@@ -229,6 +229,17 @@ pub(super) fn put_header(stamp: Stamp, revision: Revision, fields: &mut Gather<'
     });
 }
 
+/// A `KeyValue` up to the bytes of its value, which must not be empty. They are to follow, and the
+/// lease after them.
+pub(super) fn put_key_before_value(number: u8, kv: KeyView<'_>, fields: &mut Gather<'_>) {
+    fields.length(number, key_value_len(kv));
+    fields.bytes(1, kv.key);
+    fields.varint(2, kv.create as u64);
+    fields.varint(3, kv.modified as u64);
+    fields.varint(4, kv.version as u64);
+    fields.length(5, kv.value.len());
+}
+
 pub(super) fn put_key_value(number: u8, kv: KeyView<'_>, fields: &mut Gather<'_>) {
     fields.length(number, key_value_len(kv));
     fields.bytes(1, kv.key);
@@ -271,17 +282,21 @@ fn put_txn(stamp: Stamp, reply: &TxnReply, fields: &mut Gather<'_>) {
     reply.responses.iter().for_each(|op| put_op(op, fields));
 }
 
-/// A `ResponseOp`, as a field of a `TxnResponse`.
-fn put_op(op: &OpReply, fields: &mut Gather<'_>) {
-    let length = op_message_len(op);
-    fields.length(3, nested_len(length));
-    let number = match op {
+/// The field of a `ResponseOp` in which the reply stands.
+pub(super) fn op_number(op: &OpReply) -> u8 {
+    match op {
         OpReply::Range(_) => 1,
         OpReply::Put(_) => 2,
         OpReply::DeleteRange(_) => 3,
         OpReply::Txn(_) => 4,
-    };
-    fields.length(number, length);
+    }
+}
+
+/// A `ResponseOp`, as a field of a `TxnResponse`.
+fn put_op(op: &OpReply, fields: &mut Gather<'_>) {
+    let length = op_message_len(op);
+    fields.length(3, nested_len(length));
+    fields.length(op_number(op), length);
     match op {
         OpReply::Range(reply) => put_range(Stamp::RevisionOnly, reply, fields),
         OpReply::Put(reply) => put_put(Stamp::RevisionOnly, reply, fields),

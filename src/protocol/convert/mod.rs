@@ -15,6 +15,7 @@
 //! | `encode` | one reply to one message |
 //! | `gather` | fields on their way into a buffer |
 //! | `hot` | replies of the KV service, by hand |
+//! | `pieces` | the same of many keys or bytes, a piece at a time |
 //! | `stream` | the parts of a RangeStream |
 //! | `watch` | what a watch stream asks, and what it is told |
 
@@ -24,6 +25,7 @@ mod duplicate;
 mod encode;
 mod gather;
 mod hot;
+mod pieces;
 mod quick;
 mod stream;
 mod txn;
@@ -34,6 +36,7 @@ mod tests;
 
 pub use decode::{RequestLimits, decode, undecodable};
 pub use encode::{HeaderFields, encode, encode_get};
+pub use pieces::Pieces;
 pub use quick::asked_key;
 pub use stream::encode_range_part;
 pub use watch::{WatchMessage, WatchMessages, decode_watch, watch_messages};

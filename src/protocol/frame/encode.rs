@@ -38,6 +38,53 @@ pub fn encode_frame(
     out[start..payload_start].copy_from_slice(&header.encode());
 }
 
+/// A frame whose payload comes in pieces, in a buffer of its own that never grows.
+#[derive(Debug)]
+pub struct PiecedFrame {
+    header: Header,
+    crc: crc32fast::Hasher,
+    bytes: BytesMut,
+}
+
+impl PiecedFrame {
+    /// Of a payload of `payload_bytes`; above [`PAYLOAD_BYTES_MAX`] there is no such frame.
+    pub fn new(
+        stream: u32,
+        opcode: u8,
+        flags: Flags,
+        payload_bytes: usize,
+    ) -> Result<PiecedFrame, Status> {
+        if payload_bytes > PAYLOAD_BYTES_MAX {
+            return Err(above_limit(payload_bytes));
+        }
+        let length = u32::try_from(payload_bytes).expect("PAYLOAD_BYTES_MAX is below 2^32");
+        let header = Header { length, crc: 0, stream, opcode, flags, reserved: 0 };
+        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + payload_bytes);
+        bytes.extend_from_slice(&header.encode());
+        Ok(PiecedFrame { crc: header.begin_checksum(), header, bytes })
+    }
+
+    /// Has `write` append a piece; what it returns.
+    pub fn piece<R>(&mut self, write: impl FnOnce(&mut BytesMut) -> R) -> R {
+        let before = self.bytes.len();
+        let result = write(&mut self.bytes);
+        self.crc.update(&self.bytes[before..]);
+        result
+    }
+
+    /// The frame.
+    ///
+    /// # Panics
+    ///
+    /// If the pieces were not what was announced.
+    pub fn finish(mut self) -> BytesMut {
+        assert_eq!(self.bytes.len(), self.header.frame_bytes(), "a payload of another length");
+        self.header.crc = self.crc.finalize();
+        self.bytes[..HEADER_BYTES].copy_from_slice(&self.header.encode());
+        self.bytes
+    }
+}
+
 fn above_limit(payload_bytes: usize) -> Status {
     Status::new(
         code::RESOURCE_EXHAUSTED,

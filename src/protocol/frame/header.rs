@@ -118,6 +118,15 @@ impl Header {
         HEADER_BYTES + self.length as usize
     }
 
+    /// The checksum that a frame with this header must state, before its payload.
+    pub(super) fn begin_checksum(&self) -> crc32fast::Hasher {
+        let bytes = self.encode();
+        let mut crc = FRESH.clone();
+        crc.update(&bytes[..CRC_AT]);
+        crc.update(&bytes[STREAM_AT..]);
+        crc
+    }
+
     /// The checksum that a frame with this header and `payload` must state.
     pub fn checksum(&self, payload: &[u8]) -> u32 {
         /// What is hashed in one go, with the header in front.

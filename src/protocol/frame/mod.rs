@@ -33,8 +33,8 @@ mod tests;
 
 pub use decoder::{Decoder, Frame};
 pub use encode::{
-    decode_error, decode_hello, encode_close, encode_error, encode_frame, encode_message,
-    encode_ping,
+    PiecedFrame, decode_error, decode_hello, encode_close, encode_error, encode_frame,
+    encode_message, encode_ping,
 };
 pub use fault::FrameFault;
 pub use header::{Flags, HEADER_BYTES, Header};

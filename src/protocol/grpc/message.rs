@@ -32,17 +32,20 @@ pub fn encode_message(
 pub fn write_prefix(framed: &mut [u8], is_compressed: bool) -> Result<(), Status> {
     let length = framed.len() - PREFIX_BYTES;
     if length > MESSAGE_BYTES_MAX {
-        return Err(Status::new(
-            code::RESOURCE_EXHAUSTED,
-            format!(
-                "grpc: trying to send message larger than max ({length} vs. {MESSAGE_BYTES_MAX})"
-            ),
-        ));
+        return Err(above_limit(length));
     }
     let length = u32::try_from(length).expect("MESSAGE_BYTES_MAX is below 2^32");
     framed[0] = u8::from(is_compressed);
     framed[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(())
+}
+
+/// Why a message of so many bytes is not sent.
+pub fn above_limit(length: usize) -> Status {
+    Status::new(
+        code::RESOURCE_EXHAUSTED,
+        format!("grpc: trying to send message larger than max ({length} vs. {MESSAGE_BYTES_MAX})"),
+    )
 }
 
 /// A message as it came.

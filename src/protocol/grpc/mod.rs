@@ -17,7 +17,8 @@ mod timeout;
 pub use crate::protocol::status::code_name;
 pub use gzip::{Deflater, Encoding, Inflater};
 pub use message::{
-    MESSAGE_BYTES_MAX, MessageReader, PREFIX_BYTES, Packed, encode_message, write_prefix,
+    MESSAGE_BYTES_MAX, MessageReader, PREFIX_BYTES, Packed, above_limit, encode_message,
+    write_prefix,
 };
 pub use percent::{percent_decode, percent_encode};
 pub use timeout::parse_timeout;

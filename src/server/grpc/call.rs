@@ -28,12 +28,13 @@ use crate::limits::{
     REQUEST_OVERHEAD_BYTES,
 };
 use crate::member::{Answer, Ticket};
-use crate::protocol::convert::{self, HeaderFields};
+use crate::protocol::convert::{self, HeaderFields, Pieces};
 use crate::protocol::grpc::{Encoding, MessageReader, PREFIX_BYTES, Packed, encode_message};
 use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::status::{self, Status, code};
 use crate::rt::{self, WaitList};
 use crate::server::front::Front;
+use crate::server::large::Large;
 use crate::server::meters::{Meters, add};
 use crate::server::signal::Signal;
 use crate::server::streams::{Inlet, Said};
@@ -58,6 +59,9 @@ pub(super) struct Link {
     /// Answers for which there is no room yet. They share keys and values with the store, so they
     /// are small however much they will be as bytes.
     postponed: RefCell<VecDeque<(Method, Respond, Reply)>>,
+    /// Answers that are sent in pieces, and whether a task is at it.
+    large: RefCell<VecDeque<(Method, Respond, Large)>>,
+    sends_large: Cell<bool>,
     /// Bytes of messages that are not all there.
     partial: Cell<usize>,
     /// Something was sent: there may be room for more.
@@ -84,6 +88,8 @@ impl Link {
             owed: Rc::default(),
             streamed: Rc::default(),
             postponed: RefCell::default(),
+            large: RefCell::default(),
+            sends_large: Cell::new(false),
             partial: Cell::new(0),
             drained: WaitList::new(),
             lost: Signal::default(),
@@ -109,6 +115,11 @@ impl Link {
         self.streamed.get() < CONNECTION_OUTPUT_BYTES_MAX / 2
     }
 
+    /// Whether a piece of a large answer may be handed to h2.
+    pub(super) fn has_room_for_pieces(&self) -> bool {
+        self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX / 2
+    }
+
     /// Bytes of messages go out.
     pub(super) fn sent(&self, bytes: usize) {
         add(&self.meters().sent_bytes, bytes as u64);
@@ -116,13 +127,30 @@ impl Link {
 
     /// Whether further calls are accepted.
     pub(super) fn has_room(&self) -> bool {
-        let requests = self.under_way.borrow().len() + self.postponed.borrow().len();
+        let answers = self.postponed.borrow().len() + self.large.borrow().len();
+        let requests = self.under_way.borrow().len() + answers;
         requests < CONNECTION_REQUESTS_MAX && self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX
     }
 
     /// Whether some call is still to be answered by the core.
     pub(super) fn waits_for_core(&self) -> bool {
         !self.under_way.borrow().is_empty()
+    }
+
+    /// Has an answer of many keys sent in pieces.
+    fn put_large(self: &Rc<Link>, method: Method, respond: Respond, reply: Reply) {
+        let reply = Large::new(&self.header(), reply);
+        self.large.borrow_mut().push_back((method, respond, reply));
+        if !self.sends_large.replace(true) {
+            rt::spawn(stream::send_large(self.clone())).detach();
+        }
+    }
+
+    /// The next of them, for the task that sends them.
+    pub(super) fn next_large(&self) -> Option<(Method, Respond, Large)> {
+        let next = self.large.borrow_mut().pop_front();
+        self.sends_large.set(next.is_some());
+        next
     }
 
     /// Encodes postponed answers while there is room; `true` if there were any.
@@ -188,6 +216,7 @@ impl Link {
             self.cancel(ticket);
         }
         self.postponed.borrow_mut().clear();
+        self.large.borrow_mut().clear();
         self.resets.lock().driver = None;
         self.lost.raise();
         self.drained.wake_all();
@@ -244,6 +273,7 @@ impl Call {
         self.link.under_way.borrow_mut().remove(&ticket);
         let Call { link, method, respond } = self;
         match answer {
+            Ok(reply) if Pieces::is_due(&reply) => link.put_large(method, respond, reply),
             Ok(reply) if link.owed.get() < CONNECTION_OUTPUT_BYTES_MAX => {
                 send_reply(&link, method, respond, &reply);
             }

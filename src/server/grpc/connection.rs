@@ -177,7 +177,7 @@ impl Driver {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Io(error))),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            if self.link.has_room_for_streams() {
+            if self.link.has_room_for_streams() || self.link.has_room_for_pieces() {
                 self.link.drained.wake_all();
             }
             let more = self.link.send_postponed();

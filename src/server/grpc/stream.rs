@@ -17,11 +17,12 @@ use super::gzip;
 use super::head::{self, Head};
 use super::respond::Respond;
 use crate::protocol::convert::{self, WatchMessage};
-use crate::protocol::grpc::{Encoding, MESSAGE_BYTES_MAX, PREFIX_BYTES};
+use crate::protocol::grpc::{Encoding, MESSAGE_BYTES_MAX, PREFIX_BYTES, above_limit};
 use crate::protocol::method::Method;
 use crate::protocol::status::{self, Status, code};
 use crate::rt;
 use crate::server::front::Handling;
+use crate::server::large::{Large, SLICE_BYTES};
 use crate::server::range_stream::RangeStream;
 use crate::server::streams::{self, Gone, Outlet, Terms};
 use crate::server::{concurrency, health};
@@ -38,21 +39,23 @@ struct Sending {
     method: Method,
     stream: SendStream<Payload>,
     encoding: Encoding,
-    /// The call takes time until this is dropped.
-    _handling: Handling,
+    /// A call of more than one message takes time until this is dropped.
+    _handling: Option<Handling>,
 }
 
 impl Sending {
     /// Sends the headers.
     fn begin(link: &Rc<Link>, method: Method, respond: Respond) -> Result<Sending, Gone> {
+        let handling = link.front.handling(method);
+        let sending = Sending::answering(link, method, respond)?;
+        Ok(Sending { _handling: Some(handling), ..sending })
+    }
+
+    /// The same of a call with one answer, whose time ended when that was there.
+    fn answering(link: &Rc<Link>, method: Method, respond: Respond) -> Result<Sending, Gone> {
         let encoding = respond.encoding();
-        match respond.begin() {
-            Ok(stream) => {
-                let _handling = link.front.handling(method);
-                Ok(Sending { link: link.clone(), method, stream, encoding, _handling })
-            }
-            Err(_) => Err(Gone),
-        }
+        let stream = respond.begin().map_err(|_| Gone)?;
+        Ok(Sending { link: link.clone(), method, stream, encoding, _handling: None })
     }
 
     /// Hands `bytes` to h2, piece by piece as the client takes them.
@@ -97,6 +100,27 @@ impl Sending {
         Ok(())
     }
 
+    /// Sends a reply that is measured, piece by piece, as fast as the connection sends.
+    async fn pieces(&mut self, reply: &mut Large) -> Result<(), Gone> {
+        let link = self.link.clone();
+        let mut out = BytesMut::with_capacity(SLICE_BYTES + PREFIX_BYTES);
+        put_prefix(reply, &mut out);
+        loop {
+            link.drained.until(|| link.has_room_for_pieces() || link.lost.is_raised()).await;
+            if link.lost.is_raised() {
+                return Err(Gone);
+            }
+            let is_through = reply.encode_some(SLICE_BYTES, &mut out);
+            link.sent(out.len());
+            let payload = Payload::new(&link, out.split().freeze());
+            self.stream.send_data(payload, false).map_err(|_| Gone)?;
+            if is_through {
+                return Ok(());
+            }
+            rt::give_way().await;
+        }
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_reset(cx).map(|_| ())
     }
@@ -109,6 +133,44 @@ impl Sending {
             let _ = self.stream.send_trailers(head::end(&status));
         }
     }
+}
+
+/// Answers calls with replies of many keys, one after the other, in pieces between which others
+/// have their turn.
+pub(super) async fn send_large(link: Rc<Link>) {
+    while let Some((method, respond, mut reply)) = link.next_large() {
+        while !reply.measure_some() {
+            rt::give_way().await;
+        }
+        if reply.length() > MESSAGE_BYTES_MAX {
+            refuse(&link, Some(method), respond, &above_limit(reply.length()));
+            continue;
+        }
+        if respond.encoding() == Encoding::Gzip {
+            let payload = whole(&link, &mut reply).await;
+            link.meters().handled(method, code::OK);
+            respond.unary(gzip::pack_counted(&link, payload).await);
+        } else if let Ok(mut sending) = Sending::answering(&link, method, respond) {
+            let sent = sending.pieces(&mut reply).await;
+            sending.end(sent.map(|()| Status::new(code::OK, "")));
+        }
+    }
+}
+
+/// The whole message, made in pieces: to be packed.
+async fn whole(link: &Link, reply: &mut Large) -> Payload {
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + reply.length());
+    put_prefix(reply, &mut out);
+    while !reply.encode_some(SLICE_BYTES, &mut out) {
+        rt::give_way().await;
+    }
+    link.sent(out.len());
+    Payload::new(link, out.freeze())
+}
+
+fn put_prefix(reply: &mut Large, out: &mut BytesMut) {
+    out.put_u8(0);
+    out.put_u32(u32::try_from(reply.length()).expect("MESSAGE_BYTES_MAX is below 2^32"));
 }
 
 /// Why a message was not sent.
