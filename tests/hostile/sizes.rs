@@ -1,5 +1,6 @@
 //! Attacks by size: requests that are allowed, and weigh much more than they seem to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -33,13 +34,29 @@ impl Attack<'_> {
         client(self.server, if self.is_etcd { Transport::Grpc } else { Transport::Frames })
     }
 
-    /// Does the same on so many connections at once.
+    /// Does the same on so many connections at once, while others put: then something of them is
+    /// always proposed and not committed, and what comes finds less room than there is.
     fn at_once(&self, clients: usize, work: impl Fn(usize, &Client) + Sync) {
+        let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            for number in 0..clients {
-                let (client, work) = (self.client(), &work);
-                scope.spawn(move || work(number, &client));
+            for number in 0..8 {
+                let (client, is_over) = (self.client(), &is_over);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let key = format!("beside/{number}");
+                        client.put(put(&key, vec![1; 2000])).expect("a put beside");
+                    }
+                });
             }
+            let work = &work;
+            let spawn = |number| {
+                let client = self.client();
+                scope.spawn(move || work(number, &client))
+            };
+            let threads: Vec<_> = (0..clients).map(spawn).collect();
+            let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(ended.iter().all(Result::is_ok), "a client was let down");
         });
     }
 }
@@ -74,18 +91,15 @@ pub fn kept_values(attack: &mut Attack) {
     for key in &keys {
         client.put(put(key, vec![7; LARGE_BYTES])).expect("a put");
     }
-    let keeps = keys.iter().map(|key| pb::request_op::Request::RequestPut(keep(key)));
-    let reply = client.txn(txn(keeps)).expect("a txn");
-    let revision = reply.header.expect("a header").revision;
-    for key in keys.iter().step_by(17) {
-        let range = pb::RangeRequest { key: key.clone().into(), ..Default::default() };
-        let kv = client.range(range).expect("a range").kvs.pop().expect("the key");
-        assert_eq!((kv.mod_revision, kv.value.len()), (revision, LARGE_BYTES));
-    }
-    // By itself a dozen was enough beside others.
-    attack.at_once(12, |number, client| {
-        client.put(keep(&keys[number])).expect("a put that keeps");
-        client.put(put(&format!("beside/{number}"), vec![1; 1000])).expect("one beside it");
+    attack.at_once(1, |_, client| {
+        let keeps = keys.iter().map(|key| pb::request_op::Request::RequestPut(keep(key)));
+        let reply = client.txn(txn(keeps)).expect("a txn");
+        let revision = reply.header.expect("a header").revision;
+        for key in keys.iter().step_by(17) {
+            let range = pb::RangeRequest { key: key.clone().into(), ..Default::default() };
+            let kv = client.range(range).expect("a range").kvs.pop().expect("the key");
+            assert_eq!((kv.mod_revision, kv.value.len()), (revision, LARGE_BYTES));
+        }
     });
     forget(&client, "kept/", "kept0");
 }
@@ -101,13 +115,13 @@ fn forget(client: &Client, key: &str, range_end: &str) {
 
 /// Deletions of which a round once took any number, because they put nothing.
 pub fn large_deletes(attack: &mut Attack) {
-    attack.at_once(60, |number, client| {
+    attack.at_once(100, |number, client| {
         for turn in 0..2 {
-            let small = format!("small/{number}/{turn}");
-            client.put(put(&small, vec![1])).expect("a put");
-            let start = format!("{number:03}{}", "k".repeat(LARGE_BYTES / 2));
-            let wide = delete(start.clone(), format!("{start}z"));
-            client.txn(txn([delete(small, String::new()), wide])).expect("a txn of deletes");
+            let [one, other] = ["one", "other"].map(|key| format!("{key}/{number}/{turn}."));
+            client.put(put(&one, vec![1])).expect("a put");
+            client.put(put(&other, vec![1])).expect("another");
+            let wide = delete(one.clone(), format!("{one}{}", "z".repeat(LARGE_BYTES)));
+            client.txn(txn([delete(other, String::new()), wide])).expect("a txn of deletes");
         }
     });
 }
@@ -141,9 +155,10 @@ pub fn refused_deep_in_a_txn(attack: &mut Attack) {
 
 /// What `--max-request-bytes` allows, from several clients at once, beside small ones.
 pub fn puts_of_many_megabytes(attack: &mut Attack) {
-    attack.at_once(4, |number, client| {
-        for turn in 0..3_usize {
-            let bytes = (8 << 20) + ((number + turn) << 18);
+    attack.at_once(6, |number, client| {
+        for turn in 0..4_usize {
+            // From 7 to 9.5 MiB: some fit beside one that is on its way, and some do not.
+            let bytes = (7 << 20) + ((number * 3 + turn * 5) % 6 << 19);
             let key = format!("many/{number}");
             client.put(put(&key, vec![turn as u8; bytes])).expect("a large put");
             client.put(put(&format!("few/{number}"), vec![1; 100])).expect("a small put");
