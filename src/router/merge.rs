@@ -15,7 +15,7 @@ pub struct Merge {
     /// By operation; an empty one in the place of what is not merged yet.
     done: Vec<OpReply>,
     /// With their places, the next one last.
-    left: Vec<(usize, Merging)>,
+    left: Vec<(usize, Box<Merging>)>,
 }
 
 /// One operation on its way.
@@ -126,7 +126,7 @@ pub fn discard(reply: OpReply, discarded: &mut Discarded) {
 }
 
 /// The reply if nothing has to be moved for it, else what has to be merged.
-fn begin(op: &PathOp, mut parts: Vec<OpReply>, run_keys: usize) -> Result<OpReply, Merging> {
+fn begin(op: &PathOp, mut parts: Vec<OpReply>, run_keys: usize) -> Result<OpReply, Box<Merging>> {
     assert!(!parts.is_empty(), "somebody owns every operation");
     match op {
         PathOp::Put(_) => {
@@ -138,7 +138,7 @@ fn begin(op: &PathOp, mut parts: Vec<OpReply>, run_keys: usize) -> Result<OpRepl
     }
 }
 
-fn begin_delete(parts: Vec<OpReply>, run_keys: usize) -> Result<OpReply, Merging> {
+fn begin_delete(parts: Vec<OpReply>, run_keys: usize) -> Result<OpReply, Box<Merging>> {
     let mut merged = DeleteRangeReply::default();
     let mut sources = Vec::new();
     for part in parts {
@@ -153,14 +153,14 @@ fn begin_delete(parts: Vec<OpReply>, run_keys: usize) -> Result<OpReply, Merging
     merged.prev_kvs.reserve_exact(sources.iter().map(Vec::len).sum());
     let runs = runs_of(sources, KeyOrder::BY_KEY, usize::MAX, run_keys);
     let reply = OpReply::DeleteRange(merged);
-    Err(Merging { reply, by_key: None, runs, strips: Strips::Nothing })
+    Err(Box::new(Merging { reply, by_key: None, runs, strips: Strips::Nothing }))
 }
 
 fn begin_range(
     request: &RangeRequest,
     parts: Vec<OpReply>,
     run_keys: usize,
-) -> Result<OpReply, Merging> {
+) -> Result<OpReply, Box<Merging>> {
     let mut merged = RangeReply::default();
     let mut sources = Vec::new();
     for part in parts {
@@ -193,10 +193,10 @@ fn begin_range(
     if cuts_first {
         let by_key = runs_of(sources, KeyOrder::BY_KEY, limit.saturating_add(1), run_keys);
         let runs = Runs::new(order, limit, run_keys);
-        return Err(Merging { reply, by_key: Some(by_key), runs, strips });
+        return Err(Box::new(Merging { reply, by_key: Some(by_key), runs, strips }));
     }
     let runs = runs_of(sources, order, limit, run_keys);
-    Err(Merging { reply, by_key: None, runs, strips })
+    Err(Box::new(Merging { reply, by_key: None, runs, strips }))
 }
 
 /// The parts are in order already.

@@ -47,10 +47,10 @@ enum Stage {
     /// Keys as they come.
     Finding,
     /// Keys that are to be put in order.
-    Gathering(Runs),
+    Gathering(Box<Runs>),
     /// The limit is reached: how many there are in all. Then what was gathered is put in order.
-    Counting(Counting, Option<Runs>),
-    Sorting(Runs),
+    Counting(Box<Counting>, Option<Box<Runs>>),
+    Sorting(Box<Runs>),
     Done,
 }
 
@@ -148,7 +148,7 @@ impl Scan {
         }
     }
 
-    fn found_all(&mut self, runs: Option<Runs>) -> Stage {
+    fn found_all(&mut self, runs: Option<Box<Runs>>) -> Stage {
         match runs {
             Some(runs) => {
                 self.reply.more = self.passed > self.limit;
@@ -159,7 +159,7 @@ impl Scan {
         }
     }
 
-    fn sort_some(&mut self, mut runs: Runs, visits: &mut usize) -> Result<Stage, Stage> {
+    fn sort_some(&mut self, mut runs: Box<Runs>, visits: &mut usize) -> Result<Stage, Stage> {
         let Scan { request, reply, .. } = self;
         // Values that were needed to sort by.
         let strips = request.keys_only && request.target == SortTarget::Value;
@@ -232,7 +232,7 @@ impl Store {
     fn begin(&self, scan: &mut Scan) -> Stage {
         let request = &scan.request;
         if request.count_only {
-            return Stage::Counting(Counting::new(request.range.clone(), scan.at), None);
+            return Stage::Counting(Box::new(Counting::new(request.range.clone(), scan.at)), None);
         }
         if request.target == SortTarget::Key {
             // As many as there are now: about those that will be found, if nothing filters them.
@@ -242,7 +242,7 @@ impl Store {
             }
             return Stage::Finding;
         }
-        Stage::Gathering(Runs::new(KeyOrder::of(request), scan.limit, scan.run_keys))
+        Stage::Gathering(Box::new(Runs::new(KeyOrder::of(request), scan.limit, scan.run_keys)))
     }
 
     /// Keys in key order need no sort: the walk goes the way that was asked for.
@@ -272,7 +272,7 @@ impl Store {
             Walked::Enough if scan.request.uncounted => Ok(scan.found_all(None)),
             Walked::Enough => {
                 let counting = Counting::new(scan.request.range.clone(), scan.at);
-                Ok(Stage::Counting(counting, None))
+                Ok(Stage::Counting(Box::new(counting), None))
             }
             Walked::Paused(last) => {
                 Scan::go_on(&mut scan.left, last, downwards);
@@ -284,7 +284,7 @@ impl Store {
     fn gather_some(
         &self,
         scan: &mut Scan,
-        mut runs: Runs,
+        mut runs: Box<Runs>,
         visits: &mut usize,
     ) -> Result<Stage, Stage> {
         let Scan { request, left, at, limit, reply, passed, .. } = &mut *scan;
@@ -310,7 +310,7 @@ impl Store {
             Walked::Through => Ok(scan.found_all(Some(runs))),
             Walked::Enough => {
                 let counting = Counting::new(scan.request.range.clone(), scan.at);
-                Ok(Stage::Counting(counting, Some(runs)))
+                Ok(Stage::Counting(Box::new(counting), Some(runs)))
             }
             Walked::Paused(last) => {
                 Scan::go_on(&mut scan.left, last, false);
@@ -322,8 +322,8 @@ impl Store {
     fn count_on(
         &self,
         scan: &mut Scan,
-        mut counting: Counting,
-        runs: Option<Runs>,
+        mut counting: Box<Counting>,
+        runs: Option<Box<Runs>>,
         visits: &mut usize,
     ) -> Result<Stage, Stage> {
         match self.count_some(&mut counting, visits) {
@@ -390,7 +390,7 @@ impl Store {
         at: Moment,
         visits: &mut usize,
     ) -> bool {
-        for (revision, key) in self.timeline.from_ordinal(growth.next) {
+        for (revision, key) in self.timeline.since_ordinal(growth.next) {
             if growth.next == growth.end {
                 break;
             }

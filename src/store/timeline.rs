@@ -140,7 +140,7 @@ impl Timeline {
     }
 
     /// The changes from an ordinal on that has not been taken from the front, oldest first.
-    pub(super) fn from_ordinal(&self, ordinal: u64) -> impl Iterator<Item = (i64, &Blob)> {
+    pub(super) fn since_ordinal(&self, ordinal: u64) -> impl Iterator<Item = (i64, &Blob)> {
         let at = self.chunks.partition_point(|chunk| chunk.end() <= ordinal);
         self.chunks.range(at..).flat_map(move |chunk| {
             let start = ordinal.saturating_sub(chunk.ordinal) as usize;
@@ -274,7 +274,7 @@ mod tests {
                     assert_eq!(found, expected);
                     let ordinal = timeline.ordinal_above(at);
                     assert_eq!(timeline.end() - ordinal, expected.len() as u64);
-                    let found = timeline.from_ordinal(ordinal).map(|(r, key)| (r, key.clone()));
+                    let found = timeline.since_ordinal(ordinal).map(|(r, key)| (r, key.clone()));
                     assert_eq!(found.collect::<Vec<_>>(), expected);
                 }
                 let nth = plain.len() / 2;
