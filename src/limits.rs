@@ -126,10 +126,17 @@ pub const CHECKPOINT_SLICE_BYTES: usize = 64 << 10;
 /// Bytes of a checkpoint that may wait for the disk, beyond one chunk.
 pub const CHECKPOINT_BUFFER_BYTES_MAX: usize = 1 << 20;
 
-/// Log bytes of a group after which it takes a checkpoint.
+/// Log bytes of a group after which it takes a checkpoint, at most.
 pub const CHECKPOINT_LOG_BYTES: u64 = 512 << 20;
 
-/// Bytes of one log segment.
+/// A checkpoint of a shard is due when its log has so many times the bytes of its state, but not
+/// before this part of [`CHECKPOINT_LOG_BYTES`].
+pub const CHECKPOINT_LOG_RATIO: u64 = 16;
+
+/// Log bytes of the control group after which it takes a checkpoint, besides what its leases take.
+pub const CONTROL_LOG_BYTES: u64 = 8 << 20;
+
+/// Bytes of one log segment at most; see `wal::segments`.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Bytes of records after which a batch of the log takes no more. An entry of up to four times as

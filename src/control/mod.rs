@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 
 pub use state::{Lease, State};
 
-use crate::limits::{CHECKPOINT_SLICE_BYTES, CONTROL_LOG_ENTRIES};
+use crate::limits::{CHECKPOINT_SLICE_BYTES, CONTROL_LOG_BYTES, CONTROL_LOG_ENTRIES, LEASE_BYTES};
 use crate::replica::{Fatal, Found, RecoverError, Recovered, Replica, ReplicaConfig, Restore};
 use crate::types::{Epoch, LeaseId, LogEntry, LogIndex, MemberId, Note, Revision, Term};
 use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk, attach_note};
@@ -46,8 +46,9 @@ pub struct Control {
     replica: Replica,
     state: State,
     applied: LogIndex,
-    /// Changes since the last checkpoint was begun.
+    /// Changes since the last checkpoint was begun, and what the log had written then.
     changes: u64,
+    written: u64,
     writing: Option<Writing>,
     leading: Option<Term>,
     /// What is durable on the member, as it was last told.
@@ -82,6 +83,7 @@ impl Control {
             state: restoring.state,
             applied,
             changes: restoring.changes,
+            written: 0,
             writing: None,
             leading: None,
             note: Note::default(),
@@ -212,8 +214,13 @@ impl Control {
     }
 
     fn begin_checkpoint(&mut self) -> bool {
-        let due = CONTROL_LOG_ENTRIES.max(self.state.leases.len() as u64);
-        if self.changes < due || self.replica.is_writing_checkpoint() {
+        let leases = self.state.leases.len() as u64;
+        let bytes = self.replica.counters().bytes;
+        let is_large = bytes - self.written > CONTROL_LOG_BYTES + leases * LEASE_BYTES;
+        if self.changes < CONTROL_LOG_ENTRIES.max(leases) && !is_large {
+            return false;
+        }
+        if self.applied <= self.replica.checkpoint_index() || self.replica.is_writing_checkpoint() {
             return false;
         }
         // Applied since this member leads: of its term, for Epoch came after the term's first.
@@ -228,7 +235,7 @@ impl Control {
         });
         self.replica.push_chunk(&self.state.encode_head());
         self.writing = Some(Writing { after: None });
-        self.changes = 0;
+        (self.changes, self.written) = (0, bytes);
         true
     }
 }

@@ -274,6 +274,9 @@ impl Core {
                 self.shards.iter_mut().for_each(|shard| shard.switch(self.switches));
                 if self.lead.is_some() {
                     self.shared.set_alarms(&alarms);
+                    if self.switches.no_space {
+                        self.shared.end_short();
+                    }
                 }
                 self.alarms = alarms;
             }
@@ -328,7 +331,8 @@ impl Core {
     /// A log that cannot grow refuses writes by itself; the alarm says so to everybody, and stands
     /// until it is disarmed, as etcd's does.
     fn raise_if_full(&mut self) {
-        let full = self.shards.iter().any(|shard| shard.replica().is_full());
+        let full =
+            self.shared.is_short() || self.shards.iter().any(|shard| shard.replica().is_full());
         if full && self.open && !self.switches.no_space {
             // Nobody waits for the answer.
             let origin = Origin { core: self.id, call: u64::MAX, part: 0 };
@@ -641,7 +645,8 @@ impl Core {
     /// space is taken.
     fn finds_no_room(&self, request: &Request) -> bool {
         let cost = plan::cost(request);
-        cost > 0 && (self.switches.no_space || self.exceeds_quota(cost))
+        let refused = self.switches.no_space || self.shared.is_short();
+        cost > 0 && (refused || self.exceeds_quota(cost))
     }
 
     fn exceeds_quota(&self, cost: u64) -> bool {

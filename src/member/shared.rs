@@ -23,6 +23,8 @@ pub struct Shared {
     /// The control group's compaction target.
     compacted: AtomicI64,
     ready: AtomicBool,
+    /// The disk was full when the process started, and no alarm says so yet.
+    short: AtomicBool,
     alarms: Mutex<Arc<[Alarm]>>,
 }
 
@@ -70,6 +72,7 @@ impl Shared {
             leases: AtomicU64::new(0),
             compacted: AtomicI64::new(-1),
             ready: AtomicBool::new(false),
+            short: AtomicBool::new(false),
             alarms: Mutex::new(Arc::from([])),
         }
     }
@@ -126,6 +129,22 @@ impl Shared {
 
     pub(super) fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// The disk is full at the start: what needs space is refused, and the alarm is raised as soon
+    /// as there is an epoch. To be told before any core begins.
+    pub fn begin_short(&self) {
+        self.short.store(true, Ordering::Release);
+    }
+
+    /// Whether that is so and not yet known by an alarm.
+    pub(super) fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// The alarm says so from here on, until an operator disarms it.
+    pub(super) fn end_short(&self) {
+        self.short.store(false, Ordering::Release);
     }
 
     pub(super) fn set_alarms(&self, alarms: &Arc<[Alarm]>) {

@@ -464,7 +464,7 @@ fn a_hash_while_a_compaction_is_on_its_way_ends_its_turn() {
 #[test]
 fn a_full_disk_raises_the_alarm_and_stops_nothing() {
     let mut host = Host::start(Disk::default(), 2, 2);
-    host.disk.full = true;
+    host.disk.fill(true);
     let value = "v".repeat(20_000);
     let mut refused = false;
     for i in 0..400 {
@@ -484,7 +484,7 @@ fn a_full_disk_raises_the_alarm_and_stops_nothing() {
     let alarms = host.shared.alarms();
     assert_eq!(alarms.iter().map(|alarm| alarm.kind).collect::<Vec<_>>(), [AlarmKind::NoSpace]);
     assert!(!host.list(1, 0).is_empty(), "reads go on");
-    host.disk.full = false;
+    host.disk.fill(false);
     for _ in 0..5 {
         host.cores.iter_mut().for_each(|core| core.tick(Nanos(0), 1));
     }
@@ -496,6 +496,70 @@ fn a_full_disk_raises_the_alarm_and_stops_nothing() {
     });
     assert!(host.call(0, disarm).is_ok());
     assert!(host.call(0, put("after", "v")).is_ok());
+}
+
+/// What is kept for a full disk lets an operator make room: by deletes, a compaction, and a
+/// defragmentation, which gives segments back.
+#[test]
+fn a_full_disk_is_emptied_from_a_reserve() {
+    let mut host = Host::start(Disk::default(), 2, 2);
+    let value = "v".repeat(20_000);
+    for i in 0..80 {
+        host.put(0, &format!("key-{i}"), &value);
+    }
+    host.disk.fill(true);
+    let mut puts = 80..400;
+    while puts.next().is_some_and(|i| host.call(0, put(&format!("key-{i}"), &value)).is_ok()) {}
+    assert!(!puts.is_empty());
+    let tick = |host: &mut Host| {
+        for _ in 0..5 {
+            host.cores.iter_mut().for_each(|core| core.tick(Nanos(0), 1));
+        }
+        host.run();
+    };
+    tick(&mut host);
+    assert_eq!(host.shared.alarms().len(), 1);
+    let full = host.disk.bytes();
+    let all = DeleteRangeRequest { range: KeyRange::all(), prev_kv: false };
+    let deleted = match host.call(1, Request::DeleteRange(all)) {
+        Ok(Reply::DeleteRange(reply)) => reply.revision.0,
+        other => panic!("{other:?}"),
+    };
+    tick(&mut host);
+    let compact = CompactRequest { revision: deleted, physical: true };
+    assert!(host.call(0, Request::Compact(compact)).is_ok());
+    tick(&mut host);
+    let outcome = host.call(0, Request::Defragment);
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(host.disk.bytes() < full / 4, "{} of {full}", host.disk.bytes());
+}
+
+/// Every key deleted, the history compacted: what is left on disk is what an empty member takes.
+#[test]
+fn a_defragmentation_gives_segments_back() {
+    let mut host = Host::start(Disk::default(), 2, 3);
+    let fresh = host.disk.bytes();
+    let value = "v".repeat(20_000);
+    for i in 0..300 {
+        host.put(0, &format!("key-{i}"), &value);
+    }
+    let full = host.disk.bytes();
+    let all = DeleteRangeRequest { range: KeyRange::all(), prev_kv: false };
+    assert!(host.call(1, Request::DeleteRange(all)).is_ok());
+    let revision = host.put(1, "left", "over");
+    let compact = CompactRequest { revision, physical: true };
+    assert!(host.call(0, Request::Compact(compact)).is_ok());
+    assert!(host.disk.bytes() * 2 > full, "so far nothing was given back");
+    assert!(host.call(0, Request::Defragment).is_ok());
+    // A write that is under way may need a segment beside the current one.
+    assert!(host.disk.bytes() < 2 * fresh, "{} of {full}, {fresh} at first", host.disk.bytes());
+    let writes = host.put(0, "more", "v");
+    assert_eq!(writes, revision + 1);
+    let bytes = host.disk.bytes();
+    assert!(host.call(0, Request::Defragment).is_ok(), "nothing is left to give");
+    assert!(host.disk.bytes() <= bytes);
+    let mut host = Host::start(host.disk, 1, 3);
+    assert_eq!(host.list(0, 0).len(), 2);
 }
 
 fn create(range: KeyRange, start: i64) -> WatchCreate {

@@ -23,7 +23,7 @@ use crate::observe::{CoreMetrics, LinesDropped};
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
     self, AcceptSettings, Acceptor, DiskReader, DiskRing, DiskSettings, Doorbell, ExecutorSettings,
-    Executors, Inbox, InboxSender, Listener, ListenerOptions, Notify, Ringer,
+    Executors, Inbox, InboxSender, Listener, ListenerOptions, Notify, Reserve, Ringer,
 };
 use crate::server::{Delivery, Front, Keepalive, ListenerKind, STALL_MAX, Settings, Versions};
 use crate::types::placement::PLACEMENT_SEED;
@@ -76,9 +76,13 @@ pub(super) fn start(
         );
     }
     let identity = identify(config, &directory)?;
+    let is_full = look_after_reserve(&directory, identity)?;
     let member = Arc::new(member_config(config, identity));
     let cores = config.layout.cores.min(identity.shards);
     let shared = Arc::new(Shared::new(cores, identity.shards));
+    if is_full {
+        shared.begin_short();
+    }
     let figures = Arc::new(Figures::new(config, &member, &shared, lines_dropped));
     let mut posts = Post::of_all(cores, MAILBOX_BATCHES_MAX);
     let ringers: Arc<Mutex<Vec<Option<Ringer>>>> =
@@ -171,6 +175,36 @@ fn identify(config: &Config, directory: &Directory) -> Result<Identity, String> 
         "created a new member"
     );
     Ok(identity)
+}
+
+/// Makes the reserve or, if the disk is full, gives it up; whether it is full.
+fn look_after_reserve(directory: &Directory, identity: Identity) -> Result<bool, String> {
+    let groups = u64::from(identity.shards) + 1;
+    let found = rt::look_after_reserve(&directory.member, groups)
+        .map_err(|error| format!("{}: {error}", directory.member.join("reserve").display()))?;
+    let place = directory.member.display().to_string();
+    match found {
+        Reserve::Kept => {}
+        Reserve::GivenUp { free, bytes } => tracing::warn!(
+            dir = %place,
+            free_bytes = free,
+            reserve_bytes = bytes,
+            "the disk is full: the reserve is given up, so that reads and deletes are served; \
+             writes are refused until there is room and the NOSPACE alarm is disarmed"
+        ),
+        Reserve::None { free } if found.is_full() => tracing::warn!(
+            dir = %place,
+            free_bytes = free,
+            "the disk is full and there is no reserve: reads are served as long as nothing has to \
+             be written; writes are refused until there is room and the NOSPACE alarm is disarmed"
+        ),
+        Reserve::None { free } => tracing::warn!(
+            dir = %place,
+            free_bytes = free,
+            "there is no room for a reserve: when the disk is full, deletes may be refused"
+        ),
+    }
+    Ok(found.is_full())
 }
 
 fn member_config(config: &Config, identity: Identity) -> MemberConfig {

@@ -211,6 +211,36 @@ impl Replica {
         self.log.bytes_since(LogIndex(self.checkpoints.newest().0 + 1))
     }
 
+    /// The index of the newest checkpoint; 0 if there is none.
+    pub fn checkpoint_index(&self) -> LogIndex {
+        self.checkpoints.newest()
+    }
+
+    /// The log goes on in a new, small segment, and spare ones are given up.
+    pub fn give_back(&mut self) {
+        self.log.give_back();
+    }
+
+    /// Whether files of the log are still to be removed.
+    pub fn is_removing(&self) -> bool {
+        self.log.is_removing()
+    }
+
+    /// What was to be given back is.
+    pub fn end_giving_back(&mut self) {
+        self.log.end_giving_back();
+    }
+
+    /// Whether that segment is yet to be begun.
+    pub fn is_rolling(&self) -> bool {
+        self.log.is_rolling()
+    }
+
+    /// Whether the log takes hardly more space than an empty one.
+    pub fn is_small(&self) -> bool {
+        self.log.is_small()
+    }
+
     /// Begins a checkpoint of the state at `checkpoint.index`.
     pub fn begin_checkpoint(&mut self, checkpoint: &CheckpointHeader) {
         assert!(self.writing.is_none(), "one checkpoint at a time");

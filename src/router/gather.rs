@@ -311,6 +311,11 @@ impl Gather {
         }
     }
 
+    /// Whether it is a defragmentation, which writes checkpoints and takes its time.
+    pub fn is_defragment(&self) -> bool {
+        matches!(self.what, Whole::Defragment)
+    }
+
     /// The shards that have not told yet.
     pub fn missing(&self) -> ShardSet {
         self.missing

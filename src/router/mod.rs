@@ -25,7 +25,7 @@ pub mod plan;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use calls::Calls;
+use calls::{Call, Calls};
 use gather::{Gather, GatherRead};
 use held::Held;
 use merge::Merge;
@@ -535,12 +535,16 @@ impl Router {
     /// Answers what has taken longer than etcd's request timeout, or than its own deadline.
     pub fn expire(&mut self, now: Nanos, effects: &mut RouterEffects) {
         let timeout = self.request_timeout;
-        let late = |started: Nanos| now.0.saturating_sub(started.0) >= timeout;
-        let expired = self.calls.find(|call| {
-            late(call.started) || call.deadline.is_some_and(|deadline| deadline <= now)
-        });
+        let late = |call: &Call<Waits>| {
+            // As in etcd, only its client says how long a defragmentation may take.
+            let takes_time = matches!(&call.state, Waits::All(gather) if gather.is_defragment());
+            !takes_time && now.0.saturating_sub(call.started.0) >= timeout
+        };
+        let expired = self
+            .calls
+            .find(|call| late(call) || call.deadline.is_some_and(|deadline| deadline <= now));
         for number in expired {
-            let timed_out = self.calls.get_mut(number).is_some_and(|call| late(call.started));
+            let timed_out = self.calls.get_mut(number).is_some_and(|call| late(call));
             let ticket = self.drop_call(number, effects);
             let refusal = if timed_out { Refusal::Timeout } else { Refusal::DeadlineExceeded };
             effects.answers.extend(ticket.map(|ticket| (ticket, Err(refusal))));

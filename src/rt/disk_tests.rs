@@ -13,7 +13,9 @@ const GROUP: GroupId = GroupId(1);
 
 fn config() -> Config {
     let owner = Owner { cluster: ClusterId(1), member: MemberId(2), group: GROUP, salt: 3 };
-    Config::with_sizes(owner, 1 << 20, 64 << 10)
+    let mut config = Config::with_sizes(owner, 1 << 20, 64 << 10);
+    config.segment_bytes_min = config.segment_bytes;
+    config
 }
 
 /// A directory below `target/`: on the disk that the code is on, not in memory.
@@ -154,7 +156,8 @@ fn logs_of_several_groups_write_at_the_same_time() {
     let mut logs = BTreeMap::new();
     for group in 0..6 {
         let owner = Owner { group: GroupId(group), ..config().owner };
-        let config = Config::with_sizes(owner, 256 << 10, 16 << 10);
+        let mut config = Config::with_sizes(owner, 256 << 10, 16 << 10);
+        config.segment_bytes_min = config.segment_bytes;
         let reader = DiskReader::new(root.path());
         let mut log = recover(&reader, config).unwrap().log.finish().unwrap().log;
         (1..=20).for_each(|ticket| log.append(ticket, &[entry(ticket, 9000)], None));

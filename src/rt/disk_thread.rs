@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::{DiskTag, Syncs, open_segment, ring_eventfd};
 use super::disk_probe::DiskMode;
+use super::reserve;
 use crate::limits::SHARDS_MAX;
 use crate::wal::{AlignedBuf, DiskOutcome, DiskPath};
 
@@ -165,6 +166,8 @@ impl Worker {
             let ended = match self.job(job) {
                 Ok(opened) => Ended { tag, outcome: DiskOutcome::Done(None), opened },
                 Err((error, _)) if is_full(&error) => {
+                    // If it cannot be removed, the next attempt finds no room either.
+                    let _ = reserve::give_up(&self.root);
                     Ended { tag, outcome: DiskOutcome::Full, opened: None }
                 }
                 Err((error, path)) => {
@@ -347,7 +350,7 @@ impl Temporary {
 }
 
 /// Reserves the space, so that a full disk shows before anything is written.
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+pub(super) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     // SAFETY: no pointer is passed.
     if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, bytes as i64) } == 0 {
         return Ok(());

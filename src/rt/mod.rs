@@ -23,6 +23,7 @@
 //! | `tcp` | a stream that reads without owning a buffer while it is idle |
 //! | `disk`, `disk_thread`, `disk_buffers`, `disk_probe` | log batches on an io_uring, longer work on threads |
 //! | `disk_read` | reads files for recovery |
+//! | `reserve` | a file that takes space until the disk is full |
 //! | `accept` | listeners, the thread that accepts, and the limit on open files |
 //! | `probe` | checks whether this process can run here, and if not, what has to change |
 //!
@@ -51,6 +52,7 @@ mod inbox;
 mod notify;
 mod probe;
 mod reactor;
+mod reserve;
 mod task;
 mod tcp;
 #[cfg(test)]
@@ -66,5 +68,6 @@ pub use executor::{ExecutorSettings, Executors, StartError, start};
 pub use inbox::{Inbox, InboxFull, InboxSender, OpenInbox};
 pub use notify::{Notify, WaitList, WaitPlace};
 pub use probe::{ProbeError, probe, raise_limits};
+pub use reserve::{Reserve, look_after_reserve};
 pub use task::{Sleep, Task, give_way, now, sleep, spawn, wake_after_others, within, yield_now};
 pub use tcp::{READ_BYTES_MAX, TcpStream};

@@ -1,9 +1,10 @@
 //! Background work of a shard, a slice each turn: compaction, checkpoints, hashes,
 //! defragmentation.
 
+use super::defragment::Defragmenting;
 use super::hashes::Hashes;
 use super::{Shard, ShardEffects, Told};
-use crate::limits::{CHECKPOINT_SLICE_BYTES, COMPACTION_SLICE_KEYS};
+use crate::limits::{CHECKPOINT_LOG_RATIO, CHECKPOINT_SLICE_BYTES, COMPACTION_SLICE_KEYS};
 use crate::line::message::Report;
 use crate::store::{CheckpointCursor, Store};
 use crate::types::{LogIndex, Origin, Refusal, Revision};
@@ -18,8 +19,12 @@ pub(super) struct Jobs {
     /// The target that is being worked off.
     compacting: Option<Revision>,
     pub hashes: Hashes,
-    defragment: Vec<Origin>,
+    pub defragment: Option<Defragmenting>,
     checkpoint: Option<Checkpointing>,
+    /// Bytes that the log had written when the last checkpoint was begun, and those that it had
+    /// before it was opened and no checkpoint covers.
+    written: u64,
+    found: u64,
     /// The disk had no room for a checkpoint: so often idle until the next is tried.
     room_in: u32,
 }
@@ -36,9 +41,9 @@ struct Checkpointing {
 
 impl Jobs {
     /// After a restart: a compaction may have been under way.
-    pub fn of(store: &Store) -> Jobs {
+    pub fn of(store: &Store, found: u64) -> Jobs {
         let target = Some(Revision(store.compacted())).filter(|target| target.0 >= 0);
-        Jobs { compacting: target, ..Jobs::default() }
+        Jobs { compacting: target, found, ..Jobs::default() }
     }
 
     pub fn compact(&mut self, target: Revision) {
@@ -52,10 +57,6 @@ impl Jobs {
     /// Time has passed.
     pub fn idle(&mut self) {
         self.room_in = self.room_in.saturating_sub(1);
-    }
-
-    pub fn defragment(&mut self, origin: Origin) {
-        self.defragment.push(origin);
     }
 }
 
@@ -71,7 +72,7 @@ impl Shard {
         writes
             || self.jobs.compacting.is_some()
             || !self.jobs.hashes.is_empty()
-            || !self.jobs.defragment.is_empty()
+            || self.can_defragment()
     }
 
     pub(super) fn compact_some(&mut self, keys: usize, effects: &mut ShardEffects) -> bool {
@@ -125,29 +126,21 @@ impl Shard {
         !self.jobs.hashes.is_empty()
     }
 
-    pub(super) fn defragment_some(&mut self, effects: &mut ShardEffects) -> bool {
-        if self.jobs.defragment.is_empty() {
-            return false;
-        }
-        if !self.held.store.defragment_slice(COMPACTION_SLICE_KEYS) {
-            return true;
-        }
-        for origin in self.jobs.defragment.drain(..) {
-            effects.told.push((origin, Told::Defragmented));
-        }
-        false
-    }
-
     /// Writes some of a checkpoint, and begins one when the log has grown enough.
     pub(super) fn checkpoint_some(&mut self) -> bool {
         if self.replica.lacked_room() {
             self.jobs.checkpoint = None;
             self.jobs.room_in = ROOM_IDLES;
             self.checkpointed = LogIndex(0);
+            self.jobs.found = self.checkpoint_log_bytes; // It is still due.
+            self.defragment_lacks_room();
         }
         let Some(job) = &mut self.jobs.checkpoint else {
-            let due = self.replica.log_bytes() > self.checkpoint_log_bytes;
-            return due && self.begin_checkpoint();
+            let written = self.replica.counters().bytes - self.jobs.written + self.jobs.found;
+            let due = written > self.checkpoint_due_bytes()
+                || self.replica.log_bytes() > self.checkpoint_log_bytes;
+            let wanted = self.defragment_wants();
+            return (due || wanted.is_some()) && self.begin_checkpoint(wanted);
         };
         if !self.replica.takes_chunk() {
             return false; // The disk says when it goes on.
@@ -167,13 +160,22 @@ impl Shard {
         true
     }
 
+    /// Log bytes after which a checkpoint is due: in proportion to what there is to write, so that
+    /// a member with little data is small, and one with much does not write it over and over.
+    fn checkpoint_due_bytes(&self) -> u64 {
+        let most = self.checkpoint_log_bytes;
+        let state = self.held.store.size().in_use;
+        state.saturating_mul(CHECKPOINT_LOG_RATIO).clamp(most / CHECKPOINT_LOG_RATIO, most)
+    }
+
     /// D6: it covers stable revisions only. Its index is that of the last entry that holds nothing
     /// above stable; a restart replays from there and skips what the checkpoint has.
-    fn begin_checkpoint(&mut self) -> bool {
+    fn begin_checkpoint(&mut self, wanted: Option<LogIndex>) -> bool {
         let Some((epoch, cut)) = self.held.opened.filter(|_| self.lane.is_some()) else {
             return false;
         };
-        if self.replica.is_writing_checkpoint() || self.jobs.room_in > 0 {
+        let waits_for_room = self.jobs.room_in > 0 && wanted.is_none();
+        if self.replica.is_writing_checkpoint() || waits_for_room {
             return false;
         }
         self.settle();
@@ -181,7 +183,7 @@ impl Shard {
             Some(tailed) => LogIndex(tailed.index.0 - 1).min(self.applied),
             None => self.applied,
         };
-        if index <= self.checkpointed {
+        if index <= self.checkpointed || wanted.is_some_and(|least| index < least) {
             return false;
         }
         // While it serves, everything from its Open on is of this term, and that is stable.
@@ -196,6 +198,7 @@ impl Shard {
             attachment: attach_note(&self.sequencer.note()),
         });
         self.checkpointed = index;
+        (self.jobs.written, self.jobs.found) = (self.replica.counters().bytes, 0);
         let cursor = CheckpointCursor::default();
         self.jobs.checkpoint = Some(Checkpointing { cursor, stable, chunk: Vec::new() });
         true

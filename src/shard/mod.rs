@@ -27,6 +27,7 @@
 mod account;
 mod apply;
 mod ask;
+mod defragment;
 mod delete;
 pub mod entry;
 mod evaluate;
@@ -260,7 +261,7 @@ impl Shard {
                 Err(refusal) => Told::Hash(Err(refusal)),
             },
             Ask::Defragment => {
-                self.jobs.defragment(origin);
+                self.defragment(origin);
                 return;
             }
             Ask::LeaseKeys { lease } => return self.tell_lease_keys(origin, lease),

@@ -49,7 +49,7 @@ impl Shard {
         let mut held = Held::new(config.shard);
         let recovered = recover(&config.replica, disk, &mut held)?;
         warnings.extend(recovered.warnings);
-        let jobs = Jobs::of(&held.store);
+        let jobs = Jobs::of(&held.store, recovered.replica.log_bytes());
         let telling = Telling::new(config.replica.salt, held.store.newest());
         let checkpointed = recovered.checkpoint.map_or(LogIndex(0), |header| header.index);
         let account = held.account.take().expect("it was begun with the shard");

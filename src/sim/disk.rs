@@ -21,8 +21,10 @@ use crate::wal::{AlignedBuf, BLOCK_BYTES, DiskOp, DiskOutcome, ReadDisk, SECTOR_
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     pub(super) files: BTreeMap<String, File>,
-    /// Nothing new fits.
+    /// Nothing new fits, but for what is left of the reserve once that is given up.
     pub full: bool,
+    /// Bytes that are free since it was given up; `None` while it is whole.
+    reserve: Option<u64>,
     written: u64,
 }
 
@@ -46,7 +48,34 @@ pub(super) struct Batch {
     pub before: Vec<u8>,
 }
 
+/// What is kept for a full disk, as `rt::disk_thread` has it.
+const RESERVE_BYTES: u64 = 640 << 10;
+
 impl Disk {
+    /// Bytes of all files.
+    pub fn bytes(&self) -> usize {
+        self.files.values().map(|file| file.bytes.len()).sum()
+    }
+
+    /// The disk fills up, or has room again.
+    pub fn fill(&mut self, full: bool) {
+        (self.full, self.reserve) = (full, None);
+    }
+
+    /// Whether something new fits. What finds no room gives up the reserve for what comes next.
+    fn takes(&mut self, bytes: u64) -> bool {
+        if !self.full {
+            return true;
+        }
+        let Some(free) = &mut self.reserve else {
+            self.reserve = Some(RESERVE_BYTES);
+            return false;
+        };
+        let fits = bytes <= *free;
+        *free -= if fits { bytes } else { 0 };
+        fits
+    }
+
     /// Carries `op` out whole.
     pub fn finish(&mut self, op: DiskOp) -> DiskOutcome {
         match op {
@@ -55,13 +84,13 @@ impl Disk {
                 return DiskOutcome::Done(Some(buffer));
             }
             DiskOp::PrepareSegment { path, bytes, recycle } => {
-                if self.full && recycle.is_none() {
+                if recycle.is_none() && !self.takes(bytes) {
                     return DiskOutcome::Full;
                 }
                 self.prepare(&path, bytes, recycle.as_deref());
             }
             DiskOp::AppendTemporary { path, offset, bytes } => {
-                if self.full {
+                if !self.takes(bytes.len() as u64) {
                     return DiskOutcome::Full;
                 }
                 self.append(&path, offset, &bytes);
@@ -71,7 +100,10 @@ impl Disk {
                 file.unsynced = false;
                 self.files.insert(target.to_string(), file);
             }
-            DiskOp::Remove { path } => drop(self.files.remove(&*path)),
+            DiskOp::Remove { path } => {
+                let bytes = self.files.remove(&*path).map_or(0, |file| file.bytes.len() as u64);
+                self.reserve = self.reserve.map(|free| free + bytes);
+            }
         }
         DiskOutcome::Done(None)
     }

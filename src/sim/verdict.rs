@@ -75,7 +75,8 @@ fn refused(line: &Line, call: &Call, answered: &Answered, refusal: &Refusal) -> 
         // Nobody else leads; it can only be the time before the first epoch is open.
         Refusal::LeaderChanged => true,
         Refusal::NoSpace => {
-            answered.was_full && (call.writes() || matches!(call.request, Request::LeaseGrant(_)))
+            let needs_room = matches!(call.request, Request::LeaseGrant(_) | Request::Defragment);
+            answered.was_full && (call.writes() || needs_room)
         }
         // As above.
         Refusal::LeaseNotFound => !leases::names(&call.request).is_empty(),

@@ -144,7 +144,7 @@ impl World {
             return Ok(());
         }
         if self.chance.one_in(self.plan.full_every) {
-            self.disk.full = !self.disk.full;
+            self.disk.fill(!self.disk.full);
             trace.tell(|| format!("the disk is full: {}", self.disk.full));
         }
         if self.chance.one_in(self.plan.cancel_every) {
@@ -476,7 +476,7 @@ impl World {
     /// The clients stop, the disk has room: everything must be answered, everybody be told of
     /// everything, and every lease end.
     fn rest(&mut self, from: u64, trace: &mut Trace) -> Result<(), Broken> {
-        self.disk.full = false;
+        self.disk.fill(false);
         let mut stage = Stage::Answers;
         for step in from..from + REST_STEPS {
             self.begin_step(step, trace);

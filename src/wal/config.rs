@@ -8,7 +8,9 @@ use super::format::{BATCH_HEADER_BYTES, BLOCK_BYTES, HARD_STATE_BYTES, NOTE_BYTE
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     pub owner: Owner,
-    /// Bytes of a segment file.
+    /// Bytes of a segment file: of the first ones, unless a record asks for more, and of those of a
+    /// log that holds much.
+    pub segment_bytes_min: u64,
     pub segment_bytes: u64,
     /// Bytes of records after which a batch takes no more. A single larger entry goes alone, and
     /// one larger than [`Config::record_bytes_max`] in parts.
@@ -18,6 +20,9 @@ pub struct Config {
 
 /// An entry of so many batches is still written at once: cheaper than to wait for several writes.
 const WHOLE_BATCHES: usize = 4;
+
+/// Room for a batch of a few blocks beside what every batch may carry.
+const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 
 /// A reader keeps a segment's batch in memory, and its length in 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -30,7 +35,11 @@ impl Config {
 
     /// Other sizes, for tests and the simulator.
     pub fn with_sizes(owner: Owner, segment_bytes: u64, batch_bytes_max: usize) -> Config {
-        let config = Config { owner, segment_bytes, batch_bytes_max, verify_chain: true };
+        let least = (2 * batch_bytes_max as u64).next_power_of_two().max(SEGMENT_BYTES_MIN);
+        let segment_bytes_min = least.min(segment_bytes);
+        let verify_chain = true;
+        let config =
+            Config { owner, segment_bytes_min, segment_bytes, batch_bytes_max, verify_chain };
         assert!(segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "segments are whole blocks");
         assert!(segment_bytes <= SEGMENT_BYTES_MAX, "a segment is at most 1 GiB");
         assert!(batch_bytes_max <= config.segment_room(), "a batch fits a segment");

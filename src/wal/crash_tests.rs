@@ -117,6 +117,8 @@ impl Life {
             5 => self.checkpoint(random),
             6 if self.sent.is_none() => self.receive(random),
             7 if random.below(8) == 0 => self.log.seal(),
+            7 if random.below(8) == 0 => self.log.give_back(),
+            7 if random.below(8) == 0 => self.log.end_giving_back(),
             _ => self.work(random),
         }
         while let Some(op) = self.log.poll() {

@@ -9,7 +9,8 @@ use crate::wal::{CheckpointHeader, recover};
 
 /// 30 entries in a few segments, checkpoints at 10 and 20.
 fn written() -> FakeDisk {
-    let config = Config::with_sizes(OWNER, 64 << 10, 8 << 10);
+    let mut config = Config::with_sizes(OWNER, 64 << 10, 8 << 10);
+    config.segment_bytes_min = config.segment_bytes;
     let mut disk = FakeDisk::default();
     let opened = recover(&disk, config).unwrap();
     let (mut checkpoints, mut log) = (opened.checkpoints, opened.log.finish().unwrap().log);

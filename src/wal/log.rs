@@ -60,6 +60,8 @@ pub struct Log {
     /// another.
     sealed: bool,
     seal: bool,
+    /// The next batch begins a segment, whatever room the current one has.
+    roll: bool,
     /// The current segment's header, to be written again: a crash has torn it from its batch.
     mend: Option<SegmentHeader>,
     operations: u64,
@@ -131,6 +133,7 @@ impl Log {
             buffer: None,
             sealed: resume.sealed,
             seal: false,
+            roll: false,
             mend: resume.mend,
             operations: 0,
             counters: Counters::default(),
@@ -215,6 +218,9 @@ impl Log {
     /// [`Log::done`], in any order.
     pub fn poll(&mut self) -> Option<(OpId, DiskOp)> {
         let id = OpId(self.operations);
+        let (budget, largest) = (self.config.batch_bytes_max, self.config.record_bytes_max());
+        let least = self.queue.least(budget, largest);
+        self.segments.needed = (BLOCK_BYTES + BATCH_OVERHEAD_BYTES + least) as u64;
         let op = self.next_write(id).or_else(|| self.segments.poll(id))?;
         self.operations += 1;
         Some((id, op))
@@ -227,11 +233,14 @@ impl Log {
         if let Some(header) = self.mend.take() {
             return Some(self.write_header(id, &header));
         }
-        if self.queue.is_empty() && !self.seal {
+        let is_ready = !self.segments.prepared.is_empty() && !self.segments.gives_up();
+        let rolls = self.roll && is_ready;
+        if self.queue.is_empty() && !self.seal && !rolls {
             return None;
         }
         let (budget, largest) = (self.config.batch_bytes_max, self.config.record_bytes_max());
-        let goes_on = |segment: &&Segment| segment.used > 0 && segment.version == SEGMENT_VERSION;
+        let goes_on =
+            |segment: &&Segment| segment.used > 0 && segment.version == SEGMENT_VERSION && !rolls;
         if let Some(current) = self.segments.current().filter(goes_on) {
             let overhead = BATCH_OVERHEAD_BYTES as u64;
             let room = current.bytes.saturating_sub(current.used + overhead) as usize;
@@ -253,6 +262,7 @@ impl Log {
             // An entry that goes on here belongs to the segment in which it begins.
             let gone_on = u64::from(self.queue.is_in_parts());
             self.segments.begin(LogIndex(self.last.0 + 1 + gone_on))?;
+            self.roll = false;
         }
         let current = self.segments.current().expect("one is begun");
         let room = current.bytes as usize - BLOCK_BYTES - BATCH_OVERHEAD_BYTES;
@@ -444,6 +454,34 @@ impl Log {
     /// of the two, so that the newest may turn out damaged.
     pub fn truncate(&mut self, below: LogIndex) {
         self.segments.truncate(below);
+    }
+
+    /// Goes on in a new segment, as small as can be, and gives up what is prepared: what is
+    /// truncated afterwards is space given back. Done when [`Log::is_rolling`] says no more.
+    pub fn give_back(&mut self) {
+        self.roll = true;
+        self.segments.wanted = true;
+        self.segments.give_back();
+    }
+
+    /// Whether files that were given up are still to be removed.
+    pub fn is_removing(&self) -> bool {
+        self.segments.is_removing()
+    }
+
+    /// What was to be truncated is.
+    pub fn end_giving_back(&mut self) {
+        self.segments.end_giving_back();
+    }
+
+    /// Whether the segment that [`Log::give_back`] wants is yet to be begun.
+    pub fn is_rolling(&self) -> bool {
+        self.roll || self.segments.current().is_some_and(|current| !current.durable)
+    }
+
+    /// Whether giving back would give nothing back.
+    pub fn is_small(&self) -> bool {
+        self.segments.are_few()
     }
 
     /// The next segment could not be prepared: the disk is full. Writes should be refused while

@@ -10,8 +10,15 @@ use crate::wal::{Damage, Item, OpenError, Owner, Reader, Recovered, Recovery, re
 const SEGMENT: u64 = 64 << 10;
 const BATCH: usize = 8 << 10;
 
+/// All segments have one size, so that batches are in known places.
 fn config() -> Config {
-    Config::with_sizes(OWNER, SEGMENT, BATCH)
+    config_of(OWNER)
+}
+
+fn config_of(owner: Owner) -> Config {
+    let mut config = Config::with_sizes(owner, SEGMENT, BATCH);
+    config.segment_bytes_min = SEGMENT;
+    config
 }
 
 fn entry(index: u64, term: u64, bytes: usize) -> LogEntry {
@@ -468,7 +475,7 @@ fn a_batch_of_another_group_is_noticed() {
     filled(&mut disk, 3, 100);
     let mut other = FakeDisk::default();
     let owner = Owner { group: crate::types::GroupId(2), ..OWNER };
-    let elsewhere = Config::with_sizes(owner, SEGMENT, BATCH);
+    let elsewhere = config_of(owner);
     let mut log = recover(&other, elsewhere).unwrap().log.finish().unwrap().log;
     log.append(1, &[entry(1, 1, 100)], None);
     settle(&mut log, &mut other);
@@ -620,6 +627,89 @@ fn a_note_rides_on_what_is_written_and_is_carried_from_segment_to_segment() {
     assert!(!notes.is_empty() && notes.iter().all(|item| **item == Item::Note(note(7, 4))));
 }
 
+/// Of a log whose segments grow from 16 KiB to 256 KiB, and may hold large records.
+fn growing(disk: &FakeDisk) -> Log {
+    let config = Config::with_sizes(OWNER, 256 << 10, BATCH);
+    let mut log = recover(disk, config).unwrap().log;
+    let mut items = Vec::new();
+    while log.next_batch(&mut items).unwrap() {}
+    log.finish().unwrap().log
+}
+
+fn sizes(disk: &FakeDisk) -> Vec<usize> {
+    disk.files.values().map(Vec::len).collect()
+}
+
+#[test]
+fn segments_grow_with_what_the_log_holds() {
+    let mut disk = FakeDisk::default();
+    let mut log = growing(&disk);
+    for index in 1..=200 {
+        log.append(index, &[entry(index, 1, 5000)], None);
+        settle(&mut log, &mut disk);
+        let held = log.log_bytes() as usize;
+        let files: usize = sizes(&disk).iter().sum();
+        assert!(files <= 2 * held + (32 << 10), "{files} bytes of files for {held}");
+    }
+    let all = sizes(&disk);
+    assert_eq!((all[0], *all.last().unwrap()), (16 << 10, 256 << 10));
+    assert!(all.windows(2).all(|pair| pair[0] <= pair[1] && pair[1] <= 2 * pair[0]), "{all:?}");
+    log.truncate(LogIndex(199));
+    settle(&mut log, &mut disk);
+    let held = log.log_bytes() as usize;
+    let spare = sizes(&disk).iter().sum::<usize>() - held;
+    assert!(spare <= 3 * (256 << 10), "two are kept for what comes: {:?}", sizes(&disk));
+}
+
+#[test]
+fn a_record_that_no_prepared_segment_has_room_for_gets_one_that_has() {
+    let mut disk = FakeDisk::default();
+    let mut log = growing(&disk);
+    for (index, bytes) in [(1, 100), (2, 60 << 10), (3, 100), (4, 240 << 10), (5, 100)] {
+        log.append(index, &[entry(index, 1, bytes)], None);
+        settle(&mut log, &mut disk);
+        assert_eq!(log.persisted(), index);
+    }
+    drop(log);
+    let config = Config::with_sizes(OWNER, 256 << 10, BATCH);
+    let mut reader = Reader::open(&disk, config, Default::default()).unwrap();
+    let mut items = Vec::new();
+    while reader.next_batch(&mut items).unwrap() {}
+    assert_eq!(indexes(&items), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn what_is_given_back_is_gone_and_the_log_goes_on_in_a_small_segment() {
+    let mut disk = FakeDisk::default();
+    let mut log = growing(&disk);
+    assert!(log.is_small(), "a new one has nothing to give");
+    for index in 1..=200 {
+        log.append(index, &[entry(index, 1, 5000)], None);
+        settle(&mut log, &mut disk);
+    }
+    log.truncate(LogIndex(150));
+    settle(&mut log, &mut disk);
+    assert!(!log.is_small());
+    log.give_back();
+    assert!(log.is_rolling());
+    settle(&mut log, &mut disk);
+    assert!(!log.is_rolling(), "nothing need be appended for it");
+    log.append(201, &[entry(201, 1, 100)], None);
+    settle(&mut log, &mut disk);
+    log.truncate(LogIndex(201));
+    settle(&mut log, &mut disk);
+    assert_eq!(sizes(&disk), [16 << 10; 2], "the next one is prepared");
+    assert!(log.is_small());
+    log.end_giving_back();
+    // On a full disk it waits, and what is there goes on being written.
+    disk.full = true;
+    log.give_back();
+    log.append(202, &[entry(202, 1, 100)], None);
+    settle(&mut log, &mut disk);
+    assert_eq!(log.persisted(), 202);
+    assert!(log.is_rolling() && log.is_full());
+}
+
 #[test]
 fn files_that_are_missing_or_renamed_are_noticed() {
     let mut disk = FakeDisk::default();
@@ -646,7 +736,7 @@ fn what_is_foreign_or_newer_is_refused_by_name() {
     let mut disk = FakeDisk::default();
     filled(&mut disk, 1, 10);
     let as_owner = |owner: Owner| {
-        let config = Config::with_sizes(owner, SEGMENT, BATCH);
+        let config = config_of(owner);
         recover(&disk, config).err().unwrap().to_string()
     };
     let cluster = as_owner(Owner { cluster: crate::types::ClusterId(0xc2), ..OWNER });

@@ -49,6 +49,13 @@ impl Queue {
         matches!(first, Some(Record::Part(_)))
     }
 
+    /// Bytes of records that the next batch has at least, given the room; as in [`Queue::take`].
+    pub fn least(&self, budget: usize, largest: usize) -> usize {
+        let Some(append) = self.appends.front() else { return 0 };
+        let first = append.records.front().map_or(0, Record::bytes);
+        if append.bytes <= budget { append.bytes } else { first.min(largest) }
+    }
+
     /// Takes appends, whole, up to `budget` bytes and never more than `room`. Only an append that
     /// exceeds the budget by itself is split; only a record that does goes beyond the budget, and
     /// one above `largest` in parts of at most so many bytes. Nothing comes out if the first of it

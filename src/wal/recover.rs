@@ -22,7 +22,7 @@ use super::log::{Log, Resume};
 use super::op::{TEMPORARY_SUFFIX, segment_path, wal_directory};
 use super::read_disk::{ReadDisk, list};
 use super::reader::{Head, Item, Reader, Tail};
-use super::segments::{PREPARED_MAX, Segment, Segments};
+use super::segments::{PREPARED_MAX, Segment, Segments, Spare};
 
 /// A group's files, opened. `log` is read to its end, then [`Reader::finish`]ed.
 pub struct Recovery<'d> {
@@ -110,12 +110,12 @@ impl Reader<'_> {
             });
         }
         let waiting = self.files.iter().skip(self.at + 1);
-        let fits = |len: u64| len == self.config.segment_bytes;
-        let prepared: VecDeque<u64> = waiting
+        let sizes = self.config.segment_bytes_min..=self.config.segment_bytes;
+        let prepared: VecDeque<Spare> = waiting
             .clone()
             .take(PREPARED_MAX)
-            .take_while(|file| fits(file.len))
-            .map(|file| file.number)
+            .take_while(|file| sizes.contains(&file.len))
+            .map(|file| Spare { number: file.number, bytes: file.len })
             .collect();
         let superfluous = waiting.skip(prepared.len()).rev();
         let mut discard: VecDeque<_> =
@@ -126,6 +126,6 @@ impl Reader<'_> {
                 discard.push_back(format!("{directory}/{name}").into());
             }
         }
-        Ok(Segments::new(group, self.config.segment_bytes, begun, prepared, discard))
+        Ok(Segments::new(group, sizes, begun, prepared, discard))
     }
 }
