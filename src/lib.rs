@@ -22,6 +22,7 @@
 //! |---|---|
 //! | [`types`] | requests, replies, events and numbers that every room shares |
 //! | [`limits`] | every bound of the system |
+//! | [`budget`] | how much memory connections may hold, and who holds it |
 //! | [`config`] | the configuration, under etcd's names of flags, variables and file keys |
 //! | [`protocol`] | the wire formats: bytes to requests, replies to bytes; pure |
 //! | [`server`] | connections: frames, gRPC, HTTP/1.1 |
@@ -44,6 +45,7 @@
 //! | [`sim`] | the simulator |
 //! | [`teeth`] | rules that a test build can leave out |
 
+pub mod budget;
 pub mod client;
 pub mod config;
 pub mod control;

@@ -56,13 +56,26 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// is not read from.
 pub const CONNECTION_BYTES_MAX: usize = 24 << 20;
 
+/// Bytes that the reads of one connection which are under way may gather, going by what its last
+/// ones came to; and what one is supposed to come to at first.
+pub const CONNECTION_GATHERED_BYTES_MAX: usize = 16 << 20;
+/// See [`CONNECTION_GATHERED_BYTES_MAX`].
+pub const READ_BYTES_SUPPOSED: usize = 1 << 20;
+
+/// What a connection is charged for a call that has a task of its own, or for one of gRPC.
+pub const CALL_BYTES: usize = 1 << 10;
+
 /// What connections may hold together is by default the machine's memory (or the control group's)
 /// divided by this.
 pub const BUDGET_MEMORY_PARTS: u64 = 8;
-/// It is never less than this.
+/// By default it is never less than this.
 pub const BUDGET_BYTES_MIN: usize = 32 << 20;
+/// And it cannot be asked to be less than this.
+pub const BUDGET_ASKED_BYTES_MIN: usize = 1 << 20;
+/// How often connections that wait for room in the budget are looked at.
+pub const BUDGET_PAUSE_MILLIS: u64 = 5;
 /// What a core takes from the member's budget, or gives back, at a time.
-pub const BUDGET_PORTION_BYTES_MIN: usize = 64 << 10;
+pub const BUDGET_PORTION_BYTES_MIN: usize = 1 << 10;
 /// See [`BUDGET_PORTION_BYTES_MIN`].
 pub const BUDGET_PORTION_BYTES_MAX: usize = 1 << 20;
 /// What each connection may hold at least when the budget is full.

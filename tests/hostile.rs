@@ -7,6 +7,7 @@
 
 mod common;
 mod hostile {
+    pub mod floods;
     pub mod frames;
     pub mod http;
     pub mod sizes;
@@ -71,6 +72,40 @@ fn heavy_requests_of_a_hostile_peer() {
     let behind = hostile::work::watchers_one_behind_the_other;
     victim.survives("watchers one behind the other", behind);
     victim.survives("compactions one after the other", hostile::work::compactions);
+    victim.stops_as_asked();
+}
+
+#[test]
+fn floods_of_a_hostile_peer() {
+    if common::program().is_etcd() {
+        return;
+    }
+    let mut victim = Victim::start();
+    victim.survives("a flood of pings", hostile::floods::pings);
+    victim.survives("a flood of answers to pings", hostile::floods::ping_answers);
+    victim.survives("a flood of cancels", hostile::floods::cancels);
+    victim.survives("a flood of gets", hostile::floods::gets);
+    victim.survives("a flood of large puts", hostile::floods::large_puts);
+    victim.survives("a flood of HTTP/2 PING ACKs", hostile::floods::http2_ping_acks);
+    victim.survives("a flood of HTTP/2 PRIORITY", hostile::floods::http2_priorities);
+    victim.survives("a flood of unknown HTTP/2 frames", hostile::floods::http2_unknown_frames);
+    victim.survives("a flood of HTTP/2 SETTINGS", hostile::floods::http2_settings);
+    victim.survives("a flood of HTTP/1 requests", hostile::floods::http1_requests);
+    victim.stops_as_asked();
+}
+
+#[test]
+fn memory_of_hostile_peers() {
+    if common::program().is_etcd() {
+        return;
+    }
+    let budget = format!("--connection-memory-bytes={}", hostile::floods::BUDGET_BYTES);
+    let mut victim = Victim::start_with(&[&budget]);
+    victim.survives("puts of 1 MB without a pause", hostile::floods::pipelined_puts);
+    victim.survives("frames that are begun", hostile::floods::begun_frames);
+    victim.survives("gRPC bodies that are begun", hostile::floods::begun_bodies);
+    victim.survives("large answers that nobody reads", hostile::floods::unread_answers);
+    victim.survives("range streams that nobody reads", hostile::floods::unread_range_streams);
     victim.stops_as_asked();
 }
 

@@ -23,7 +23,7 @@ fn hold(seed: u64, steps: u64) -> Summary {
 fn the_same_few_seeds_hold() {
     let (mut crashes, mut harms, mut revisions, mut events) = (0, 0, 0, 0);
     let mut kinds = BTreeSet::new();
-    for seed in 1..=24 {
+    for seed in 1..=30 {
         let summary = hold(seed, 3000);
         crashes += summary.crashes;
         harms += summary.harms;
@@ -42,6 +42,9 @@ fn the_same_few_seeds_hold() {
     }
     for kind in ["Created", "Refused", "Events", "Progress", "Notified", "Canceled", "Compacted"] {
         assert!(kinds.contains(&format!("Watch{kind}")), "nobody was ever told {kind}");
+    }
+    for kind in ["FullMailbox", "FullBudget"] {
+        assert!(kinds.contains(kind), "nobody ever waited for {kind}");
     }
     for kind in ["Compacted", "FutureRevision", "KeyNotFound", "NoSpace", "DeadlineExceeded"]
         .into_iter()

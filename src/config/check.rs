@@ -84,7 +84,7 @@ pub fn check(
         advertise_peers,
         advertise_clients,
         quota: quota(raw),
-        bounds: bounds(raw, notes)?,
+        bounds: bounds(raw, machine, notes)?,
         keepalive: keepalive(raw),
         http: HttpAccess {
             gateway: raw.flag("enable-grpc-gateway"),
@@ -493,7 +493,7 @@ fn quota(raw: &Raw) -> Quota {
     Quota { bytes: u64::try_from(shown).ok(), shown }
 }
 
-fn bounds(raw: &Raw, notes: &mut Vec<Note>) -> Result<RequestBounds, String> {
+fn bounds(raw: &Raw, machine: &Machine, notes: &mut Vec<Note>) -> Result<RequestBounds, String> {
     let request_bytes = raw.uint("max-request-bytes");
     if request_bytes > REQUEST_ADVISED_BYTES {
         notes.push(
@@ -515,7 +515,24 @@ fn bounds(raw: &Raw, notes: &mut Vec<Note>) -> Result<RequestBounds, String> {
         txn_ops_max: ops as usize,
         request_bytes_max: request_bytes as usize,
         concurrent_streams_max: raw.uint("max-concurrent-streams") as u32,
+        connection_memory_bytes: connection_memory(raw, machine)?,
     })
+}
+
+/// The budget of all connections: as asked for, or a part of the memory that there is.
+fn connection_memory(raw: &Raw, machine: &Machine) -> Result<usize, String> {
+    const LEAST: usize = limits::BUDGET_ASKED_BYTES_MIN;
+    match raw.uint("connection-memory-bytes") {
+        0 => {
+            let part = machine.memory_bytes / limits::BUDGET_MEMORY_PARTS;
+            Ok((part as usize).max(limits::BUDGET_BYTES_MIN))
+        }
+        bytes if bytes < LEAST as u64 => Err(format!(
+            "--connection-memory-bytes must be at least {LEAST}, or 0 for a part of the machine's \
+             memory (set to {bytes})"
+        )),
+        bytes => Ok(bytes as usize),
+    }
 }
 
 fn keepalive(raw: &Raw) -> Keepalive {

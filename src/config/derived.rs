@@ -66,6 +66,8 @@ pub struct RequestBounds {
     pub txn_ops_max: usize,
     pub request_bytes_max: usize,
     pub concurrent_streams_max: u32,
+    /// Bytes that all connections may hold together.
+    pub connection_memory_bytes: usize,
 }
 
 /// Pings on gRPC connections.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::*;
 
 fn machine() -> Machine {
-    Machine { cores: 4, default_host: Some("10.1.2.3".parse().unwrap()) }
+    let default_host = Some("10.1.2.3".parse().unwrap());
+    Machine { cores: 4, memory_bytes: 16 << 30, default_host }
 }
 
 fn read(

@@ -26,7 +26,7 @@
 //! | `sequencer` | `next`, the floors, `stable`: what the cores share |
 //! | `lane` | one shard's hold on the sequencer |
 //! | `wake` | which core sleeps until which revision, and who must wake it |
-//! | `mailbox` | a bounded queue from one core to another |
+//! | `mailbox`, `post` | a bounded queue from one core to another; all of a core's |
 //! | `coordinator`, `footprint`, `ranges` | rounds: one revision for a write over several shards |
 //! | `routed` | a txn's path with the shards of its operations, shared by all parts of a round |
 //! | `epoch` | the takeover: gather, find the cut, open the epoch |
@@ -40,6 +40,7 @@ mod footprint;
 pub mod lane;
 pub mod mailbox;
 pub mod message;
+pub mod post;
 mod ranges;
 pub mod routed;
 pub mod sequencer;
@@ -50,5 +51,6 @@ mod tests;
 
 pub use lane::Lane;
 pub use mailbox::{Full, Receiver, Sender, mailbox};
+pub use post::Post;
 pub use sequencer::Sequencer;
 pub use wake::Waits;

@@ -35,6 +35,9 @@ pub struct Scrape<'a> {
 /// What the member as a whole knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberFigures {
+    /// Bytes that connections hold, and may hold.
+    pub connection_bytes: u64,
+    pub connection_bytes_max: u64,
     pub id: MemberId,
     pub has_leader: bool,
     pub is_leader: bool,
@@ -523,6 +526,16 @@ fn own(text: &mut Exposition, scrape: &Scrape<'_>) {
     for (name, help, value) in [
         ("braid_cores", "Cores that run.", scrape.cores.len() as f64),
         ("braid_shards", "Shards of the cluster.", scrape.shards.len() as f64),
+        (
+            "braid_connection_memory_bytes",
+            "Bytes that connections hold in requests and unsent answers.",
+            member.connection_bytes as f64,
+        ),
+        (
+            "braid_connection_memory_limit_bytes",
+            "Bytes at which they are not read from.",
+            member.connection_bytes_max as f64,
+        ),
         ("braid_line_stable_revision", "The stable revision.", member.stable_revision as f64),
         ("braid_line_revisions_pending", "Revisions not yet stable.", pending as f64),
     ] {

@@ -19,7 +19,7 @@ use super::applying::Applying;
 use super::chronicle::Chronicle;
 use super::compacting::Compacting;
 use super::metrics::Figures;
-use super::post::Post;
+use crate::line::Post;
 use crate::member::{Core, CoreEffects, Mail, Park, Shared};
 use crate::observe::CoreMetrics;
 use crate::observe::slow::slow_sync;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::member::{Core, MemberConfig, Shared};
 use crate::observe::{
@@ -27,6 +28,7 @@ pub(super) struct Figures {
     id: MemberId,
     quota_shown: i64,
     config: Config,
+    budget: Arc<Budget>,
     /// When the newest compaction target was first seen.
     compacted_at: AtomicU64,
     lines_dropped: LinesDropped,
@@ -39,6 +41,7 @@ impl Figures {
         member: &MemberConfig,
         shared: &Arc<Shared>,
         lines_dropped: LinesDropped,
+        budget: &Arc<Budget>,
     ) -> Figures {
         let methods: Vec<Named> = Method::ALL.iter().copied().map(named).collect();
         let cores = (0..shared.cores).map(|_| Arc::new(CoreMetrics::new(methods.len()))).collect();
@@ -50,6 +53,7 @@ impl Figures {
             id: member.identity.member,
             quota_shown: member.quota_shown,
             config: config.clone(),
+            budget: Arc::clone(budget),
             compacted_at: AtomicU64::new(0),
             lines_dropped,
             scrapes_in_flight: AtomicU64::new(0),
@@ -166,6 +170,8 @@ impl Figures {
         let alarms = shared.alarms();
         let alarms = alarms.iter().map(|alarm| (alarm.member, alarm.kind.name()));
         let member = MemberFigures {
+            connection_bytes: self.budget.taken() as u64,
+            connection_bytes_max: self.budget.limit() as u64,
             id: self.id,
             has_leader: shared.leader() != MemberId(0),
             is_leader: shared.leader() == self.id,

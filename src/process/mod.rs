@@ -15,7 +15,6 @@ mod compacting;
 mod core_loop;
 mod directory;
 mod metrics;
-mod post;
 mod signals;
 mod start;
 mod supervisor;

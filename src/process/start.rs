@@ -10,12 +10,13 @@ use std::time::Duration;
 use super::core_loop::{Beat, CoreLoop};
 use super::directory::{Directory, draw_salt};
 use super::metrics::Figures;
-use super::post::Post;
 use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Event};
+use crate::budget::Budget;
 use crate::config::{Allowed, Config};
 use crate::limits::{
     CHECKPOINT_LOG_BYTES, LOG_BATCH_BYTES_MAX, MAILBOX_BATCHES_MAX, READ_SLICE_KEYS, SEGMENT_BYTES,
 };
+use crate::line::Post;
 use crate::member::{
     Core, Identity, LeaseConfig, Mail, MemberConfig, Service, Shared, WatchLimits,
 };
@@ -83,7 +84,10 @@ pub(super) fn start(
     if is_full {
         shared.begin_short();
     }
-    let figures = Arc::new(Figures::new(config, &member, &shared, lines_dropped));
+    let memory = config.bounds.connection_memory_bytes;
+    let budget = Budget::new(memory, usize::from(cores));
+    let figures = Figures::new(config, &member, &shared, lines_dropped, &budget);
+    let figures = Arc::new(figures);
     let mut posts = Post::of_all(cores, MAILBOX_BATCHES_MAX);
     let ringers: Arc<Mutex<Vec<Option<Ringer>>>> =
         Arc::new(Mutex::new((0..cores).map(|_| None).collect()));
@@ -98,6 +102,7 @@ pub(super) fn start(
             member: Arc::clone(&member),
             shared: Arc::clone(&shared),
             figures: Arc::clone(&figures),
+            budget: Arc::clone(&budget),
             path: directory.member.clone(),
             post: posts.pop().expect("one for each core"),
             ringers: Arc::clone(&ringers),
@@ -251,6 +256,7 @@ struct CoreStart {
     member: Arc<MemberConfig>,
     shared: Arc<Shared>,
     figures: Arc<Figures>,
+    budget: Arc<Budget>,
     path: std::path::PathBuf,
     post: Post<Mail>,
     ringers: Arc<Mutex<Vec<Option<Ringer>>>>,
@@ -306,7 +312,8 @@ impl CoreStart {
         let number = usize::from(self.core.0);
         let scrape = Rc::new(move || figures.scrape(number));
         let own = Arc::clone(self.figures.core(usize::from(self.core.0)));
-        let settings = settings(&self.config, &self.member, &self.shared, own, scrape);
+        let counted = Counted { figures: own, metrics: scrape, budget: self.budget };
+        let settings = settings(&self.config, &self.member, &self.shared, counted);
         let front =
             Front::new(self.core, settings, service, Rc::clone(&work), self.deliveries.clone());
         let inbox = self.inbox.open().expect("the eventfd is there");
@@ -376,13 +383,15 @@ impl CoreStart {
     }
 }
 
-fn settings(
-    config: &Config,
-    member: &MemberConfig,
-    shared: &Shared,
+/// What a core's connections count into, and hold from.
+struct Counted {
     figures: Arc<CoreMetrics>,
     metrics: Rc<dyn Fn() -> String>,
-) -> Settings {
+    budget: Arc<Budget>,
+}
+
+fn settings(config: &Config, member: &MemberConfig, shared: &Shared, counted: Counted) -> Settings {
+    let Counted { figures, metrics, budget } = counted;
     let kinds = config.listen.clients.iter().map(|_| ListenerKind::Client);
     let scraped = config.listen.metrics.iter().map(|_| ListenerKind::Metrics);
     let never = Duration::ZERO;
@@ -423,5 +432,6 @@ fn settings(
         times_methods: config.metrics_extensive,
         figures,
         metrics,
+        budget,
     }
 }

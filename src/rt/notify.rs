@@ -88,6 +88,11 @@ impl WaitList {
         }
     }
 
+    /// Whether some task waits.
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
     /// Tasks that wait.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {

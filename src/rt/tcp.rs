@@ -87,11 +87,25 @@ impl TcpStream {
         poll_fn(|cx| self.poll_read(cx, target)).await
     }
 
+    /// Hands what has arrived to `take`; 0 is the end of the stream.
+    pub async fn read_with(&self, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read_with(cx, &mut take)).await
+    }
+
     /// As [`read`](TcpStream::read).
     pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
         target: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_read_with(cx, &mut |bytes| target.extend_from_slice(bytes))
+    }
+
+    /// As [`read_with`](TcpStream::read_with).
+    pub fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         ready!(self.readiness.poll_readable(cx));
         READ_BUFFER.with_borrow_mut(|buffer| {
@@ -102,7 +116,7 @@ impl TcpStream {
                         if (1..buffer.len()).contains(&count) {
                             self.readiness.is_drained();
                         }
-                        target.extend_from_slice(&buffer[..count]);
+                        take(&buffer[..count]);
                         return Poll::Ready(Ok(count));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -14,10 +14,12 @@
 mod bidi;
 mod call;
 mod get;
+mod intake;
 mod large;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::net::SocketAddr;
@@ -31,14 +33,18 @@ use rustc_hash::FxHashMap;
 
 use self::bidi::{Bidi, Ended};
 use self::get::Counted;
+use self::intake::Intake;
 use self::large::{LargePlace, LargeReplies};
 use super::front::Front;
 use super::meters::{Gauge, add};
 use super::pulse::Pulse;
+use super::reads::{Reading, Reads};
 use super::turn::Turn;
 use super::waiters::Waiter;
+use crate::budget::{Account, Charge};
 use crate::limits::{
-    CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, LINGER_BYTES_MAX, REQUEST_OVERHEAD_BYTES,
+    CONNECTION_BYTES_MAX, CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_REQUESTS_MAX, LINGER_BYTES_MAX,
+    REQUEST_OVERHEAD_BYTES,
 };
 use crate::member::{Answer, Ticket};
 use crate::protocol::convert::Pieces;
@@ -64,7 +70,7 @@ pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 const HELLO_BYTES_MAX: usize = 16 << 10;
 
 /// An output buffer above this is given back when it is empty.
-const OUTPUT_KEPT_BYTES: usize = 256 << 10;
+const OUTPUT_KEPT_BYTES: usize = 64 << 10;
 
 /// The connection's core changes.
 pub(super) struct HandOver {
@@ -91,7 +97,11 @@ pub(super) async fn serve(
     wish: Wish,
 ) -> io::Result<Option<HandOver>> {
     let _counted = Gauge::up(&front.meters().connections_frames);
+    let account = front.open_account();
     let session = Rc::new(Session {
+        unsent: RefCell::new(account.charge(0)),
+        account,
+        reads: Rc::default(),
         front: front.clone(),
         remote: stream.peer(),
         pulse,
@@ -107,7 +117,7 @@ pub(super) async fn serve(
         written: Notify::new(),
         room: Notify::new(),
         drained: WaitList::new(),
-        sending: Cell::new(false),
+        sending: Cell::new(0),
         broken: Cell::new(false),
     });
     let writer = rt::spawn(write(session.clone(), stream.clone()));
@@ -123,7 +133,7 @@ pub(super) async fn serve(
             add(&front.meters().connections_refused, 1);
             tracing::debug!(peer = %stream.peer(), %fault, "a connection broke the frame protocol");
             encode_close(&mut session.output.borrow_mut(), &fault);
-            session.written.notify();
+            session.wrote();
             End::Refused
         }
         Err(Broken::Io(error)) => {
@@ -180,11 +190,16 @@ pub(super) struct Session {
     pub(super) remote: SocketAddr,
     pulse: Rc<Pulse>,
     decoder: Decoder,
+    /// What the connection holds of the member's memory.
+    account: Rc<Account>,
     output: RefCell<BytesMut>,
+    /// For the output, and for what the writer has of it.
+    unsent: RefCell<Charge>,
+    reads: Rc<Reads>,
     /// By stream.
     under_way: RefCell<FxHashMap<u32, UnderWay>>,
     /// Answers for which there is no room in the output yet. They share keys and values with the
-    /// store, so they are small however much they will be as bytes.
+    /// store, as long as that keeps them.
     owed: RefCell<Owed>,
     /// Answers that are too much work to be encoded at once.
     large: RefCell<LargeReplies>,
@@ -202,10 +217,25 @@ pub(super) struct Session {
     room: Notify,
     /// The output has been sent, or will never be.
     drained: WaitList,
-    /// The writer is in the middle of a write.
-    sending: Cell<bool>,
+    /// Bytes of the buffer that the writer is in the middle of writing; 0 if it is not.
+    sending: Cell<usize>,
     /// Nothing can be sent any more.
     broken: Cell<bool>,
+}
+
+/// A frame that asks for something.
+struct Asked {
+    method: Method,
+    stream: u32,
+    flags: Flags,
+    payload: Bytes,
+}
+
+/// What a request holds until it is answered or cancelled.
+pub(super) struct Held {
+    /// The buffer that it is a slice of.
+    _buffer: Rc<Charge>,
+    reading: Option<Reading>,
 }
 
 enum UnderWay {
@@ -223,22 +253,25 @@ enum UnderWay {
 /// Answers that wait for room in the output, oldest first.
 #[derive(Default)]
 struct Owed {
-    answers: BTreeMap<u64, (u32, Method, Reply)>,
+    answers: BTreeMap<u64, (OwedAnswer, Charge)>,
     pushed: u64,
 }
+
+/// Stream, method and answer.
+type OwedAnswer = (u32, Method, Reply);
 
 /// Where an answer waits.
 struct OwedPlace(u64);
 
 impl Owed {
-    fn push(&mut self, answer: (u32, Method, Reply)) -> OwedPlace {
+    fn push(&mut self, answer: OwedAnswer, charge: Charge) -> OwedPlace {
         self.pushed += 1;
-        self.answers.insert(self.pushed, answer);
+        self.answers.insert(self.pushed, (answer, charge));
         OwedPlace(self.pushed)
     }
 
-    fn pop(&mut self) -> Option<(u32, Method, Reply)> {
-        self.answers.pop_first().map(|(_, answer)| answer)
+    fn pop(&mut self) -> Option<OwedAnswer> {
+        self.answers.pop_first().map(|(_, (answer, _))| answer)
     }
 
     fn remove(&mut self, place: OwedPlace) {
@@ -267,16 +300,18 @@ impl Session {
             return Ok(end);
         }
         let closing = self.front.closing();
+        let mut intake = Intake::new(&self.account, input);
+        *input = BytesMut::new();
         loop {
-            self.take_all(input)?;
-            if input.is_empty() && input.capacity() > rt::READ_BYTES_MAX {
-                *input = BytesMut::new();
-            }
+            self.take_all(&mut intake)?;
             if self.broken.get() {
                 return Ok(End::Left);
             }
-            let is_read = self.has_room() && !closing.is_raised();
-            self.pulse.owes((is_read && !input.is_empty()).then(rt::now));
+            intake.settle();
+            let begun = intake.begun();
+            let may_read = self.has_room() && self.account.may_read(begun);
+            let is_read = may_read && !closing.is_raised();
+            self.pulse.owes((is_read && begun > 0).then(rt::now));
             if closing.is_raised() {
                 return self.finish().await;
             }
@@ -285,11 +320,18 @@ impl Session {
                 continue;
             }
             if !self.has_room() {
-                let shut = async { closing.wait().await };
-                futures_lite::future::or(self.room.wait(), shut).await;
+                // What others may do does not wait for this one.
+                self.account.return_pass();
+                futures_lite::future::or(self.room.wait(), closing.wait()).await;
                 continue;
             }
-            let reading = async { Some(stream.read(input).await) };
+            if !may_read {
+                let poor = self.front.room_in_budget(|| self.account.may_read(begun));
+                let room = futures_lite::future::or(self.room.wait(), poor);
+                futures_lite::future::or(room, closing.wait()).await;
+                continue;
+            }
+            let reading = async { Some(self.read_some(stream, &mut intake).await) };
             let shut = async {
                 closing.wait().await;
                 None
@@ -301,6 +343,19 @@ impl Session {
                 Some(Err(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// Reads what has come, or waits for it with no more of a buffer than that needs.
+    async fn read_some(&self, stream: &TcpStream, intake: &mut Intake) -> io::Result<usize> {
+        let missing = self.decoder.missing(intake.bytes());
+        poll_fn(|cx| {
+            let read = stream.poll_read_with(cx, &mut |bytes| intake.push(bytes, missing));
+            if read.is_pending() {
+                intake.rest();
+            }
+            read
+        })
+        .await
     }
 
     /// Takes the preface and the hello off `input`, unless they are for another core.
@@ -367,7 +422,8 @@ impl Session {
         };
         let mut output = self.output.borrow_mut();
         encode_message(&mut output, CONNECTION_STREAM, Opcode::Hello, Flags::NONE, &reply);
-        self.written.notify();
+        drop(output);
+        self.wrote();
     }
 
     /// Whether the connection may be read from.
@@ -375,6 +431,24 @@ impl Session {
         self.inlets_full.get() == 0
             && self.under_way.borrow().len() < CONNECTION_REQUESTS_MAX
             && self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX
+            && self.account.held() < self.bytes_max()
+            && self.reads.has_room()
+    }
+
+    /// Bytes that the connection may hold: its largest message must have room beside others.
+    fn bytes_max(&self) -> usize {
+        CONNECTION_BYTES_MAX.max(2 * payload_bytes_max(&self.front))
+    }
+
+    /// There is more in the output.
+    fn wrote(&self) {
+        self.count_unsent();
+        self.written.notify();
+    }
+
+    fn count_unsent(&self) {
+        let bytes = self.output.borrow().capacity() + self.sending.get();
+        self.unsent.borrow_mut().resize(bytes);
     }
 
     /// Whether streams may send: they leave half of the output to answers of one message.
@@ -383,10 +457,10 @@ impl Session {
     }
 
     /// Takes every frame that is there, as far as there is room and the turn goes.
-    fn take_all(self: &Rc<Session>, input: &mut BytesMut) -> Result<(), FrameFault> {
+    fn take_all(self: &Rc<Session>, intake: &mut Intake) -> Result<(), FrameFault> {
         let now = rt::now();
         let mut gets = Counted::default();
-        let result = self.take_counting(now, input, &mut gets);
+        let result = self.take_counting(now, intake, &mut gets);
         self.count_gets(&gets);
         self.front.count_answered(now);
         result
@@ -395,9 +469,11 @@ impl Session {
     fn take_counting(
         self: &Rc<Session>,
         now: Nanos,
-        input: &mut BytesMut,
+        intake: &mut Intake,
         gets: &mut Counted,
     ) -> Result<(), FrameFault> {
+        let charge = intake.charge().clone();
+        let input = intake.bytes();
         while self.has_room() && !self.turn.is_over() {
             let (taken, next) = match Decoder::opcode(input) {
                 Some(opcode) if opcode == Method::Range.opcode() => {
@@ -409,7 +485,7 @@ impl Session {
             match next {
                 Some(header) => {
                     self.turn.took(1);
-                    self.take(now, Decoder::cut(input, header))?;
+                    self.take(now, Decoder::cut(input, header), &charge)?;
                 }
                 None if taken == 0 => break,
                 None => {}
@@ -418,13 +494,20 @@ impl Session {
         Ok(())
     }
 
-    fn take(self: &Rc<Session>, now: Nanos, frame: Frame) -> Result<(), FrameFault> {
+    /// Takes a frame, whose buffer is charged with `charge`.
+    fn take(
+        self: &Rc<Session>,
+        now: Nanos,
+        frame: Frame,
+        charge: &Rc<Charge>,
+    ) -> Result<(), FrameFault> {
         let Frame { header, payload } = frame;
         let opcode = Opcode::from_u8(header.opcode).ok_or(FrameFault::Opcode(header.opcode))?;
         let on_connection = header.stream == CONNECTION_STREAM;
         match opcode {
             Opcode::Method(method) if !on_connection => {
-                self.take_request(now, method, header.stream, header.flags, payload)
+                let asked = Asked { method, stream: header.stream, flags: header.flags, payload };
+                self.take_request(now, asked, charge)
             }
             Opcode::Ping if on_connection => self.take_ping(header.flags, &payload),
             Opcode::Hello if on_connection => Err(FrameFault::HelloInvalid),
@@ -443,24 +526,24 @@ impl Session {
             return Err(FrameFault::Length { length, length_max });
         }
         encode_ping(&mut self.output.borrow_mut(), Flags::END, payload);
-        self.written.notify();
+        self.wrote();
         Ok(())
     }
 
     fn take_request(
         self: &Rc<Session>,
         now: Nanos,
-        method: Method,
-        stream: u32,
-        flags: Flags,
-        payload: Bytes,
+        asked: Asked,
+        charge: &Rc<Charge>,
     ) -> Result<(), FrameFault> {
+        let Asked { method, stream, flags, payload } = asked;
         if flags.contains(Flags::CANCEL) {
             self.cancel(stream, method);
             return Ok(());
         }
         if method.kind() == Kind::Bidi {
-            return self.take_message(method, stream, flags, payload);
+            let said = (payload, charge.clone());
+            return self.take_message(method, stream, flags, said);
         }
         if let Some(UnderWay::Bidi(_)) = self.under_way.borrow().get(&stream) {
             return Err(FrameFault::Stream { stream, opcode: method.opcode() });
@@ -496,7 +579,9 @@ impl Session {
                     }
                     return Ok(());
                 }
-                let waiter = Waiter::Frames { session: self.clone(), stream, method };
+                let reading = request.gathers().then(|| self.reads.begin(&self.account));
+                let held = Held { _buffer: charge.clone(), reading };
+                let waiter = Waiter::Frames { session: self.clone(), stream, method, held };
                 self.front.submit(now, request, None, waiter, |ticket| {
                     self.under_way.borrow_mut().insert(stream, UnderWay::Ticket(ticket));
                 });
@@ -507,14 +592,18 @@ impl Session {
     }
 
     /// The answer to a request; called once for each ticket that was not cancelled.
-    pub(super) fn answer(&self, stream: u32, method: Method, answer: Answer) {
+    pub(super) fn answer(&self, stream: u32, method: Method, held: Held, answer: Answer) {
+        if let (Some(reading), Ok(reply)) = (held.reading, &answer) {
+            reading.came_to(reply.own_bytes());
+        }
         match answer {
             Ok(reply) if Pieces::is_due(&reply) => self.put_large(stream, method, reply),
             Ok(reply) if self.output.borrow().len() < CONNECTION_OUTPUT_BYTES_MAX => {
                 self.send_reply(stream, method, &reply);
             }
             Ok(reply) => {
-                let place = self.owed.borrow_mut().push((stream, method, reply));
+                let charge = self.account.charge(reply.bytes());
+                let place = self.owed.borrow_mut().push((stream, method, reply), charge);
                 self.under_way.borrow_mut().insert(stream, UnderWay::Owed(place));
             }
             Err(refusal) => {
@@ -555,7 +644,7 @@ impl Session {
         encode_frame(&mut output, stream, method.opcode(), flags, payload);
         add(&self.front.meters().sent_bytes, (output.len() - before) as u64);
         drop(output);
-        self.written.notify();
+        self.wrote();
     }
 
     fn refuse(&self, stream: u32, method: Method, refusal: &Refusal) {
@@ -566,7 +655,7 @@ impl Session {
         self.front.meters().handled(method, status.code);
         if !self.broken.get() {
             encode_error(&mut self.output.borrow_mut(), stream, method.opcode(), status);
-            self.written.notify();
+            self.wrote();
         }
     }
 
@@ -640,7 +729,7 @@ impl Session {
     async fn flush(&self) {
         self.drained
             .until(|| {
-                !self.sending.get()
+                self.sending.get() == 0
                     && self.output.borrow().is_empty()
                     && self.large.borrow().is_idle()
             })
@@ -687,9 +776,10 @@ async fn write_output(session: &Session, stream: &TcpStream, sending: &mut Bytes
         std::mem::swap(sending, &mut *session.output.borrow_mut());
         let credits = std::mem::take(&mut *session.credits.borrow_mut());
         session.send_owed();
-        session.sending.set(true);
+        session.sending.set(sending.capacity());
+        session.count_unsent();
         let sent = stream.write_all(sending).await;
-        session.sending.set(false);
+        session.sending.set(0);
         if sent.is_err() {
             return false;
         }
@@ -700,6 +790,7 @@ async fn write_output(session: &Session, stream: &TcpStream, sending: &mut Bytes
         if sending.capacity() > OUTPUT_KEPT_BYTES {
             *sending = BytesMut::new();
         }
+        session.count_unsent();
         session.room.notify();
         if session.has_room_for_streams() {
             session.drained.wake_all();

@@ -19,11 +19,12 @@ use super::signal::Signal;
 use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
 use super::watching::Feeds;
-use crate::limits::{ACCEPTS_PER_TURN, CORE_REQUESTS_MAX};
+use crate::budget::{Account, Purse};
+use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, CORE_REQUESTS_MAX};
 use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
-use crate::rt::{self, InboxSender, Notify, OpenInbox, WaitList};
+use crate::rt::{self, InboxSender, Notify, OpenInbox, WaitList, WaitPlace};
 use crate::types::{
     CoreId, Nanos, Refusal, Request, Tally, Term, WatchReply, WatchRequest, WatchStream,
 };
@@ -58,6 +59,11 @@ pub struct Front {
     /// Raised when the time for `closing` is over.
     dropping: Signal,
     leaderless: Leaderless,
+    /// This core's part of what connections may hold.
+    purse: Rc<Purse>,
+    /// Connections that wait for room in it, and that there are some.
+    budget_waits: WaitList,
+    budget_asked: Notify,
     connections: Cell<usize>,
     pulses: Pulses,
     /// Tasks that are to end before the core's loop does, whoever has left.
@@ -81,6 +87,7 @@ impl Front {
         cores: Vec<InboxSender<Delivery>>,
     ) -> Rc<Front> {
         let header = Cell::new(settings.header);
+        let purse = Purse::new(settings.budget.clone());
         Rc::new(Front {
             core,
             settings,
@@ -88,6 +95,9 @@ impl Front {
             waiters: RefCell::default(),
             feeds: Feeds::default(),
             leaderless: Leaderless::default(),
+            purse,
+            budget_waits: WaitList::new(),
+            budget_asked: Notify::new(),
             work,
             header,
             meters: Meters::default(),
@@ -117,6 +127,7 @@ impl Front {
             }
         };
         let looking = futures_lite::future::or(self.look_for_lead(), self.look_for_stalls());
+        let looking = futures_lite::future::or(looking, self.look_for_room());
         futures_lite::future::or(receiving, looking).await
     }
 
@@ -142,6 +153,45 @@ impl Front {
     /// Ends the connection `stream` when it makes no progress, until the value returned is dropped.
     pub(super) fn attend(&self, stream: &Rc<rt::TcpStream>) -> Attended<'_> {
         self.pulses.attend(stream)
+    }
+
+    /// Has connections that wait for room in the budget ask again. What makes room may happen on
+    /// any core, so it is looked for.
+    async fn look_for_room(&self) {
+        loop {
+            self.budget_asked.wait().await;
+            while self.budget_waits.is_waited_for() {
+                rt::sleep(Duration::from_millis(BUDGET_PAUSE_MILLIS)).await;
+                if self.purse.is_worth_asking() {
+                    self.budget_waits.wake_all();
+                }
+            }
+        }
+    }
+
+    /// The account of a new connection.
+    pub(super) fn open_account(&self) -> Rc<Account> {
+        self.purse.open()
+    }
+
+    /// Until `holds`, which is asked whenever there may be room in the budget.
+    pub(super) async fn room_in_budget(&self, mut holds: impl FnMut() -> bool + Unpin) {
+        if holds() {
+            return;
+        }
+        self.budget_asked.notify();
+        self.budget_waits.until(holds).await;
+    }
+
+    /// The task with this place does not wait for room any more.
+    pub(super) fn leave_budget(&self, place: &mut WaitPlace) {
+        self.budget_waits.leave(place);
+    }
+
+    /// Has the task of `cx` woken when there may be room in the budget.
+    pub(super) fn wait_for_budget(&self, place: &mut WaitPlace, cx: &Context<'_>) {
+        self.budget_asked.notify();
+        self.budget_waits.wait(place, cx);
     }
 
     /// Ends the streams that want a lead once there has been none for too long.
@@ -188,7 +238,9 @@ impl Front {
             brief.log_if_slow(now, self.settings.slow, method, remote, &answer);
         }
         match waiter {
-            Waiter::Frames { session, stream, method } => session.answer(stream, method, answer),
+            Waiter::Frames { session, stream, method, held } => {
+                session.answer(stream, method, held, answer);
+            }
             Waiter::Grpc(call) => call.answer(ticket, answer),
             Waiter::Task(desk) => desk.put(answer),
         }

@@ -1,8 +1,11 @@
 //! A reply of many keys on its way out: in pieces between which others have their turn, also if
 //! nobody wants it any more.
 
+use std::rc::Rc;
+
 use bytes::BytesMut;
 
+use crate::budget::{Account, Charge};
 use crate::protocol::convert::{HeaderFields, Pieces};
 use crate::rt;
 use crate::types::Reply;
@@ -17,11 +20,26 @@ pub(super) const SLICE_BYTES: usize = 64 << 10;
 pub(super) struct Large {
     /// There until it is dropped.
     pieces: Option<Pieces>,
+    /// What the connection holds for it.
+    charge: Option<Charge>,
 }
 
 impl Large {
     pub(super) fn new(header: &HeaderFields, reply: Reply) -> Large {
-        Large { pieces: Some(Pieces::new(header, reply)) }
+        Large { pieces: Some(Pieces::new(header, reply)), charge: None }
+    }
+
+    /// The same as an answer of a connection, which is charged with what it holds.
+    pub(super) fn charged(header: &HeaderFields, reply: Reply, account: &Rc<Account>) -> Large {
+        let charge = account.charge(reply.own_bytes());
+        Large { pieces: Some(Pieces::new(header, reply)), charge: Some(charge) }
+    }
+
+    /// So many bytes more are held until it is dropped: of what it is encoded into.
+    pub(super) fn charge_more(&mut self, bytes: usize) {
+        if let Some(charge) = &mut self.charge {
+            charge.resize(charge.bytes() + bytes);
+        }
     }
 
     /// Measures some of it; whether that is done.

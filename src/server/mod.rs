@@ -35,14 +35,17 @@
 //! | `concurrency` | locks and elections, made of ordinary requests |
 //! | `health` | gRPC's health service |
 //! | `range_stream` | a large range in parts, at one revision |
+//! | `reads` | how many reads with large answers a connection has under way |
 //! | `turn` | what a connection may do before others have a turn |
 //! | `pulse` | connections that make no progress |
 //! | `slow` | log lines about requests that took too long |
 //! | `meters`, `signal`, `settings` | counters, shutdown, settings from flags |
 //!
 //! Bounds: a connection with `CONNECTION_REQUESTS_MAX` requests under way, or one that owes its
-//! client `CONNECTION_OUTPUT_BYTES_MAX`, is not read from. One that always has more to be read
-//! gets its turn like all others (`turn`). A client that leaves cancels what it asked for.
+//! client `CONNECTION_OUTPUT_BYTES_MAX` or holds `CONNECTION_BYTES_MAX`, is not read from; nor is
+//! one that holds more than its share when the member's [`budget`](crate::budget) is full. One that
+//! always has more to be read gets its turn like all others (`turn`). A client that leaves cancels
+//! what it asked for.
 //!
 //! TLS, unix sockets and the JSON gateway are not there yet.
 
@@ -57,6 +60,7 @@ mod large;
 mod meters;
 mod pulse;
 mod range_stream;
+mod reads;
 mod settings;
 mod signal;
 mod slow;

@@ -1,5 +1,6 @@
 //! RangeStream: one range at one revision, read and answered part by part, so that neither the core
-//! nor the connection ever holds all of it.
+//! nor the connection ever holds all of it. A part is as many keys as come to the size aimed at,
+//! and one at least: that the keys before were small says nothing of the next.
 //!
 //! The first part fixes the revision. The last part brings it, and the count: of what was sent, and
 //! of what a limit has left out, which is counted once, at the end. A compaction that passes the
@@ -11,6 +12,7 @@
 //! first part is answered as by Range, which is what etcd answers.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -20,16 +22,25 @@ use crate::types::{
     Blob, KeyValue, Nanos, RangeReply, RangeRequest, Refusal, Reply, Request, Revision, SortTarget,
 };
 
-/// Keys of the first part.
-const FIRST_PART_KEYS: u64 = 10;
+/// Keys that are read first, and at a time at most.
+const FIRST_READ_KEYS: u64 = 10;
+const READ_KEYS_MAX: u64 = 1 << 14;
 
 /// A range on its way out.
 pub(super) struct RangeStream {
-    /// The next part, but for its limit.
+    /// The next read, but for its limit.
     request: RangeRequest,
     /// Keys that the client still wants; `None` is all there are.
     wanted: Option<u64>,
-    part_keys: u64,
+    read_keys: u64,
+    /// Bytes that a part is to come to.
+    bytes_aimed: usize,
+    /// What was read and is not in a part yet.
+    kvs: VecDeque<KeyValue>,
+    /// What the last read says of the whole range, and whether it was the last one.
+    more: bool,
+    count: i64,
+    is_through: bool,
     deadline: Option<Nanos>,
     /// The header's, once the first part has told.
     revision: Option<Revision>,
@@ -48,23 +59,34 @@ pub(super) struct Part {
 }
 
 impl RangeStream {
-    /// Refuses what is no range; `protocol` has refused orders and filters.
-    pub(super) fn new(request: Request, deadline: Option<Nanos>) -> Result<RangeStream, Refusal> {
+    /// Refuses what is no range; `protocol` has refused orders and filters. A part is to come to
+    /// `bytes_aimed`.
+    pub(super) fn new(
+        request: Request,
+        deadline: Option<Nanos>,
+        bytes_aimed: usize,
+    ) -> Result<RangeStream, Refusal> {
         let Request::Range(mut request) = request else {
             return Err(Refusal::Internal("braid: a stream of something else".to_owned()));
         };
         let wanted = (request.limit > 0).then_some(request.limit);
         let (mut target, mut hides_values) = (SortTarget::Key, false);
-        if !request.count_only && wanted.is_none_or(|wanted| wanted > FIRST_PART_KEYS) {
+        if !request.count_only && wanted.is_none_or(|wanted| wanted > FIRST_READ_KEYS) {
             request.uncounted = true;
             target = std::mem::replace(&mut request.target, SortTarget::Key);
             hides_values = request.keys_only && target == SortTarget::Value;
             request.keys_only &= !hides_values;
         }
+        request.range = request.range.detached();
         Ok(RangeStream {
             request,
             wanted,
-            part_keys: FIRST_PART_KEYS,
+            read_keys: FIRST_READ_KEYS,
+            bytes_aimed,
+            kvs: VecDeque::new(),
+            more: true,
+            count: 0,
+            is_through: false,
             deadline,
             revision: None,
             sent: 0,
@@ -73,17 +95,34 @@ impl RangeStream {
         })
     }
 
-    /// Reads the next part. Not to be called again after the last one.
+    /// The next part, read if need be. Not to be called again after the last one.
     pub(super) async fn next(&mut self, front: &Front) -> Result<Part, Refusal> {
-        let limit = self.wanted.map_or(self.part_keys, |wanted| wanted.min(self.part_keys));
+        if self.kvs.is_empty() {
+            self.read(front).await?;
+        }
+        let (mut kvs, mut bytes) = (Vec::new(), 0);
+        while let Some(kv) = self.kvs.front() {
+            bytes += size(kv);
+            if !kvs.is_empty() && bytes > self.bytes_aimed {
+                break;
+            }
+            kvs.extend(self.kvs.pop_front());
+        }
+        let is_last = self.kvs.is_empty() && self.is_through;
+        let revision = self.revision.expect("something was read");
+        let (more, count) = (self.more, self.count);
+        Ok(Part { reply: RangeReply { revision, kvs, more, count }, is_last })
+    }
+
+    async fn read(&mut self, front: &Front) -> Result<(), Refusal> {
+        let limit = self.wanted.map_or(self.read_keys, |wanted| wanted.min(self.read_keys));
         let mut reply = self.ask(front, RangeRequest { limit, ..self.request.clone() }).await?;
         let revision = *self.revision.get_or_insert(reply.revision);
-        reply.revision = revision;
         self.sent += reply.kvs.len() as i64;
         if let Some(wanted) = &mut self.wanted {
             *wanted -= (reply.kvs.len() as u64).min(*wanted);
         }
-        let is_last = !reply.more || self.wanted == Some(0);
+        self.is_through = !reply.more || self.wanted == Some(0);
         if self.request.revision <= 0 {
             self.request.revision = revision.0;
         }
@@ -94,7 +133,7 @@ impl RangeStream {
                 self.request.range.start = successor(&last.key);
             }
             reply.count = self.sent;
-            if is_last && reply.more {
+            if self.is_through && reply.more {
                 let rest = RangeRequest {
                     revision: self.request.revision,
                     serializable: true,
@@ -105,7 +144,15 @@ impl RangeStream {
             }
             self.arrange(&mut reply.kvs);
         }
-        Ok(Part { reply, is_last })
+        let bytes: usize = reply.kvs.iter().map(size).sum();
+        if bytes < self.bytes_aimed / 2 {
+            self.read_keys = (self.read_keys * 2).min(READ_KEYS_MAX);
+        } else if bytes > self.bytes_aimed.saturating_mul(2) {
+            self.read_keys = (self.read_keys / 2).max(1);
+        }
+        (self.more, self.count) = (reply.more, reply.count);
+        self.kvs = reply.kvs.into();
+        Ok(())
     }
 
     async fn ask(&self, front: &Front, request: RangeRequest) -> Result<RangeReply, Refusal> {
@@ -124,25 +171,19 @@ impl RangeStream {
             kvs.iter_mut().for_each(|kv| kv.value = Blob::empty());
         }
     }
+}
 
-    /// Appends the part, and sizes the next one: `bytes_aimed` is what a part should come to.
-    pub(super) fn encode(
-        &mut self,
-        front: &Front,
-        part: &Part,
-        bytes_aimed: usize,
-        out: &mut BytesMut,
-    ) {
+impl Part {
+    /// Appends the part.
+    pub(super) fn encode(&self, front: &Front, out: &mut BytesMut) {
         let header = front.header();
-        let before = out.len();
-        encode_range_part(part.is_last.then_some(&header), &part.reply, out);
-        let bytes = out.len() - before;
-        if bytes < bytes_aimed / 2 {
-            self.part_keys = self.part_keys.saturating_mul(2);
-        } else if bytes > bytes_aimed.saturating_mul(2) {
-            self.part_keys = (self.part_keys / 2).max(1);
-        }
+        encode_range_part(self.is_last.then_some(&header), &self.reply, out);
     }
+}
+
+/// About what a key comes to when it is encoded.
+fn size(kv: &KeyValue) -> usize {
+    kv.key.len() + kv.value.len() + 16
 }
 
 /// The first key after `key`.

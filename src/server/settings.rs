@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::observe::CoreMetrics;
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::types::CoreId;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub times_methods: bool,
     /// What this core counts: connections add requests and their times.
     pub figures: Arc<CoreMetrics>,
+    /// What connections may hold, theirs and other cores'.
+    pub budget: Arc<Budget>,
     /// The body of `/metrics`.
     pub metrics: Rc<dyn Fn() -> String>,
 }

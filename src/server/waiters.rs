@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::frames::Session;
+use super::frames::{Held, Session};
 use super::grpc::Call;
 use super::slow::Brief;
 use crate::member::{Answer, Ticket};
@@ -19,7 +19,7 @@ use crate::protocol::Method;
 /// Where an answer goes.
 pub(super) enum Waiter {
     /// To a stream of a connection that speaks frames.
-    Frames { session: Rc<Session>, stream: u32, method: Method },
+    Frames { session: Rc<Session>, stream: u32, method: Method, held: Held },
     /// To a stream of HTTP/2.
     Grpc(Call),
     /// To a task of this executor.

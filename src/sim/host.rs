@@ -7,8 +7,10 @@
 //! ```
 //!
 //! A core does exactly what the process's loop does, in the same order, but whoever is next is
-//! drawn. So mail waits as long as the core that it is for, and a core that nobody rings sleeps
-//! on: a lost wake-up shows as a member in which nothing moves any more.
+//! drawn. Its mail goes through the very mailboxes of the process, of a size that is drawn too: a
+//! core whose mail finds no room takes no turn, and looks again whenever it is let. So mail waits
+//! as long as the core that it is for, and a core that nobody rings sleeps on: a lost wake-up shows
+//! as a member in which nothing moves any more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use super::chance::Chance;
 use super::disk::Disk;
 use super::trace::Trace;
+use crate::line::Post;
 use crate::member::account::{self, GroupAccount};
 use crate::member::{Core, CoreEffects, Fatal, Mail, MemberConfig, RecoverError, Service, Shared};
 use crate::shard::Shard;
@@ -34,6 +37,8 @@ pub struct Host {
     pub answers: Vec<(Ticket, Answer)>,
     /// What watch streams were told and no client has yet read.
     pub watched: Vec<(usize, WatchStream, WatchReply)>,
+    /// How often a core that was let had to wait for room in a mailbox.
+    pub waits_for_room: u64,
 }
 
 /// A core and how its loop stands.
@@ -44,8 +49,7 @@ struct Place {
     rung: bool,
     /// Operations that ended and that it has not been told of.
     ended: VecDeque<(GroupId, OpId, DiskOutcome)>,
-    /// By sender.
-    post: Vec<VecDeque<Vec<Mail>>>,
+    post: Post<Mail>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,15 +67,17 @@ struct Flying {
 }
 
 impl Host {
-    /// A member that reads `disk`.
+    /// A member that reads `disk`; its mailboxes have room for `mailbox_batches` each.
     pub fn start(
         config: &Arc<MemberConfig>,
         cores: u16,
         shared: Arc<Shared>,
+        mailbox_batches: usize,
         disk: &Disk,
     ) -> Result<Host, RecoverError> {
         let (mut places, mut accounts) = (Vec::new(), Vec::new());
-        for core in 0..cores {
+        let posts = Post::of_all(cores, mailbox_batches);
+        for (core, post) in (0..cores).zip(posts) {
             let mut core = Core::recover(config, CoreId(core), &shared, disk)?;
             accounts.extend(core.take_accounts());
             places.push(Place {
@@ -79,7 +85,7 @@ impl Host {
                 state: State::Awake,
                 rung: false,
                 ended: VecDeque::new(),
-                post: (0..cores).map(|_| VecDeque::new()).collect(),
+                post,
             });
         }
         if !leaves_out(Rule::Accounted) {
@@ -92,6 +98,7 @@ impl Host {
             flying: Vec::new(),
             answers: Vec::new(),
             watched: Vec::new(),
+            waits_for_room: 0,
         })
     }
 
@@ -198,7 +205,7 @@ impl Host {
                 let place = &mut self.cores[at];
                 let stable = self.shared.sequencer.stable();
                 let reached = place.core.park().lowest.is_some_and(|lowest| lowest <= stable);
-                let news = reached || place.post.iter().any(|post| !post.is_empty());
+                let news = reached || place.post.has_mail();
                 place.state = if news { State::Awake } else { State::Asleep };
                 return Ok(());
             }
@@ -207,17 +214,18 @@ impl Host {
         let place = &mut self.cores[at];
         (place.state, place.rung) = (State::Awake, false);
         self.shared.waits.stay(id);
+        if !self.send(at, &mut Vec::new()) {
+            self.waits_for_room += 1;
+            return Ok(());
+        }
+        let place = &mut self.cores[at];
         let partly = chance.one_in(3);
         if !partly || leaves_out(Rule::LookFirst) {
             place.core.look();
         }
-        for post in &mut place.post {
-            // What comes while it reads is read in the next turn.
-            let batches = if partly { chance.slot(post.len() + 1) } else { post.len() };
-            for mail in post.drain(..batches).flatten() {
-                place.core.receive(mail);
-            }
-        }
+        // What comes while it reads is read in the next turn.
+        let Place { core, post, .. } = place;
+        post.take_while(|| !partly || chance.one_in(2), |mail| core.receive(mail));
         for (group, op, outcome) in std::mem::take(&mut place.ended) {
             place.core.disk_done(group, op, outcome)?;
         }
@@ -226,6 +234,9 @@ impl Host {
         self.carry_out(at, effects, trace);
         let place = &mut self.cores[at];
         let park = place.core.park();
+        if place.post.owes() {
+            return Ok(());
+        }
         if !more && !park.polls {
             self.shared.waits.wait_for(id, park.lowest);
             self.shared.waits.prepare(id);
@@ -239,23 +250,31 @@ impl Host {
             trace.disk(at, group, id, &op);
             self.flying.push(Flying { core: at, group, id, op });
         }
-        let mut batches: Vec<Vec<Mail>> = self.cores.iter().map(|_| Vec::new()).collect();
-        for (to, mail) in effects.mail {
-            trace.mail(at, to, &mail);
-            batches[usize::from(to.0)].push(mail);
+        let mut mail = effects.mail;
+        for (to, mail) in &mail {
+            trace.mail(at, *to, mail);
         }
-        for (to, batch) in batches.into_iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
-            self.cores[to].post[at].push_back(batch);
-            if self.shared.waits.pushed(CoreId(to as u16)) {
-                self.cores[to].rung = true;
-            }
-        }
+        self.send(at, &mut mail);
         for core in effects.ring {
             self.cores[usize::from(core.0)].rung = true;
         }
         self.answers.extend(effects.answers);
         let watched = effects.watched.into_iter();
         self.watched.extend(watched.map(|(stream, reply)| (at, stream, reply)));
+    }
+
+    /// Sends a core's mail, and what was left of its last; whether all of it found room.
+    fn send(&mut self, at: usize, mail: &mut Vec<(CoreId, Mail)>) -> bool {
+        let mut pushed = Vec::new();
+        let post = &mut self.cores[at].post;
+        post.send(mail, |to| pushed.push(to));
+        let is_sent = !post.owes();
+        for to in pushed {
+            if self.shared.waits.pushed(to) {
+                self.cores[usize::from(to.0)].rung = true;
+            }
+        }
+        is_sent
     }
 
     /// Some operation of the disk ends: well, for want of space, or because the disk failed it.

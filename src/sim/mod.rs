@@ -32,6 +32,7 @@
 
 mod call;
 pub mod chance;
+mod connections;
 mod damage;
 mod disk;
 mod host;

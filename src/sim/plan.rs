@@ -34,6 +34,11 @@ pub struct Plan {
     /// One step in so many the process is paused.
     pub pause_every: u64,
     pub watchers: Habits,
+    /// Batches of mail that wait for a core at most, from each other one.
+    pub mailbox_batches: usize,
+    /// Bytes that clients may hold; the connections that they come over.
+    pub budget_bytes: usize,
+    pub connections: usize,
 }
 
 /// Nanoseconds between two ticks of a core.
@@ -86,6 +91,9 @@ impl Plan {
             busy_steps_per_tick: chance.pick(&[300, 300, 60, 25]),
             pause_every: chance.pick(&[0, 0, 300]),
             watchers: Habits::draw(chance),
+            mailbox_batches: chance.pick(&[1, 2, 1 << 10]),
+            budget_bytes: chance.pick(&[100_000, 300_000, 1 << 30, 1 << 30]),
+            connections: chance.within(1, 12) as usize,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::call::{Answered, Call, Invoked, header, kind};
 use super::chance::Chance;
+use super::connections::Connections;
 use super::damage::{self, Expected};
 use super::disk::Disk;
 use super::host::Host;
@@ -27,6 +28,7 @@ pub struct World {
     chance: Chance,
     disk: Disk,
     host: Option<Host>,
+    connections: Connections,
     workload: Workload,
     line: Line,
     streams: Streams,
@@ -84,6 +86,7 @@ impl World {
             chance,
             disk: Disk::default(),
             host: None,
+            connections: Connections::open(1, 1, 1),
             workload,
             line: Line::new(),
             now: 1_000_000_000,
@@ -219,6 +222,8 @@ impl World {
         }
         let host = self.host(cores).map_err(|error| format!("the start is refused: {error}"))?;
         trace.tell(|| format!("a member of {cores} cores and {} shards starts", self.plan.shards));
+        let (budget, connections) = (self.plan.budget_bytes, self.plan.connections);
+        self.connections = Connections::open(budget, connections, usize::from(cores));
         self.host = Some(host);
         // An alarm that a full disk raised is still there after a restart.
         (self.is_settled, self.was_full) = (false, self.was_full || self.disk.full);
@@ -234,13 +239,17 @@ impl World {
         if let Some(left_out) = self.left_out {
             left_out.apply(&shared);
         }
-        Host::start(&self.plan.config, cores, shared, &self.disk)
+        Host::start(&self.plan.config, cores, shared, self.plan.mailbox_batches, &self.disk)
     }
 
     fn crash(&mut self, trace: &mut Trace) {
         let Some(host) = self.host.take() else { return };
         trace.tell(|| "the power goes".to_owned());
         self.summary.crashes += 1;
+        let waits = [("FullMailbox", host.waits_for_room), ("FullBudget", self.connections.waits)];
+        for (what, times) in waits.into_iter().filter(|(_, times)| *times > 0) {
+            *self.summary.kinds.entry(what.to_owned()).or_default() += times;
+        }
         host.crash(&mut self.disk, &mut self.chance);
         self.old.append(&mut self.calls);
         self.open.clear();
@@ -326,6 +335,7 @@ impl World {
             let Some(at) = self.open.remove(&ticket.0) else {
                 return Err(format!("{ticket:?} is answered twice, or after its client left"));
             };
+            self.connections.ended(ticket.0);
             self.summary.answers += 1;
             *self.summary.kinds.entry(kind(&answer)).or_default() += 1;
             if let Some(header) = header(&answer) {
@@ -360,11 +370,13 @@ impl World {
     }
 
     fn submit(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let Some((core, charge)) = self.connections.send(&mut self.chance) else {
+            return Ok(());
+        };
         self.next += 1;
         let id = self.next;
         let request = self.workload.request(&mut self.chance, id, self.known);
         let host = self.host.as_mut().expect("it runs");
-        let core = self.chance.slot(host.cores());
         let with_deadline = self.chance.one_in(self.plan.deadline_every);
         let deadline = with_deadline.then(|| Nanos(self.now + self.chance.within(0, 30_000_000)));
         trace.tell(|| format!("call {id} to core {core}: {request:?}"));
@@ -379,6 +391,7 @@ impl World {
         };
         self.leases.asked(id, &request, self.clock);
         self.open.insert(id, self.calls.len());
+        self.connections.began(id, charge);
         self.calls.push(Call {
             id,
             core,
@@ -399,6 +412,7 @@ impl World {
         }
         let id = self.chance.pick(&open);
         let at = self.open.remove(&id).expect("just listed");
+        self.connections.ended(id);
         let call = &mut self.calls[at];
         call.canceled = true;
         trace.tell(|| format!("the client of call {id} leaves"));
@@ -505,6 +519,7 @@ impl World {
                     self.tick(trace); // For the lead's clock.
                     continue;
                 }
+                self.connections.rest()?;
                 match self.next_stage(stage, trace)? {
                     Some(next) => stage = next,
                     None => return self.check_logs(),

@@ -41,6 +41,15 @@ impl KeyRange {
         KeyRange { start: key, end }
     }
 
+    /// The same in memory of its own: a slice would keep alive all that was read with it.
+    pub fn detached(&self) -> KeyRange {
+        let end = match &self.end {
+            RangeEnd::Before(end) => RangeEnd::Before(Bytes::copy_from_slice(end)),
+            end => end.clone(),
+        };
+        KeyRange { start: Bytes::copy_from_slice(&self.start), end }
+    }
+
     /// The one key of a range that can hold no other.
     pub fn single_key(&self) -> Option<&Bytes> {
         matches!(self.end, RangeEnd::Single).then_some(&self.start)

@@ -27,6 +27,35 @@ pub enum Reply {
     LeaseLeases(LeaseLeasesReply),
 }
 
+impl Reply {
+    /// Bytes of its own: without those of keys and values, which it shares with the store.
+    pub fn own_bytes(&self) -> usize {
+        self.bytes_with(&|kvs| size_of_val(kvs))
+    }
+
+    /// Bytes of its own with all keys and values: about what it comes to when it is encoded, and
+    /// what it keeps in memory when the store has let go of them.
+    pub fn bytes(&self) -> usize {
+        let whole = |kv: &KeyValue| size_of::<KeyValue>() + kv.key.len() + kv.value.len();
+        self.bytes_with(&|kvs| kvs.iter().map(whole).sum())
+    }
+
+    fn bytes_with(&self, of: &dyn Fn(&[KeyValue]) -> usize) -> usize {
+        size_of::<Reply>()
+            + match self {
+                Reply::Range(reply) => of(&reply.kvs),
+                Reply::Put(reply) => of(reply.prev_kv.as_slice()),
+                Reply::DeleteRange(reply) => of(&reply.prev_kvs),
+                Reply::Txn(reply) => reply.bytes_with(of),
+                Reply::LeaseTimeToLive(reply) => {
+                    reply.keys.iter().map(|key| size_of::<Blob>() + key.len()).sum()
+                }
+                Reply::LeaseLeases(reply) => size_of_val(&reply.leases[..]),
+                _ => 0,
+            }
+    }
+}
+
 /// One key as it stood at some revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyValue {
@@ -99,6 +128,18 @@ pub struct TxnReply {
     pub revision: Revision,
     pub succeeded: bool,
     pub responses: Vec<OpReply>,
+}
+
+impl TxnReply {
+    fn bytes_with(&self, of: &dyn Fn(&[KeyValue]) -> usize) -> usize {
+        let of_one = |response: &OpReply| match response {
+            OpReply::Range(reply) => of(&reply.kvs),
+            OpReply::Put(reply) => of(reply.prev_kv.as_slice()),
+            OpReply::DeleteRange(reply) => of(&reply.prev_kvs),
+            OpReply::Txn(reply) => reply.bytes_with(of),
+        };
+        size_of_val(&self.responses[..]) + self.responses.iter().map(of_one).sum::<usize>()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,6 +25,18 @@ pub enum Request {
     LeaseLeases,
 }
 
+impl Request {
+    /// Whether the answer may name many keys, whatever the size of the request.
+    pub fn gathers(&self) -> bool {
+        match self {
+            Request::Range(range) => range.gathers(),
+            Request::DeleteRange(delete) => delete.gathers(),
+            Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(Op::gathers),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortOrder {
     #[default]
@@ -94,6 +106,14 @@ impl RangeRequest {
         }
     }
 
+    /// See [`Request::gathers`]. A low limit bounds what is gathered.
+    fn gathers(&self) -> bool {
+        const FEW_KEYS: u64 = 64;
+        self.range.single_key().is_none()
+            && !self.count_only
+            && (self.limit == 0 || self.limit > FEW_KEYS)
+    }
+
     /// etcd 3.7.1 sorts only the first `limit + 1` keys when a target is given without an order
     /// (and no filter makes it fetch everything).
     pub fn sorts_after_limit(&self) -> bool {
@@ -152,6 +172,12 @@ pub struct DeleteRangeRequest {
     pub prev_kv: bool,
 }
 
+impl DeleteRangeRequest {
+    fn gathers(&self) -> bool {
+        self.prev_kv && self.range.single_key().is_none()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompareOperator {
     Equal,
@@ -185,6 +211,17 @@ pub enum Op {
     Put(PutRequest),
     DeleteRange(DeleteRangeRequest),
     Txn(TxnRequest),
+}
+
+impl Op {
+    fn gathers(&self) -> bool {
+        match self {
+            Op::Range(range) => range.gathers(),
+            Op::DeleteRange(delete) => delete.gathers(),
+            Op::Txn(txn) => txn.success.iter().chain(&txn.failure).any(Op::gathers),
+            Op::Put(_) => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub fn put(key: &str, value: &[u8]) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn get(key: &str) -> Vec<u8> {
+pub fn get(key: &str) -> Vec<u8> {
     pb::RangeRequest { key: key.to_owned().into(), ..Default::default() }.encode_to_vec()
 }
 

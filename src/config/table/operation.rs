@@ -131,5 +131,11 @@ pub const BRAID: &[Flag] = &[
         "Hash partitions of a new cluster, fixed from then on; 0 is one for each core.",
     ),
     own("cores", Kind::Uint(0), "Cores to run on; 0 is all of them."),
+    own(
+        "connection-memory-bytes",
+        Kind::Uint(0),
+        "Bytes that all connections may hold together in requests and unsent answers; 0 is an \
+         eighth of the machine's memory, or of the control group's.",
+    ),
     own("spin-us", Kind::Uint(0), "Microseconds that an idle core polls before it parks."),
 ];

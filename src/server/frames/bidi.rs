@@ -18,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use rustc_hash::FxHashMap;
 
 use super::{Session, UnderWay};
+use crate::budget::Charge;
 use crate::limits::{STREAM_MESSAGE_BYTES_MAX, STREAM_MESSAGES_MAX, STREAMS_ENDED_MAX};
 use crate::protocol::convert::{self, WatchMessage};
 use crate::protocol::frame::{Flags, FrameFault};
@@ -35,10 +36,13 @@ pub(super) struct Bidi {
     task: Task<()>,
 }
 
+/// A message, and what keeps its buffer charged.
+pub(super) type Message = (Bytes, Rc<Charge>);
+
 /// Messages that the task has not taken.
 #[derive(Default)]
 struct Mailbox {
-    messages: RefCell<VecDeque<Bytes>>,
+    messages: RefCell<VecDeque<Message>>,
     bytes: Cell<usize>,
     /// The client has said END.
     ended: Cell<bool>,
@@ -51,10 +55,10 @@ impl Mailbox {
             || self.bytes.get() >= STREAM_MESSAGE_BYTES_MAX
     }
 
-    fn push(&self, flags: Flags, payload: Bytes) {
+    fn push(&self, flags: Flags, message: Message) {
         if !flags.contains(Flags::BARE) {
-            self.bytes.set(self.bytes.get() + payload.len());
-            self.messages.borrow_mut().push_back(payload);
+            self.bytes.set(self.bytes.get() + message.0.len());
+            self.messages.borrow_mut().push_back(message);
         }
         self.ended.set(flags.contains(Flags::END));
         self.arrived.wake_all();
@@ -68,9 +72,9 @@ impl Session {
         method: Method,
         stream: u32,
         flags: Flags,
-        payload: Bytes,
+        message: Message,
     ) -> Result<(), FrameFault> {
-        let has_lie = flags.contains(Flags::BARE) && !payload.is_empty();
+        let has_lie = flags.contains(Flags::BARE) && !message.0.is_empty();
         if has_lie || flags.contains(Flags::ERROR) {
             return Err(FrameFault::Flags(flags.0));
         }
@@ -90,7 +94,7 @@ impl Session {
         }
         let mailbox = known.unwrap_or_else(|| self.open(method, stream));
         let was_full = mailbox.is_full();
-        mailbox.push(flags, payload);
+        mailbox.push(flags, message);
         if !was_full && mailbox.is_full() {
             self.inlets_full.set(self.inlets_full.get() + 1);
         }
@@ -155,7 +159,7 @@ impl Inlet for FrameInlet {
         let has_something = || mailbox.ended.get() || !mailbox.messages.borrow().is_empty();
         mailbox.arrived.until(has_something).await;
         let was_full = mailbox.is_full();
-        let Some(message) = mailbox.messages.borrow_mut().pop_front() else {
+        let Some((message, _)) = mailbox.messages.borrow_mut().pop_front() else {
             return Said::End;
         };
         mailbox.bytes.set(mailbox.bytes.get() - message.len());

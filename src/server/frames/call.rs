@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::bidi::FrameOutlet;
 use super::{Session, UnderWay};
+use crate::limits::CALL_BYTES;
 use crate::protocol::frame::Flags;
 use crate::protocol::method::Method;
 use crate::protocol::status::{self, Status, code};
@@ -31,7 +32,11 @@ impl Session {
     /// A call that is answered without the core, or by asking it for several things.
     pub(super) fn start_call(self: &Rc<Session>, stream: u32, method: Method, payload: Bytes) {
         let session = self.clone();
+        // Such a call may last: it keeps no more than it needs of what was read.
+        let payload = Bytes::copy_from_slice(&payload);
+        let charge = self.account.charge(payload.len() + CALL_BYTES);
         self.start_task(stream, method, async move {
+            let _charge = charge;
             let front = &session.front;
             let outlet = FrameOutlet { session: session.clone(), stream, method };
             match method {
@@ -57,7 +62,9 @@ impl Session {
     /// RangeStream: parts as there is room for them.
     pub(super) fn start_range(self: &Rc<Session>, stream: u32, method: Method, request: Request) {
         let session = self.clone();
+        let charge = self.account.charge(CALL_BYTES);
         self.start_task(stream, method, async move {
+            let _charge = charge;
             match session.range_stream(stream, method, request).await {
                 Ok(()) => Ok(Ended::Whole),
                 Err(refusal) => Err(status::of(&refusal)),
@@ -109,15 +116,15 @@ impl Session {
         method: Method,
         request: Request,
     ) -> Result<(), Refusal> {
-        let mut ranging = RangeStream::new(request, None)?;
         let bytes_aimed = self.front.settings.request_bytes_max;
+        let mut ranging = RangeStream::new(request, None, bytes_aimed)?;
         loop {
+            // A part is not made before it can be sent.
+            self.drained.until(|| self.has_room_for_streams()).await;
+            self.front.room_in_budget(|| self.account.may_make()).await;
             let part = ranging.next(&self.front).await?;
             let flags = if part.is_last { Flags::END } else { Flags::NONE };
-            self.send_when_room(stream, method, flags, |out| {
-                ranging.encode(&self.front, &part, bytes_aimed, out);
-            })
-            .await;
+            self.send_when_room(stream, method, flags, |out| part.encode(&self.front, out)).await;
             self.front.meters().sent(method);
             if part.is_last {
                 return Ok(());

@@ -62,7 +62,7 @@ impl Session {
             counted.gets += answered as u64;
             counted.bytes_received += taken;
             counted.bytes_sent += sent;
-            self.written.notify();
+            self.wrote();
         }
         if answered < gets.count {
             // Room is lacking, or an epoch: the next one is a request like others.

@@ -44,7 +44,7 @@ impl LargeReplies {
 impl Session {
     /// Has the writer see to a reply.
     pub(super) fn put_large(&self, stream: u32, method: Method, reply: Reply) {
-        let reply = Large::new(&self.front.header(), reply);
+        let reply = Large::charged(&self.front.header(), reply, &self.account);
         let mut large = self.large.borrow_mut();
         large.pushed += 1;
         let place = LargePlace(large.pushed);
@@ -110,6 +110,7 @@ impl Session {
                 return Encoded::Nothing;
             }
         };
+        reply.charge_more(length);
         while !frame.piece(|out| reply.encode_some(SLICE_BYTES, out)) {
             rt::give_way().await;
             if !self.wants(stream, place) {

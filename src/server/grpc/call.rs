@@ -23,19 +23,21 @@ use super::head::Head;
 use super::io::Wire;
 use super::respond::Respond;
 use super::stream;
+use crate::budget::{Account, Charge};
 use crate::limits::{
-    CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_PARTIAL_BYTES_MAX, CONNECTION_REQUESTS_MAX,
-    REQUEST_OVERHEAD_BYTES,
+    CALL_BYTES, CONNECTION_BYTES_MAX, CONNECTION_OUTPUT_BYTES_MAX, CONNECTION_PARTIAL_BYTES_MAX,
+    CONNECTION_REQUESTS_MAX, REQUEST_OVERHEAD_BYTES,
 };
 use crate::member::{Answer, Ticket};
 use crate::protocol::convert::{self, HeaderFields, Pieces};
 use crate::protocol::grpc::{Encoding, MessageReader, PREFIX_BYTES, Packed, encode_message};
 use crate::protocol::method::{Kind, Method, Served};
 use crate::protocol::status::{self, Status, code};
-use crate::rt::{self, WaitList};
+use crate::rt::{self, WaitList, WaitPlace};
 use crate::server::front::Front;
 use crate::server::large::Large;
 use crate::server::meters::{Meters, add};
+use crate::server::reads::{Reading, Reads};
 use crate::server::signal::Signal;
 use crate::server::streams::{Inlet, Said};
 use crate::server::waiters::Waiter;
@@ -51,6 +53,9 @@ pub(super) struct Link {
     remote: SocketAddr,
     pub(super) wire: Rc<Wire>,
     under_way: RefCell<FxHashSet<Ticket>>,
+    /// What the connection holds of the member's memory.
+    pub(super) account: Rc<Account>,
+    reads: Rc<Reads>,
     /// Bytes of answers that h2 holds.
     owed: Rc<Cell<usize>>,
     /// Bytes of streams that h2 holds. They have a bound of their own: streams would wait for as
@@ -58,7 +63,7 @@ pub(super) struct Link {
     streamed: Rc<Cell<usize>>,
     /// Answers for which there is no room yet. They share keys and values with the store, so they
     /// are small however much they will be as bytes.
-    postponed: RefCell<VecDeque<(Method, Respond, Reply)>>,
+    postponed: RefCell<VecDeque<(Method, Respond, Reply, Charge)>>,
     /// Answers that are sent in pieces, and whether a task is at it.
     large: RefCell<VecDeque<(Method, Respond, Large)>>,
     sends_large: Cell<bool>,
@@ -81,6 +86,8 @@ impl Link {
 
     pub(super) fn new(front: Rc<Front>, wire: Rc<Wire>, remote: SocketAddr) -> Rc<Link> {
         Rc::new(Link {
+            account: front.open_account(),
+            reads: Rc::default(),
             remote,
             front,
             wire,
@@ -129,7 +136,17 @@ impl Link {
     pub(super) fn has_room(&self) -> bool {
         let answers = self.postponed.borrow().len() + self.large.borrow().len();
         let requests = self.under_way.borrow().len() + answers;
-        requests < CONNECTION_REQUESTS_MAX && self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX
+        requests < CONNECTION_REQUESTS_MAX
+            && self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX
+            // Messages that are not all there have a bound of their own.
+            && self.account.held() - self.partial.get() < CONNECTION_BYTES_MAX
+            && self.reads.has_room()
+            && self.may_read()
+    }
+
+    /// Whether the member's budget lets more of the connection be taken in.
+    pub(super) fn may_read(&self) -> bool {
+        self.account.may_read(self.partial.get())
     }
 
     /// Whether some call is still to be answered by the core.
@@ -139,7 +156,7 @@ impl Link {
 
     /// Has an answer of many keys sent in pieces.
     fn put_large(self: &Rc<Link>, method: Method, respond: Respond, reply: Reply) {
-        let reply = Large::new(&self.header(), reply);
+        let reply = Large::charged(&self.header(), reply, &self.account);
         self.large.borrow_mut().push_back((method, respond, reply));
         if !self.sends_large.replace(true) {
             rt::spawn(stream::send_large(self.clone())).detach();
@@ -157,7 +174,7 @@ impl Link {
     pub(super) fn send_postponed(self: &Rc<Link>) -> bool {
         let mut sent = false;
         while self.owed.get() < CONNECTION_OUTPUT_BYTES_MAX {
-            let Some((method, respond, reply)) = self.postponed.borrow_mut().pop_front() else {
+            let Some((method, respond, reply, _)) = self.postponed.borrow_mut().pop_front() else {
                 break;
             };
             send_reply(self, method, respond, &reply);
@@ -262,6 +279,9 @@ pub(in crate::server) struct Call {
     link: Rc<Link>,
     pub(in crate::server) method: Method,
     respond: Respond,
+    /// For the request.
+    _charge: Charge,
+    reading: Option<Reading>,
 }
 
 impl Call {
@@ -271,13 +291,19 @@ impl Call {
 
     pub(in crate::server) fn answer(self, ticket: Ticket, answer: Answer) {
         self.link.under_way.borrow_mut().remove(&ticket);
-        let Call { link, method, respond } = self;
+        let Call { link, method, respond, reading, .. } = self;
+        if let (Some(reading), Ok(reply)) = (reading, &answer) {
+            reading.came_to(reply.own_bytes());
+        }
         match answer {
             Ok(reply) if Pieces::is_due(&reply) => link.put_large(method, respond, reply),
             Ok(reply) if link.owed.get() < CONNECTION_OUTPUT_BYTES_MAX => {
                 send_reply(&link, method, respond, &reply);
             }
-            Ok(reply) => link.postponed.borrow_mut().push_back((method, respond, reply)),
+            Ok(reply) => {
+                let charge = link.account.charge(reply.bytes());
+                link.postponed.borrow_mut().push_back((method, respond, reply, charge));
+            }
             Err(refusal) => refuse(&link, Some(method), respond, &status::of(&refusal)),
         }
     }
@@ -292,24 +318,24 @@ fn send_reply(link: &Rc<Link>, method: Method, respond: Respond, reply: &Reply) 
 pub(super) struct Payload {
     bytes: Bytes,
     owed: Rc<Cell<usize>>,
-    counted: usize,
+    charge: Charge,
 }
 
 impl Payload {
     /// An answer of one message.
     pub(super) fn new(link: &Link, bytes: Bytes) -> Payload {
-        Payload::counted(bytes, &link.owed)
+        Payload::counted(bytes, link, &link.owed)
     }
 
     /// A piece of a stream's messages.
     pub(super) fn of_stream(link: &Link, bytes: Bytes) -> Payload {
-        Payload::counted(bytes, &link.streamed)
+        Payload::counted(bytes, link, &link.streamed)
     }
 
-    fn counted(bytes: Bytes, owed: &Rc<Cell<usize>>) -> Payload {
-        let counted = bytes.len();
-        owed.set(owed.get() + counted);
-        Payload { bytes, owed: owed.clone(), counted }
+    fn counted(bytes: Bytes, link: &Link, owed: &Rc<Cell<usize>>) -> Payload {
+        let charge = link.account.charge(bytes.len());
+        owed.set(owed.get() + charge.bytes());
+        Payload { bytes, owed: owed.clone(), charge }
     }
 
     /// All of it, shared.
@@ -320,7 +346,7 @@ impl Payload {
 
 impl Drop for Payload {
     fn drop(&mut self) {
-        self.owed.set(self.owed.get() - self.counted);
+        self.owed.set(self.owed.get() - self.charge.bytes());
     }
 }
 
@@ -448,7 +474,10 @@ pub(super) struct Incoming {
     pub(super) head: Head,
     body: RecvStream,
     reader: MessageReader,
-    held: usize,
+    /// For what has come and is not a whole message yet.
+    held: Charge,
+    /// Where it waits for room in the budget.
+    place: WaitPlace,
     /// Runs while the client owes a part of a message.
     stall: Option<rt::Sleep>,
 }
@@ -457,7 +486,8 @@ impl Incoming {
     fn new(link: Rc<Link>, head: Head, body: RecvStream) -> Incoming {
         let settings = &link.front.settings;
         let reader = MessageReader::new(settings.request_bytes_max + REQUEST_OVERHEAD_BYTES);
-        Incoming { link, head, body, reader, held: 0, stall: None }
+        let held = link.account.charge(0);
+        Incoming { link, head, body, reader, held, place: WaitPlace::default(), stall: None }
     }
 
     /// The message of a call that has one; `Err(None)` if the client has gone.
@@ -480,7 +510,8 @@ impl Incoming {
         loop {
             match self.reader.next_message(self.head.encoding) {
                 Ok(Some(message)) => {
-                    self.hold(self.held.saturating_sub(message.bytes.len() + PREFIX_BYTES));
+                    let rest = self.held.bytes().saturating_sub(message.bytes.len() + PREFIX_BYTES);
+                    self.hold(rest);
                     return Poll::Ready(Ok(message));
                 }
                 Ok(None) => {}
@@ -488,6 +519,12 @@ impl Incoming {
             }
             if self.link.partial.get() > self.link.partial_bytes_max() {
                 return Poll::Ready(Err(Said::Broken(too_much_unfinished())));
+            }
+            if !self.link.may_read() {
+                // What has come stays with h2, which does not let the client send more than that.
+                self.link.front.wait_for_budget(&mut self.place, cx);
+                self.stall = None;
+                return Poll::Pending;
             }
             let piece = match self.body.poll_data(cx) {
                 Poll::Ready(Some(Ok(piece))) => piece,
@@ -498,7 +535,7 @@ impl Incoming {
             self.stall = None;
             // Refused only when the stream is gone, which the next poll tells.
             let _ = self.body.flow_control().release_capacity(piece.len());
-            self.hold(self.held + piece.len());
+            self.hold(self.held.bytes() + piece.len());
             self.reader.push(piece);
         }
     }
@@ -539,7 +576,7 @@ impl Incoming {
         if !packed.is_compressed {
             return Said::Message(packed.bytes);
         }
-        let held = self.held;
+        let held = self.held.bytes();
         let bytes_max = self.reader.message_bytes_max();
         let unpacking = gzip::unpack(packed.bytes, bytes_max, |bytes| {
             self.hold(held + bytes);
@@ -555,9 +592,12 @@ impl Incoming {
 
     /// Counts the bytes that are not a whole message yet.
     fn hold(&mut self, bytes: usize) {
-        let others = self.link.partial.get() - self.held;
-        self.held = bytes;
+        let others = self.link.partial.get() - self.held.bytes();
+        self.held.resize(bytes);
         self.link.partial.set(others + bytes);
+        if others + bytes == 0 {
+            self.link.account.return_pass();
+        }
     }
 }
 
@@ -578,6 +618,7 @@ fn too_much_unfinished() -> Status {
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.hold(0);
+        self.link.front.leave_budget(&mut self.place);
     }
 }
 
@@ -617,15 +658,18 @@ fn proceed(
             let composing = compose(link.clone(), method, message, deadline, respond);
             rt::spawn(composing).detach();
         }
-        _ => match convert::decode(method, message, &link.front.settings.limits) {
+        _ => match decode_charged(link, method, message) {
             Err(refusal) => {
                 let refusal = link.front.refusal_of_malformed(method, refusal);
                 refuse(link, Some(method), respond, &status::of(&refusal));
             }
-            Ok(request) if method.kind() == Kind::Unary => {
-                submit(link, now, method, deadline, request, respond);
+            Ok((request, charge)) if method.kind() == Kind::Unary => {
+                let reading = request.gathers().then(|| link.reads.begin(&link.account));
+                let link = link.clone();
+                let call = Call { link, method, respond, _charge: charge, reading };
+                submit(now, deadline, request, call);
             }
-            Ok(request) => {
+            Ok((request, _)) => {
                 let streaming =
                     stream::stream_range(link.clone(), method, deadline, request, respond);
                 rt::spawn(streaming).detach();
@@ -634,15 +678,20 @@ fn proceed(
     }
 }
 
-fn submit(
-    link: &Rc<Link>,
-    now: Nanos,
+/// The request, and what the connection holds for it.
+fn decode_charged(
+    link: &Link,
     method: Method,
-    deadline: Option<Nanos>,
-    request: Request,
-    respond: Respond,
-) {
-    let waiter = Waiter::Grpc(Call { link: link.clone(), method, respond });
+    message: Bytes,
+) -> Result<(Request, Charge), Refusal> {
+    let charge = link.account.charge(message.len() + CALL_BYTES);
+    let request = convert::decode(method, message, &link.front.settings.limits)?;
+    Ok((request, charge))
+}
+
+fn submit(now: Nanos, deadline: Option<Nanos>, request: Request, call: Call) {
+    let link = call.link.clone();
+    let waiter = Waiter::Grpc(call);
     let mut submitted = None;
     link.front.submit(now, request, deadline, waiter, |ticket| {
         link.under_way.borrow_mut().insert(ticket);
@@ -662,6 +711,9 @@ async fn compose(
     mut respond: Respond,
 ) {
     let _handling = link.front.handling(method);
+    // Such a call may last: it keeps no more than it needs of what was read.
+    let message = Bytes::copy_from_slice(&message);
+    let _charge = link.account.charge(message.len() + CALL_BYTES);
     let calling = async { Some(concurrency::call(&link.front, method, message, deadline).await) };
     let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
     let lost = async {

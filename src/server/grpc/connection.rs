@@ -16,7 +16,7 @@ use super::call::{Arrived, Link, Payload};
 use super::io::{Socket, Wire};
 use super::pings::Pings;
 use crate::limits::CONNECTION_STREAMS_MAX;
-use crate::rt::{self, TcpStream};
+use crate::rt::{self, TcpStream, WaitPlace};
 use crate::server::frames::{LINGER_TIMEOUT, linger};
 use crate::server::front::Front;
 use crate::server::meters::{Gauge, add};
@@ -29,9 +29,10 @@ use crate::types::Nanos;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Windows for throughput: a stream takes a request of the default limit at once.
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Windows for throughput. What a client may send before its calls take it is not counted as held,
+/// so that of the connection is no larger than a large request or two.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 /// Headers of one request at most, as HTTP/2 counts them.
 const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 /// Streams that were reset and may still be spoken of; beyond it the connection is closed.
@@ -71,6 +72,7 @@ pub(in crate::server) async fn serve(
         connection,
         link: link.clone(),
         waiting: VecDeque::new(),
+        place: WaitPlace::default(),
         closing: None,
     };
     let result = {
@@ -130,6 +132,8 @@ struct Driver {
     beat: Option<Beat>,
     /// Calls for which there is no room yet.
     waiting: VecDeque<Arrived>,
+    /// Where it waits for room in the budget.
+    place: WaitPlace,
     /// The last of the connection, once it is to end.
     closing: Option<Closing>,
 }
@@ -199,6 +203,9 @@ impl Driver {
             if self.waiting.len() >= CONNECTION_STREAMS_MAX as usize {
                 return self.connection.poll_closed(cx);
             }
+            if !self.link.may_read() {
+                self.link.front.wait_for_budget(&mut self.place, cx);
+            }
             match ready!(self.connection.poll_accept(cx)) {
                 Some(Ok((request, respond))) => {
                     self.waiting.extend(Arrived::of(&self.link, request, respond));
@@ -239,6 +246,12 @@ impl Closing {
             self.still = if is_still { self.still + 1 } else { 0 };
         }
         Poll::Ready(())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.link.front.leave_budget(&mut self.place);
     }
 }
 

@@ -92,6 +92,7 @@ impl Sending {
     async fn message(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), Unsent> {
         self.capacity(1).await?;
         let mut bytes = encode(&self.link, write)?;
+        let _charge = self.link.account.charge(bytes.len());
         if self.encoding == Encoding::Gzip {
             bytes = gzip::pack(bytes).await;
         }
@@ -315,11 +316,16 @@ pub(super) async fn stream_range(
     request: Request,
     mut respond: Respond,
 ) {
-    let mut ranging = match RangeStream::new(request, deadline) {
+    let bytes_aimed = link.front.settings.request_bytes_max;
+    let mut ranging = match RangeStream::new(request, deadline, bytes_aimed) {
         Ok(ranging) => ranging,
         Err(refusal) => return refuse(&link, Some(method), respond, &status::of(&refusal)),
     };
-    let first = async { Some(ranging.next(&link.front).await) };
+    let room = || link.front.room_in_budget(|| link.account.may_make());
+    let first = async {
+        room().await;
+        Some(ranging.next(&link.front).await)
+    };
     let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| None));
     let mut part = match or(first, reset).await {
         Some(Ok(part)) => part,
@@ -329,16 +335,16 @@ pub(super) async fn stream_range(
     let Ok(mut sending) = Sending::begin(&link, method, respond) else {
         return link.meters().handled(method, code::CANCELED);
     };
-    let bytes_aimed = link.front.settings.request_bytes_max;
     let parts = async {
         loop {
-            let write = |out: &mut _| ranging.encode(&link.front, &part, bytes_aimed, out);
+            let write = |out: &mut _| part.encode(&link.front, out);
             if let Err(unsent) = sending.message(write).await {
                 return unsent.into();
             }
             if part.is_last {
                 return Ok(Status::new(code::OK, ""));
             }
+            room().await;
             part = match ranging.next(&link.front).await {
                 Ok(part) => part,
                 Err(refusal) => return Ok(status::of(&refusal)),

@@ -1,5 +1,6 @@
 //! Connections against a core that is a map: real executors, real sockets.
 
+mod budget;
 mod concurrency;
 mod frames;
 mod gets;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::budget::Budget;
 use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
@@ -38,6 +40,10 @@ struct Seen {
     cancelled: Vec<Ticket>,
     /// Requests answered by each turn that had any.
     turns: Vec<usize>,
+    /// Requests that are never answered.
+    stalled: usize,
+    /// The most that connections have held when a turn began.
+    held_max: usize,
     /// Keys told of by each look-up.
     looked_up: Vec<usize>,
     ranges: Vec<RangeRequest>,
@@ -284,6 +290,7 @@ impl Service for Fake {
         let key = key_of(&request);
         if key.starts_with(b"stall") {
             self.stalled.push((ticket, deadline));
+            self.seen.lock().expect("no panic").stalled += 1;
             return None;
         }
         if key.starts_with(b"now") {
@@ -378,6 +385,7 @@ fn settings() -> Settings {
         hash_seed: 7,
         hosts: Vec::new(),
         figures: Arc::new(crate::observe::CoreMetrics::new(crate::protocol::Method::ALL.len())),
+        budget: Budget::new(1 << 30, 1),
         metrics: Rc::new(|| "braid_up 1\n".to_owned()),
     }
 }
@@ -406,9 +414,11 @@ impl Rig {
             move || async move {
                 let mut settings = settings();
                 tune(&mut settings);
+                let own_seen = own.clone();
                 let fake = Rc::new(RefCell::new(Fake::new(own)));
                 let work = Rc::new(Notify::new());
                 let core = CoreId(core as u16);
+                let (budget, looking) = (settings.budget.clone(), own_seen);
                 let front = Front::new(core, settings, fake.clone(), work.clone(), senders);
                 let inbox = inbox.open().expect("inbox");
                 let receiving = crate::rt::spawn(front.clone().receive(inbox));
@@ -416,6 +426,10 @@ impl Rig {
                 let turning = crate::rt::spawn(async move {
                     loop {
                         crate::rt::within(Duration::from_millis(20), work.wait()).await;
+                        let held = budget.taken();
+                        let mut seen = looking.lock().expect("no panic");
+                        seen.held_max = seen.held_max.max(held);
+                        drop(seen);
                         let answers = fake.borrow_mut().turn(crate::rt::now());
                         for (ticket, answer) in answers {
                             answering.answer(ticket, answer);

@@ -14,14 +14,15 @@
 //! turn means that B has not taken since a turn of A before that one sent: B's last turn began
 //! before A's last one did. Around a circle, each would have begun before itself.
 
-use crate::line::{Receiver, Sender, mailbox};
+use super::mailbox::{Receiver, Sender, mailbox};
 use crate::types::CoreId;
 
 /// Mail of one turn, from one core to another.
 type Batch<M> = Vec<M>;
 
 /// One core's ends of the mailboxes, and what waits for room in them.
-pub(super) struct Post<M> {
+#[derive(Debug)]
+pub struct Post<M> {
     /// By core; its own place is empty.
     from: Vec<Option<Receiver<Batch<M>>>>,
     to: Vec<Option<Sender<Batch<M>>>>,
@@ -77,12 +78,30 @@ impl<M: Send> Post<M> {
     ///
     /// If not everything is sent.
     pub fn take(&mut self, mut receive: impl FnMut(M)) -> u64 {
+        self.take_while(|| true, &mut receive)
+    }
+
+    /// As [`Post::take`], of each core one batch and then others as long as `goes_on` says so: for
+    /// whoever lets mail come in while other mail is taken. One batch is enough for no two cores to
+    /// wait for each other; with none, each could find its mailbox to the other full.
+    ///
+    /// # Panics
+    ///
+    /// If not everything is sent.
+    pub fn take_while(
+        &mut self,
+        mut goes_on: impl FnMut() -> bool,
+        mut receive: impl FnMut(M),
+    ) -> u64 {
         assert!(!self.owes(), "a turn begins when the mail of the last one is sent");
         let mut batches = 0;
         for mailbox in self.from.iter_mut().flatten() {
             while let Some(batch) = mailbox.pop() {
                 batches += 1;
                 batch.into_iter().for_each(&mut receive);
+                if !goes_on() {
+                    break;
+                }
             }
         }
         batches

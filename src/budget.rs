@@ -1,0 +1,351 @@
+//! How much memory a member's connections may hold, and who holds it.
+//!
+//! ```text
+//!  Charge ──▶ Account ──▶ Purse ──in portions──▶ Budget
+//!  one thing  connection  core: plain cells      member: one atomic, shown in /metrics
+//! ```
+//!
+//! Charged is what a client can have a member hold for as long as it likes, or can have it hold by
+//! asking: buffers with the beginning of a message, requests under way, answers that are not sent.
+//! The store and the logs have bounds of their own.
+//!
+//! A budget that is full refuses nothing and takes nothing back. It stops connections from being
+//! read ([`Account::may_read`]) and streams from making further messages ([`Account::may_make`]).
+//! What was accepted before goes on to its end, which releases what is charged for it. Two rules
+//! see to it that a full budget is never the end of everything:
+//!
+//! - A connection that holds no more than its *share* may always be read. All shares together are a
+//!   quarter of the limit, so whoever asks for little is served whatever others hold.
+//! - On each core one connection that holds a message which is not all there, and beside it no more
+//!   than its share, may be read: it has the *pass*, until that message is whole. So nobody waits
+//!   for room that only the waiting could make. Where more than a share is held by anything else,
+//!   the end of that makes room.
+//!
+//! So the member holds at most the limit, a quarter more for shares, and for each core one message.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::limits::{BUDGET_PORTION_BYTES_MAX, BUDGET_PORTION_BYTES_MIN, BUDGET_SHARE_BYTES_MIN};
+
+/// That of a member. Cores take from it in portions, so it is rarely written.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    portion: usize,
+    taken: AtomicUsize,
+    accounts: AtomicUsize,
+}
+
+impl Budget {
+    /// Of `limit` bytes, for `cores` cores.
+    pub fn new(limit: usize, cores: usize) -> Arc<Budget> {
+        let portion = limit / (64 * cores.max(1));
+        let portion = portion.clamp(BUDGET_PORTION_BYTES_MIN, BUDGET_PORTION_BYTES_MAX);
+        let (taken, accounts) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Budget { limit, portion, taken, accounts })
+    }
+
+    /// Bytes above which it is full.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that the cores have taken: what is held, and less than two portions more for each.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more is to be taken on.
+    pub fn is_full(&self) -> bool {
+        self.taken() >= self.limit
+    }
+
+    /// Bytes that each connection may hold whatever others do.
+    pub fn share(&self) -> usize {
+        let accounts = self.accounts.load(Ordering::Relaxed).max(1);
+        (self.limit / 4 / accounts).max(BUDGET_SHARE_BYTES_MIN)
+    }
+}
+
+/// A core's part of the budget.
+#[derive(Debug)]
+pub struct Purse {
+    budget: Arc<Budget>,
+    used: Cell<usize>,
+    taken: Cell<usize>,
+    /// Somebody has the pass.
+    pass: Cell<bool>,
+}
+
+impl Purse {
+    /// That of a core which holds nothing yet.
+    pub fn new(budget: Arc<Budget>) -> Rc<Purse> {
+        let (used, taken, pass) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Rc::new(Purse { budget, used, taken, pass })
+    }
+
+    /// The member's budget.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Bytes that are charged on this core.
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+
+    /// Whether a connection that waits may go on now, or has to ask again: the budget has room, or
+    /// nobody has the pass.
+    pub fn is_worth_asking(&self) -> bool {
+        !self.budget.is_full() || !self.pass.get()
+    }
+
+    /// The account of a new connection.
+    pub fn open(self: &Rc<Purse>) -> Rc<Account> {
+        self.budget.accounts.fetch_add(1, Ordering::Relaxed);
+        Rc::new(Account { purse: self.clone(), held: Cell::new(0), has_pass: Cell::new(false) })
+    }
+
+    fn charge(&self, bytes: usize) {
+        let used = self.used.get() + bytes;
+        self.used.set(used);
+        if used > self.taken.get() {
+            let more = (used - self.taken.get()).next_multiple_of(self.budget.portion);
+            self.budget.taken.fetch_add(more, Ordering::Relaxed);
+            self.taken.set(self.taken.get() + more);
+        }
+    }
+
+    fn release(&self, bytes: usize) {
+        let used = self.used.get() - bytes;
+        self.used.set(used);
+        let portion = self.budget.portion;
+        // One portion is kept, so that what is charged and released in turn costs nothing.
+        let spare = self.taken.get() - used;
+        if spare >= 2 * portion {
+            let less = (spare / portion - 1) * portion;
+            self.budget.taken.fetch_sub(less, Ordering::Relaxed);
+            self.taken.set(self.taken.get() - less);
+        }
+    }
+}
+
+impl Drop for Purse {
+    fn drop(&mut self) {
+        self.budget.taken.fetch_sub(self.taken.get(), Ordering::Relaxed);
+    }
+}
+
+/// What one connection holds.
+#[derive(Debug)]
+pub struct Account {
+    purse: Rc<Purse>,
+    held: Cell<usize>,
+    has_pass: Cell<bool>,
+}
+
+impl Account {
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// The core that it belongs to.
+    pub fn purse(&self) -> &Rc<Purse> {
+        &self.purse
+    }
+
+    /// Whether the connection may be read from. `begun` are the bytes that it holds for a message
+    /// of its client which has come in part; 0 if there is none. It gets the pass if there is no
+    /// other way, nobody has it, and it holds little else; it keeps the pass until it asks when
+    /// that is no longer so.
+    pub fn may_read(&self, begun: usize) -> bool {
+        let others = self.held.get().saturating_sub(begun);
+        let is_eligible = begun > 0 && others <= self.purse.budget.share();
+        if !is_eligible {
+            self.return_pass();
+        }
+        if self.may_make() || self.has_pass.get() {
+            return true;
+        }
+        if is_eligible && !self.purse.pass.replace(true) {
+            self.has_pass.set(true);
+        }
+        self.has_pass.get()
+    }
+
+    /// Whether a stream of the connection may make another message.
+    pub fn may_make(&self) -> bool {
+        !self.purse.budget.is_full() || self.held.get() <= self.purse.budget.share()
+    }
+
+    /// Holds `bytes` until the charge is dropped.
+    pub fn charge(self: &Rc<Account>, bytes: usize) -> Charge {
+        self.add(bytes);
+        Charge { account: self.clone(), bytes }
+    }
+
+    fn add(&self, bytes: usize) {
+        self.held.set(self.held.get() + bytes);
+        self.purse.charge(bytes);
+    }
+
+    fn take(&self, bytes: usize) {
+        self.held.set(self.held.get() - bytes);
+        self.purse.release(bytes);
+    }
+
+    /// Gives the pass back, if it has it: nothing of the connection is read for now.
+    pub fn return_pass(&self) {
+        if self.has_pass.replace(false) {
+            self.purse.pass.set(false);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        assert_eq!(self.held.get(), 0, "every charge keeps its account");
+        self.return_pass();
+        self.purse.budget.accounts.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that a connection holds for one thing.
+#[derive(Debug)]
+pub struct Charge {
+    account: Rc<Account>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Bytes that it stands for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The thing has another size now.
+    pub fn resize(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.account.add(bytes - self.bytes);
+        } else if bytes < self.bytes {
+            self.account.take(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.take(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn a_small_charge_does_not_touch_what_cores_share() {
+        let budget = Budget::new(64 * MIB, 2);
+        let account = Purse::new(budget.clone()).open();
+        let kept = account.charge(100);
+        let taken = budget.taken();
+        assert!(taken > 100_000, "a portion is taken at once: {taken}");
+        for _ in 0..1000 {
+            drop(account.charge(1000));
+            assert_eq!(budget.taken(), taken);
+        }
+        drop(kept);
+        assert_eq!((account.held(), account.purse().used()), (0, 0));
+    }
+
+    #[test]
+    fn a_full_budget_stops_who_holds_more_than_its_share() {
+        let budget = Budget::new(64 * MIB, 1);
+        let purse = Purse::new(budget.clone());
+        let (large, small, other) = (purse.open(), purse.open(), purse.open());
+        assert!(large.may_read(0) && small.may_read(0));
+        let held = large.charge(64 * MIB);
+        assert!(budget.is_full());
+        assert!(!large.may_read(0) && !large.may_make());
+        assert!(small.may_read(0), "it holds nothing");
+        let share = budget.share();
+        assert_eq!(share, 64 * MIB / 4 / 3);
+        let little = small.charge(share);
+        assert!(small.may_make() && small.may_read(0));
+        let more = small.charge(1);
+        assert!(!small.may_make() && !small.may_read(0));
+        drop((more, held));
+        assert!(large.may_read(0) && small.may_read(0) && other.may_read(0));
+        drop(little);
+    }
+
+    #[test]
+    fn one_begun_message_after_the_other_is_read_to_its_end() {
+        let purse = Purse::new(Budget::new(MIB, 1));
+        let accounts = [purse.open(), purse.open(), purse.open()];
+        let mut charges: Vec<Charge> = accounts.iter().map(|one| one.charge(MIB)).collect();
+        for first in 0..accounts.len() {
+            assert!(purse.is_worth_asking());
+            assert!(accounts[first].may_read(MIB));
+            assert!(!purse.is_worth_asking());
+            for other in &accounts[first + 1..] {
+                assert!(!other.may_read(MIB), "the pass is another's");
+            }
+            assert!(accounts[first].may_read(MIB), "until the message is whole");
+            // Taken, it is a request that holds as much. The next waits until that is answered.
+            assert!(!accounts[first].may_read(10));
+            charges[first].resize(0);
+            assert!(accounts[first].may_read(0));
+        }
+    }
+
+    #[test]
+    fn who_leaves_gives_the_pass_back() {
+        let purse = Purse::new(Budget::new(MIB, 1));
+        let (first, second) = (purse.open(), purse.open());
+        let (charge, _other) = (first.charge(MIB), second.charge(MIB));
+        assert!(first.may_read(MIB) && !second.may_read(MIB));
+        drop(charge);
+        drop(first);
+        assert!(second.may_read(MIB));
+    }
+
+    proptest! {
+        /// Whatever is charged, resized and dropped in whatever order, by however many: sums fit,
+        /// and at the end nothing is left.
+        #[test]
+        fn sums_fit(steps in prop::collection::vec((0..4usize, 0..3usize, 0..3 * MIB), 1..60)) {
+            let budget = Budget::new(8 * MIB, 2);
+            let purses = [Purse::new(budget.clone()), Purse::new(budget.clone())];
+            let accounts: Vec<_> = (0..4).map(|number| purses[number % 2].open()).collect();
+            let mut charges: Vec<Vec<Charge>> = (0..4).map(|_| Vec::new()).collect();
+            for (number, action, bytes) in steps {
+                match (action, charges[number].last_mut()) {
+                    (1, Some(charge)) => charge.resize(bytes),
+                    (2, Some(_)) => drop(charges[number].pop()),
+                    _ => charges[number].push(accounts[number].charge(bytes)),
+                }
+                let mut all = 0;
+                for (number, account) in accounts.iter().enumerate() {
+                    let held = charges[number].iter().map(Charge::bytes).sum::<usize>();
+                    prop_assert_eq!(account.held(), held);
+                    all += held;
+                }
+                prop_assert_eq!(purses[0].used() + purses[1].used(), all);
+                prop_assert!(budget.taken() >= all);
+                prop_assert!(budget.taken() < all + 2 * 2 * budget.portion);
+            }
+            drop((charges, accounts, purses));
+            prop_assert_eq!(budget.taken(), 0);
+        }
+    }
+}
