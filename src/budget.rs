@@ -21,7 +21,9 @@
 //!   for room that only the waiting could make. Where more than a share is held by anything else,
 //!   the end of that makes room.
 //!
-//! So the member holds at most the limit, a quarter more for shares, and for each core one message.
+//! So the member holds at most the limit, a quarter more for shares, for each core one message, and
+//! what connections within their share have asked for in one read: of each, answers up to
+//! [`CONNECTION_OUTPUT_BYTES_MAX`](crate::limits::CONNECTION_OUTPUT_BYTES_MAX) and one answer more.
 
 use std::cell::Cell;
 use std::rc::Rc;
