@@ -158,7 +158,7 @@ pub fn puts_of_many_megabytes(attack: &mut Attack) {
     attack.at_once(6, |number, client| {
         for turn in 0..4_usize {
             // From 7 to 9.5 MiB: some fit beside one that is on its way, and some do not.
-            let bytes = (7 << 20) + ((number * 3 + turn * 5) % 6 << 19);
+            let bytes = (7 << 20) + (((number * 3 + turn * 5) % 6) << 19);
             let key = format!("many/{number}");
             client.put(put(&key, vec![turn as u8; bytes])).expect("a large put");
             client.put(put(&format!("few/{number}"), vec![1; 100])).expect("a small put");
