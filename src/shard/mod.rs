@@ -216,10 +216,12 @@ impl Shard {
         self.held.tail.len()
     }
 
-    /// The lowest stable that an answer here waits for.
+    /// The lowest stable that an answer here waits for, or a checkpoint that somebody waits for.
     pub fn waits_for(&self) -> Option<Revision> {
         let released = self.releases.front().map(|release| release.revision);
-        released.into_iter().chain(self.reads.waits_for()).min()
+        let unstable = self.held.tail.back().filter(|_| self.defragment_wants().is_some());
+        let unstable = unstable.map(|tailed| tailed.revision);
+        released.into_iter().chain(self.reads.waits_for()).chain(unstable).min()
     }
 
     /// Keys that its reads visit in a turn at most.
