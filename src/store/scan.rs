@@ -415,13 +415,14 @@ impl Store {
         repeated: &mut (i64, BTreeSet<Blob>),
     ) -> i64 {
         let Some(record) = self.tree.get(key) else { return 0 };
-        let first = record.place_after(revision - 1).max(record.place_behind(at));
+        let begin = record.place_after(revision - 1);
+        let first = begin.max(record.place_behind(at));
         let end = record.place_after(revision);
         if first >= end {
             return 0;
         }
-        if end - first > 1 {
-            // The timeline names it once for each.
+        if end - begin > 1 {
+            // The timeline names it once for each, also for those that `at` sees.
             if repeated.0 != revision {
                 *repeated = (revision, BTreeSet::new());
             }

@@ -489,6 +489,21 @@ fn a_scan_in_slices_of_any_size_sees_its_moment_whatever_happens_meanwhile() {
     }
 }
 
+/// Simulator seed 30815: the timeline names such a key twice, and it was counted twice.
+#[test]
+fn a_key_that_a_txn_puts_and_deletes_counts_once_between_the_two() {
+    let mut store = Store::new();
+    for i in 0..20 {
+        put(&mut store, i + 2, &format!("{i:02}"), "v");
+    }
+    put(&mut store, 30, "05", "again");
+    let limited = RangeRequest { limit: 3, ..RangeRequest::of(KeyRange::all()) };
+    let mut limited = Scan::new(limited, Moment::within(Revision(30), Sub(1)), 8);
+    delete(&mut store, 30, 2, "05");
+    let reply = store.scan_slice(&mut limited, &mut usize::MAX.clone()).expect("at once");
+    assert_eq!((reply.kvs.len(), reply.count), (3, 20));
+}
+
 #[test]
 fn a_scan_visits_what_it_is_allowed_and_goes_on_behind_dead_keys() {
     let mut store = Store::new();
