@@ -105,6 +105,12 @@ impl Purse {
         !self.budget.is_full() || !self.pass.get()
     }
 
+    /// Whoever has the pass makes no progress: another may have one too. The first keeps what it has
+    /// until it asks again.
+    pub fn take_pass_back(&self) {
+        self.pass.set(false);
+    }
+
     /// The account of a new connection.
     pub fn open(self: &Rc<Purse>) -> Rc<Account> {
         self.budget.accounts.fetch_add(1, Ordering::Relaxed);

@@ -122,6 +122,7 @@ pub(super) async fn serve(
     });
     let writer = rt::spawn(write(session.clone(), stream.clone()));
     let result = session.read(&stream, &mut input, wish).await;
+    session.account.return_pass();
     session.cancel_all();
     let end = match result {
         Ok(End::HandOver(core)) => {

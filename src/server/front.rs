@@ -20,7 +20,7 @@ use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
 use super::watching::Feeds;
 use crate::budget::{Account, Purse};
-use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, CORE_REQUESTS_MAX};
+use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, BUDGET_STILL_LOOKS, CORE_REQUESTS_MAX};
 use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
@@ -160,8 +160,15 @@ impl Front {
     async fn look_for_room(&self) {
         loop {
             self.budget_asked.wait().await;
+            let (mut used, mut still) = (self.purse.used(), 0);
             while self.budget_waits.is_waited_for() {
                 rt::sleep(Duration::from_millis(BUDGET_PAUSE_MILLIS)).await;
+                still = if used == self.purse.used() { still + 1 } else { 0 };
+                used = self.purse.used();
+                if still >= BUDGET_STILL_LOOKS {
+                    still = 0;
+                    self.purse.take_pass_back();
+                }
                 if self.purse.is_worth_asking() {
                     self.budget_waits.wake_all();
                 }
