@@ -105,8 +105,8 @@ impl Purse {
         !self.budget.is_full() || !self.pass.get()
     }
 
-    /// Whoever has the pass makes no progress: another may have one too. The first keeps what it has
-    /// until it asks again.
+    /// Whoever has the pass makes no progress: another may have one too. The first keeps what it
+    /// has until it asks again.
     pub fn take_pass_back(&self) {
         self.pass.set(false);
     }

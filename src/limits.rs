@@ -74,8 +74,8 @@ pub const BUDGET_BYTES_MIN: usize = 32 << 20;
 pub const BUDGET_ASKED_BYTES_MIN: usize = 1 << 20;
 /// How often connections that wait for room in the budget are looked at.
 pub const BUDGET_PAUSE_MILLIS: u64 = 5;
-/// Looks without any change after which another connection may read its message to the end, although
-/// the one before has not: one second.
+/// Looks without any change after which another connection may read its message to the end,
+/// although the one before has not: one second.
 pub const BUDGET_STILL_LOOKS: u32 = 200;
 /// What a core takes from the member's budget, or gives back, at a time.
 pub const BUDGET_PORTION_BYTES_MIN: usize = 1 << 10;

@@ -122,8 +122,7 @@ pub(super) async fn serve(
     });
     let writer = rt::spawn(write(session.clone(), stream.clone()));
     let result = session.read(&stream, &mut input, wish).await;
-    session.account.return_pass();
-    session.cancel_all();
+    session.leave();
     let end = match result {
         Ok(End::HandOver(core)) => {
             drop(writer);
@@ -321,7 +320,6 @@ impl Session {
                 continue;
             }
             if !self.has_room() {
-                // What others may do does not wait for this one.
                 self.account.return_pass();
                 futures_lite::future::or(self.room.wait(), closing.wait()).await;
                 continue;
@@ -696,7 +694,8 @@ impl Session {
         self.refuse(stream, method, &Refusal::Canceled);
     }
 
-    fn cancel_all(&self) {
+    fn leave(&self) {
+        self.account.return_pass();
         let under_way = std::mem::take(&mut *self.under_way.borrow_mut());
         #[expect(clippy::iter_over_hash_type, reason = "all are cancelled, in any order")]
         for (_, one) in under_way {

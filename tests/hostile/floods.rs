@@ -148,8 +148,8 @@ pub fn http1_requests(attack: &mut Attack) {
     beside(attack, b"", |_| block.clone());
 }
 
-/// What else a server of these attacks comes to hold: the versions that they put, the buffers of its
-/// log, and what its allocator keeps.
+/// What else a server of these attacks comes to hold: the versions that they put, the buffers of
+/// its log, and what its allocator keeps.
 const KEPT_BYTES: u64 = 320 << 20;
 
 /// A figure of `/metrics`.
@@ -162,8 +162,8 @@ fn figure(attack: &Attack, name: &str) -> u64 {
 }
 
 /// The server holds no more than its budget, shares, a message and two portions for each core, and
-/// `more` for answers that were asked for by small requests; it says so, and a client that holds nothing gets
-/// its answers.
+/// `more` for answers that were asked for by small requests; it says so, and a client that holds
+/// nothing gets its answers.
 fn holds_its_budget(attack: &Attack, more: u64) {
     let held = figure(attack, "braid_connection_memory_bytes");
     assert_eq!(figure(attack, "braid_connection_memory_limit_bytes"), BUDGET_BYTES);

@@ -252,7 +252,7 @@ impl Closing {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.link.front.leave_budget(&mut self.place);
-        // Calls that wait for the pass are woken only when nobody has it, and they keep the account.
+        // Calls that wait for the pass are woken only when nobody has it; they keep the account.
         self.link.account.return_pass();
     }
 }
