@@ -6,7 +6,7 @@
 //!            encoded key by key, a large value in pieces; a key is dropped when it is encoded
 //! ```
 //!
-//! The bytes are those of [`super::encode`], which is for replies that are no work.
+//! The bytes are those of [`mod@super::encode`], which is for replies that are no work.
 
 use std::vec::IntoIter;
 
