@@ -23,6 +23,7 @@
 //! | [`types`] | requests, replies, events and numbers that every room shares |
 //! | [`limits`] | every bound of the system |
 //! | [`budget`] | how much memory connections may hold, and who holds it |
+//! | [`gotext`] | Go's text forms: durations, numbers, quoted strings, sizes |
 //! | [`config`] | the configuration, under etcd's names of flags, variables and file keys |
 //! | [`protocol`] | the wire formats: bytes to requests, replies to bytes; pure |
 //! | [`server`] | connections: frames, gRPC, HTTP/1.1 |
@@ -50,6 +51,7 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod ctl;
+pub mod gotext;
 pub mod limits;
 pub mod line;
 pub mod load;

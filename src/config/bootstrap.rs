@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::gotext::{quote, quote_all};
+use crate::gotext::{quote, quote_all};
+
 use super::ids;
 use super::url::{Url, join};
 use crate::types::{ClusterId, MemberId};

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::gotext::{GoDuration, quote};
+
 use super::bootstrap::{ClusterState, Initial};
 use super::derived::{
     Allowed, Config, HttpAccess, Keepalive, Layout, Listen, Listener, LogFormat, LogOutput,
@@ -14,7 +16,6 @@ use super::derived::{
 };
 use super::exit::Unfit;
 use super::gates::FeatureGates;
-use super::gotext::{GoDuration, quote};
 use super::level::LogLevel;
 use super::machine::Machine;
 use super::note::{FieldValue, Note};

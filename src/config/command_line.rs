@@ -1,7 +1,8 @@
 //! Go's `flag` syntax: `-x`, `--x`, `--x=v`, `--x v`; a boolean never takes the next argument.
 
+use crate::gotext::{parse_bool, quote};
+
 use super::exit::Exit;
-use super::gotext::{parse_bool, quote};
 use super::help;
 use super::raw::Raw;
 use super::table::{self, LEGACY};
@@ -36,7 +37,7 @@ pub fn read(arguments: &[String], raw: &mut Raw) -> Result<(), Exit> {
         };
         if flag.is_bool() {
             let text = value.unwrap_or("true");
-            if parse_bool(text).is_none() {
+            if parse_bool(text).is_err() {
                 return Err(usage(format!(
                     "invalid boolean value {} for -{name}: parse error",
                     quote(text)

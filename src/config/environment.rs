@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::gotext::quote;
+
 use super::exit::Exit;
-use super::gotext::quote;
 use super::level::LogLevel;
 use super::note::Note;
 use super::raw::Raw;

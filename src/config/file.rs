@@ -12,7 +12,8 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::gotext::{GoDuration, parse_bool};
+use crate::gotext::{GoDuration, parse_bool};
+
 use super::raw::{Raw, Value};
 use super::table::{self, Flag, Kind};
 
@@ -227,7 +228,7 @@ fn as_bool(json: &Json) -> Option<bool> {
         Json::String(text) => match text.to_ascii_lowercase().as_str() {
             "yes" | "on" | "y" => Some(true),
             "no" | "off" | "n" => Some(false),
-            _ => parse_bool(text),
+            _ => parse_bool(text).ok(),
         },
         _ => None,
     }

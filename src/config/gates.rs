@@ -1,8 +1,8 @@
 //! `--feature-gates`: etcd's switches for features that are not settled.
 
-use std::collections::BTreeMap;
+use crate::gotext::strconv;
 
-use super::gotext::{parse_bool, quote};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -66,13 +66,8 @@ impl FeatureGates {
                 return Err(format!("missing bool value for {}", part.trim()));
             };
             let (name, value) = (name.trim(), value.trim());
-            let enabled = parse_bool(value).ok_or_else(|| {
-                format!(
-                    "invalid value of {name}={value}, err: strconv.ParseBool: parsing {}: \
-                     invalid syntax",
-                    quote(value)
-                )
-            })?;
+            let enabled = strconv::parse_bool(value)
+                .map_err(|error| format!("invalid value of {name}={value}, err: {error}"))?;
             named.insert(name.to_string(), enabled);
         }
         let mut gates = FeatureGates::default();

@@ -27,7 +27,7 @@
 //! | `check` | every rule, once: makes a [`Config`] of raw settings |
 //! | `derived` | [`Config`] |
 //! | `bootstrap`, `ids` | a new member's identity |
-//! | `gates`, `url`, `gotext`, `level` | feature gates, URLs, Go's text forms, log levels |
+//! | `gates`, `url`, `level` | feature gates, URLs, log levels |
 //! | `note`, `exit`, `help` | notes for the log, the end of the process, the text of `--help` |
 
 mod bootstrap;
@@ -38,7 +38,6 @@ mod environment;
 mod exit;
 mod file;
 pub mod gates;
-pub mod gotext;
 pub mod help;
 pub mod ids;
 mod level;

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::gotext::{GoDuration, NumberError, parse_bool, parse_int, parse_uint, quote, strconv};
+
 use super::gates::FeatureGates;
-use super::gotext::{GoDuration, NumberError, parse_bool, parse_int, parse_uint, quote};
 use super::table::{self, Flag, Kind};
 use super::url::Url;
 
@@ -47,10 +48,10 @@ impl Value {
     pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         let go = |error: NumberError| error.to_string();
         Ok(match kind {
-            Kind::Bool(_) => Value::Bool(parse_bool(text).ok_or_else(|| go(NumberError::Syntax))?),
-            Kind::Int(_) => Value::Int(parse_int(text).map_err(go)?),
-            Kind::Uint(_) => Value::Uint(parse_uint(text).map_err(go)?),
-            Kind::Uint32(_) => Value::Uint(parse_uint32(text)?),
+            Kind::Bool(_) => Value::Bool(parse_bool(text).map_err(go)?),
+            Kind::Int(_) => Value::Int(parse_int(text, 0).map_err(go)?),
+            Kind::Uint(_) => Value::Uint(parse_uint(text, 0).map_err(go)?),
+            Kind::Uint32(_) => Value::Uint(strconv::parse_uint32(text)?.into()),
             Kind::Duration(_) => {
                 Value::Duration(GoDuration::parse(text).map_err(|_| go(NumberError::Syntax))?)
             }
@@ -80,14 +81,6 @@ impl Value {
             }
         })
     }
-}
-
-fn parse_uint32(text: &str) -> Result<u64, String> {
-    let fault = |error: NumberError| {
-        format!("strconv.ParseUint: parsing {}: {}", quote(text), error.strconv())
-    };
-    let value = parse_uint(text).map_err(fault)?;
-    u32::try_from(value).map(u64::from).map_err(|_| fault(NumberError::Range))
 }
 
 fn set_of(list: &str) -> Vec<String> {

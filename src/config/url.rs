@@ -1,10 +1,10 @@
 //! URLs as etcd takes them: a scheme, a host and a port, and nothing else.
 
+use crate::gotext::quote;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use super::gotext::quote;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scheme {

@@ -19,7 +19,6 @@ use super::endpoint::Endpoint;
 use super::exit::{self, Failure};
 use super::get::Get;
 use super::globals::{self, Globals};
-use super::go;
 use super::inspect::Inspect;
 use super::lease::Lease;
 use super::lock::Lock;
@@ -28,6 +27,7 @@ use super::mirror::MakeMirror;
 use super::put::Put;
 use super::txn::Txn;
 use super::watch::Watch;
+use crate::gotext;
 
 /// A command line client for Braid and etcd.
 #[derive(Parser, Debug)]
@@ -173,7 +173,7 @@ fn relaxed(command: clap::Command) -> clap::Command {
                 .hide_default_value(true)
                 .hide_possible_values(true)
                 .value_name("BOOL")
-                .value_parser(go::parse_bool),
+                .value_parser(gotext::strconv::parse_bool),
             ArgAction::Set | ArgAction::Append if !arg.is_positional() => {
                 arg.allow_hyphen_values(true)
             }
@@ -239,7 +239,7 @@ fn reason(error: &clap::Error) -> String {
         ErrorKind::UnknownArgument => format!("unknown flag: {flag}"),
         ErrorKind::InvalidSubcommand => {
             let name = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("unknown command {} for \"braidctl\"", go::quote(name.as_bytes()))
+            format!("unknown command {} for \"braidctl\"", gotext::quote(name))
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             match text(error, ContextKind::InvalidValue).unwrap_or_default() {
@@ -249,7 +249,7 @@ fn reason(error: &clap::Error) -> String {
                 value => {
                     let why = std::error::Error::source(error)
                         .map_or_else(|| first_line(error), ToString::to_string);
-                    let value = go::quote(value.as_bytes());
+                    let value = gotext::quote(value);
                     format!("invalid argument {value} for \"{flag}\" flag: {why}")
                 }
             }

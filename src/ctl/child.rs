@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::exit;
-use super::go;
+use crate::gotext;
 
 /// Why a program was not run to a good end.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ fn unstarted(program: &OsStr, error: &io::Error) -> String {
         let why = why.split(" (os error").next().unwrap_or_default();
         return format!("fork/exec {}: {why}", program.to_string_lossy());
     }
-    let quoted = go::quote(program.as_bytes());
+    let quoted = gotext::quote(program.as_bytes());
     match error.kind() {
         io::ErrorKind::NotFound => format!("exec: {quoted}: executable file not found in $PATH"),
         _ => format!("exec: {quoted}: {error}"),

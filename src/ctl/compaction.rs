@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::exit::{self, Failure};
+use super::print;
 use super::session::Session;
-use super::{go, print};
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 
 #[derive(Args, Debug)]
@@ -22,8 +23,8 @@ impl Compaction {
         let [revision] = &self.arguments[..] else {
             return Err(Failure::bad_arguments("compaction command needs 1 argument"));
         };
-        let revision =
-            go::parse_int(revision, 10).map_err(|error| Failure::new(exit::ERROR, error))?;
+        let revision = gotext::strconv::parse_int(revision, 10)
+            .map_err(|error| Failure::new(exit::ERROR, error))?;
         let request = pb::CompactionRequest { revision, physical: self.physical };
         session.call(async { session.client().await?.compact(request).await })?;
         print(format!("compacted revision {revision}\n").as_bytes())

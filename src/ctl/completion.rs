@@ -4,7 +4,8 @@ use clap::Args;
 use clap_complete::Shell;
 
 use super::exit::{self, Failure};
-use super::{arguments, go, print};
+use super::{arguments, print};
+use crate::gotext;
 
 #[derive(Args, Debug)]
 pub struct Completion {
@@ -30,7 +31,7 @@ impl Completion {
             "fish" => Shell::Fish,
             "powershell" => Shell::PowerShell,
             other => {
-                let quoted = go::quote(other.as_bytes());
+                let quoted = gotext::quote(other);
                 let why = format!("invalid argument {quoted} for \"braidctl completion\"");
                 return Err(Failure::new(exit::ERROR, why));
             }

@@ -6,8 +6,9 @@ use clap::Args;
 use futures_lite::future::block_on;
 
 use super::exit::{self, Failure};
+use super::print;
 use super::session::{Session, explain};
-use super::{go, print};
+use crate::gotext;
 
 #[derive(Args, Debug)]
 pub struct Defrag {
@@ -25,7 +26,7 @@ impl Defrag {
             let started = Instant::now();
             let result =
                 block_on(async { session.client_at(&endpoint).await?.defragment(&endpoint).await });
-            let took = go::duration(started.elapsed());
+            let took = gotext::GoDuration::from(started.elapsed()).to_string();
             match result {
                 Ok(_) => print(
                     format!("Finished defragmenting etcd member[{endpoint}]. took {took}\n")

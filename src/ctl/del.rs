@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::get::{argument, check_range_flags, key_range};
-use super::go;
 use super::output::Answer;
 use super::session::Session;
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 
 #[derive(Args, Debug)]
@@ -61,7 +61,7 @@ impl Del {
         if self.range {
             return;
         }
-        let (start, end) = (go::quote(&argument(start)), go::quote(&argument(end)));
+        let (start, end) = (gotext::quote(&argument(start)), gotext::quote(&argument(end)));
         eprintln!(
             "Warning: Keys between {start} and {end} will be deleted. Please interrupt the command \
              within next 2 seconds to cancel. You can provide `--range` flag to avoid the delay."

@@ -9,8 +9,9 @@ use futures_lite::future::block_on;
 use super::exit::{self, Failure};
 use super::output::{Answer, Health};
 use super::session::{Session, explain};
-use super::{alarm, get, go};
+use super::{alarm, get};
 use crate::client::Error;
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 
 #[derive(Args, Debug)]
@@ -86,7 +87,7 @@ async fn health_of(session: &Session, endpoint: &str) -> Health {
         }
     };
     let read = client.health().await;
-    health.took = go::duration(started.elapsed());
+    health.took = gotext::GoDuration::from(started.elapsed()).to_string();
     if let Err(error) = read {
         explain(&error);
         health.error = error.to_string();

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::exit::{self, Failure};
-use super::go;
 use super::output::{Answer, Format};
 use super::session::{Session, show};
 use crate::client::prefix_end;
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 use pb::range_request::{SortOrder, SortTarget};
 
@@ -67,7 +67,7 @@ pub struct Get {
 
 /// The value of an integer flag, in any of Go's notations.
 pub fn int(text: &str) -> Result<i64, String> {
-    go::parse_int(text, 0)
+    gotext::strconv::parse_int(text, 0)
 }
 
 /// `--prefix` and `--from-key` as a pair of key and range end.
@@ -204,7 +204,7 @@ pub fn serializable(consistency: &str) -> Result<bool, Failure> {
         "s" => Ok(true),
         "l" => Ok(false),
         other => {
-            let quoted = go::quote(other.as_bytes());
+            let quoted = gotext::quote(other);
             Err(Failure::new(exit::BAD_FEATURE, format!("unknown consistency flag {quoted}")))
         }
     }

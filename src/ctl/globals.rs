@@ -9,8 +9,8 @@ use clap::{ArgMatches, Args, CommandFactory, Parser, ValueEnum};
 
 use super::exit::{self, Failure};
 use super::get::int;
-use super::go;
 use crate::client::Transport;
+use crate::gotext;
 
 /// Flags of etcdctl, and two of ours.
 #[derive(Args, Debug)]
@@ -34,19 +34,19 @@ pub struct Globals {
     pub hex: bool,
     /// dial timeout for client connections (0 is none)
     #[arg(long, global = true, hide = true, default_value = "2s")]
-    #[arg(value_parser = go::parse_duration)]
+    #[arg(value_parser = duration)]
     pub dial_timeout: Duration,
     /// timeout for short running command (excluding dial timeout)
     #[arg(long, global = true, hide = true, default_value = "5s")]
-    #[arg(value_parser = go::parse_duration)]
+    #[arg(value_parser = duration)]
     pub command_timeout: Duration,
     /// keepalive time for client connections (over gRPC 10s at least; 0 is never)
     #[arg(long, global = true, hide = true, default_value = "2s")]
-    #[arg(value_parser = go::parse_duration)]
+    #[arg(value_parser = duration)]
     pub keepalive_time: Duration,
     /// keepalive timeout for client connections (0 is 20s)
     #[arg(long, global = true, hide = true, default_value = "6s")]
-    #[arg(value_parser = go::parse_duration)]
+    #[arg(value_parser = duration)]
     pub keepalive_timeout: Duration,
     /// bytes of a request at most (0 is 2 MiB)
     #[arg(long, global = true, hide = true, default_value = "0", value_parser = int)]
@@ -68,12 +68,12 @@ pub struct Globals {
     pub debug: bool,
     /// no transport security, which is all there is so far
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "true", value_parser = go::parse_bool)]
+    #[arg(default_missing_value = "true", default_value = "true", value_parser = gotext::strconv::parse_bool)]
     #[arg(action = clap::ArgAction::Set)]
     pub insecure_transport: bool,
     /// accepted, without effect
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "true", value_parser = go::parse_bool)]
+    #[arg(default_missing_value = "true", default_value = "true", value_parser = gotext::strconv::parse_bool)]
     #[arg(action = clap::ArgAction::Set)]
     pub insecure_discovery: bool,
     /// not there yet
@@ -244,6 +244,11 @@ pub fn from_environment(
 }
 
 /// Whether a flag stands on the command line, before or after the commands.
+/// The value of a flag that is a length of time; a negative one is none at all.
+fn duration(text: &str) -> Result<Duration, String> {
+    gotext::GoDuration::parse(text).map(gotext::GoDuration::to_std)
+}
+
 fn given(matches: &ArgMatches, id: &str) -> bool {
     let mut level = Some(matches);
     while let Some(matches) = level {

@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use futures_lite::future::block_on;
 
 use super::exit::{self, Failure};
-use super::go;
 use super::output::{Answer, Format};
 use super::session::{Session, explain};
 use crate::client::Error;
 use crate::client::lease::LeaseId;
+use crate::gotext;
 
 #[derive(Args, Debug)]
 pub struct Lease {
@@ -83,12 +83,13 @@ fn ttl(arguments: &[String]) -> Result<i64, Failure> {
     let [text] = arguments else {
         return Err(Failure::bad_arguments("lease grant command needs TTL argument"));
     };
-    go::parse_int(text, 10).map_err(|error| Failure::bad_arguments(format!("bad TTL ({error})")))
+    gotext::strconv::parse_int(text, 10)
+        .map_err(|error| Failure::bad_arguments(format!("bad TTL ({error})")))
 }
 
 fn id(arguments: &[String], needs: &str) -> Result<LeaseId, Failure> {
     let [text] = arguments else { return Err(Failure::bad_arguments(needs)) };
-    go::parse_int(text, 16).map(LeaseId).map_err(|error| {
+    gotext::strconv::parse_int(text, 16).map(LeaseId).map_err(|error| {
         Failure::bad_arguments(format!("bad lease ID arg ({error}), expecting ID in Hex"))
     })
 }

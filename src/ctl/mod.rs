@@ -31,7 +31,6 @@ mod endpoint;
 mod exit;
 mod get;
 mod globals;
-mod go;
 mod inspect;
 mod lease;
 mod lock;

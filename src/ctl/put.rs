@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::get::argument;
-use super::go;
 use super::output::Answer;
 use super::session::Session;
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 
 #[derive(Args, Debug)]
@@ -62,7 +62,7 @@ impl Put {
                 .filter(|value| !value.is_empty())
                 .ok_or_else(|| Failure::bad_arguments(NEEDS))?,
         };
-        let lease = go::parse_int(&self.lease, 16).map_err(|error| {
+        let lease = gotext::strconv::parse_int(&self.lease, 16).map_err(|error| {
             Failure::bad_arguments(format!("bad lease ID ({error}), expecting ID in Hex"))
         })?;
         Ok(pb::PutRequest {

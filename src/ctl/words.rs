@@ -1,6 +1,6 @@
 //! A line of input as words, for the commands that read lines: `txn` and `watch`.
 
-use super::go;
+use crate::gotext;
 
 /// Splits a line into words: `"..."` with Go's escapes, `'...'` as it stands, and anything else up
 /// to the next space. A quote without its pair is passed over. `None` for a bad escape.
@@ -20,7 +20,7 @@ pub fn words(line: &str) -> Option<Vec<Vec<u8>>> {
         };
         let (word, tail) = rest.split_at(length);
         words.push(match first {
-            '"' => go::unquote_prefix(word)?.0,
+            '"' => gotext::unquote_prefix(word)?.0,
             '\'' => word.as_bytes()[1..length - 1].to_vec(),
             _ => word.as_bytes().to_vec(),
         });

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::cell::Observed;
+use crate::gotext::float;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -83,7 +84,7 @@ impl Family<'_> {
             below += count;
             let bound = match bucket == observed.scale.len() {
                 true => "+Inf".to_string(),
-                false => go_float(observed.scale.bound(bucket)),
+                false => float(observed.scale.bound(bucket)),
             };
             self.line("_bucket", labels, Some(&bound), below as f64);
         }
@@ -102,7 +103,7 @@ impl Family<'_> {
             let _ = write!(self.text, "{open}{name}=\"{}\"", escaped(value));
         }
         let close = if sorted.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{close} {}", go_float(value));
+        let _ = writeln!(self.text, "{close} {}", float(value));
     }
 }
 
@@ -110,51 +111,10 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Go's `strconv.FormatFloat(value, 'g', -1, 64)`.
-pub fn go_float(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_string();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_string();
-    }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("the form has an exponent");
-    let exponent: i32 = exponent.parse().expect("an exponent is a number");
-    if value != 0.0 && !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
-    }
-    value.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::cell::{Histogram, Scale};
     use super::*;
-
-    #[test]
-    fn numbers_are_gos() {
-        for (value, text) in [
-            (0.0, "0"),
-            (1.0, "1"),
-            (-1.0, "-1"),
-            (999_999.0, "999999"),
-            (1_000_000.0, "1e+06"),
-            (1_234_567.0, "1.234567e+06"),
-            (2_147_483_648.0, "2.147483648e+09"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-            (4.6e-7, "4.6e-07"),
-            (52.4288, "52.4288"),
-            (123_456.789, "123456.789"),
-            (1e21, "1e+21"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NAN, "NaN"),
-        ] {
-            assert_eq!(go_float(value), text);
-        }
-    }
 
     #[test]
     fn a_family_is_written_as_prometheus_wants_it() {

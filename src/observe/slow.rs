@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::config::gotext::GoDuration;
+use crate::gotext::GoDuration;
 
 /// A unary request that was answered.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub fn slow_sync(took: Duration, expected: Duration) {
 
 /// A length of time in Go's form, as etcd logs it.
 pub fn shown(duration: Duration) -> String {
-    GoDuration(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)).to_string()
+    GoDuration::from(duration).to_string()
 }
 
 fn shown_steps(steps: &[(&str, Duration)]) -> String {

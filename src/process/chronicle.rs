@@ -6,9 +6,10 @@
 //! member as a whole. The messages are etcd's where etcd has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::metrics::Figures;
-use crate::config::gotext::{GoDuration, bytes};
+use crate::gotext::{GoDuration, bytes};
 use crate::member::{Core, Shared};
 use crate::types::{Alarm, ShardId};
 
@@ -128,7 +129,7 @@ impl MemberChronicle {
         let sizes = shared.sizes();
         tracing::info!(
             "compact-revision" = done,
-            took = %GoDuration(i64::try_from(nanos).unwrap_or(i64::MAX)),
+            took = %GoDuration::from(Duration::from_nanos(nanos)),
             "number-of-keys-compacted" = versions.saturating_sub(self.versions_compacted),
             "current-db-size-bytes" = sizes.held,
             "current-db-size" = bytes(sizes.held),

@@ -11,12 +11,12 @@
 //! An environment variable is the flag's name in capitals behind `ETCD_` (`BRAID_` for our own
 //! flags), a key of the configuration file is the name itself.
 
+use crate::gotext::GoDuration;
+
 mod clustering;
 mod member;
 mod operation;
 mod security;
-
-use super::gotext::GoDuration;
 
 /// The form of a flag's value, with its default.
 #[derive(Clone, Copy, Debug)]

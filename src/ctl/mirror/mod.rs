@@ -66,7 +66,7 @@ pub struct MakeMirror {
     /// no transport security to the destination, which is all there is so far
     #[arg(long, num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", default_value = "true")]
-    #[arg(value_parser = super::go::parse_bool, action = clap::ArgAction::Set)]
+    #[arg(value_parser = crate::gotext::strconv::parse_bool, action = clap::ArgAction::Set)]
     dest_insecure_transport: bool,
     /// Destination `username[:password]` for authentication
     #[arg(long, default_value = "", hide_default_value = true)]

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use super::{Answer, alarm_name, event_name};
 use crate::client::lease::LeaseId;
-use crate::ctl::go;
+use crate::gotext;
 use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
 use pb::response_op::Response;
 
@@ -73,7 +73,7 @@ impl Fields {
     }
 
     fn quoted(&mut self, name: &str, value: &[u8]) {
-        self.field(name, go::quote(value));
+        self.field(name, gotext::quote(value));
     }
 
     fn id(&mut self, name: &str, id: u64) {

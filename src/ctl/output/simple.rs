@@ -2,7 +2,7 @@
 
 use super::{Answer, alarm_name, event_name, table};
 use crate::client::lease::LeaseId;
-use crate::ctl::go;
+use crate::gotext;
 use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
 use pb::response_op::Response;
 
@@ -78,7 +78,7 @@ impl Lines {
     /// Keys and values are printed as they are, whatever bytes they have.
     fn raw(&mut self, bytes: &[u8]) {
         if self.hex {
-            return self.line(&go::hex(bytes));
+            return self.line(&gotext::hex(bytes));
         }
         self.bytes.extend_from_slice(bytes);
         self.bytes.push(b'\n');

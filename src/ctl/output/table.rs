@@ -1,7 +1,7 @@
 //! `-w table`: a box of columns. The same cells, joined by commas, are the simple format.
 
 use super::Answer;
-use crate::ctl::go;
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 
 /// `None` if there is no table of this answer.
@@ -123,7 +123,7 @@ fn member(member: &pb::Member) -> Vec<String> {
 
 fn status(endpoint: &str, status: &pb::StatusResponse) -> Vec<String> {
     let member = status.header.as_ref().map_or(0, |header| header.member_id);
-    let size = |bytes: i64| go::bytes(bytes.max(0) as u64);
+    let size = |bytes: i64| gotext::bytes(bytes.max(0) as u64);
     // A server that reports no size has nothing unused either. (etcdctl divides by zero.)
     let used = (status.db_size_in_use.saturating_mul(100)).checked_div(status.db_size);
     let downgrade = status.downgrade_info.clone().unwrap_or_default();

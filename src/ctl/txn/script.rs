@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use super::invalid;
 use crate::ctl::arguments::{self, Op};
 use crate::ctl::exit::Failure;
-use crate::ctl::go;
 use crate::ctl::words::words;
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::request_op::Request;
@@ -19,7 +19,7 @@ pub fn compare(line: &str) -> Result<pb::Compare, String> {
     };
     let parts = Parts::read(rest);
     let Some(operand) = &parts.operand else {
-        let quoted = |bytes: &Option<Vec<u8>>| go::quote(bytes.as_deref().unwrap_or_default());
+        let quoted = |bytes: &Option<Vec<u8>>| gotext::quote(bytes.as_deref().unwrap_or_default());
         let (key, operand) = (quoted(&parts.key), quoted(&parts.operand));
         let operator = parts.operator;
         return Err(format!(
@@ -28,7 +28,7 @@ pub fn compare(line: &str) -> Result<pb::Compare, String> {
     };
     let number = |radix| {
         let text = std::str::from_utf8(operand).ok();
-        text.and_then(|text| go::parse_int(text, radix).ok())
+        text.and_then(|text| gotext::strconv::parse_int(text, radix).ok())
             .ok_or_else(|| format!("invalid txn compare request: {line}"))
     };
     let (target, target_union) = match target {
@@ -69,13 +69,14 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn read(text: &'a str) -> Parts<'a> {
         let mut parts = Parts::default();
-        let Some((key, rest)) = go::unquote_prefix(text.trim_start()) else { return parts };
+        let Some((key, rest)) = gotext::unquote_prefix(text.trim_start()) else { return parts };
         parts.key = Some(key);
         let Some(rest) = rest.strip_prefix(')') else { return parts };
         let rest = rest.trim_start();
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         parts.operator = &rest[..end];
-        parts.operand = go::unquote_prefix(rest[end..].trim_start()).map(|(operand, _)| operand);
+        parts.operand =
+            gotext::unquote_prefix(rest[end..].trim_start()).map(|(operand, _)| operand);
         parts
     }
 }

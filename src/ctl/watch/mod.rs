@@ -15,9 +15,9 @@ use futures_lite::future::block_on;
 
 use super::exit::{self, Failure};
 use super::get::{argument, int, key_range};
-use super::go;
 use super::session::Session;
 use crate::client::Client;
+use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 use show::{Reader, Turn};
 
@@ -78,7 +78,7 @@ impl Surroundings {
     fn check(&self) -> Result<(), Failure> {
         match (&self.key, &self.range_end) {
             (None, Some(end)) => {
-                let end = go::quote(&argument(end));
+                let end = gotext::quote(&argument(end));
                 Err(Failure::bad_arguments(format!(
                     "ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END={end}"
                 )))

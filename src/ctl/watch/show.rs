@@ -12,9 +12,9 @@ use crate::client::Client;
 use crate::client::watch::{End, Update, WatchStream, WatcherId};
 use crate::ctl::child;
 use crate::ctl::exit::{self, Failure};
-use crate::ctl::go;
 use crate::ctl::output::{Answer, event_name};
 use crate::ctl::session::{Session, warn};
+use crate::gotext;
 use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
 
 /// How long a watch is without a server before it says so; it goes on trying.
@@ -115,7 +115,7 @@ fn run(command: &[OsString], response: &pb::WatchResponse) -> Result<(), Failure
     for event in &response.events {
         if let Err(trouble) = child::run(command, &variables(revision, event)) {
             let words: Vec<String> =
-                command.iter().map(|word| go::quote(OsStr::as_bytes(word))).collect();
+                command.iter().map(|word| gotext::quote(OsStr::as_bytes(word))).collect();
             eprintln!("command [{}] error ({})", words.join(" "), trouble.text);
             return Err(Failure::silent(exit::ERROR));
         }
@@ -126,7 +126,7 @@ fn run(command: &[OsString], response: &pb::WatchResponse) -> Result<(), Failure
 /// What the program is told about an event. Texts are quoted, as Go does.
 fn variables(revision: i64, event: &mvccpb::Event) -> [(&'static str, OsString); 4] {
     let kv = event.kv.clone().unwrap_or_default();
-    let quoted = |bytes: &[u8]| OsString::from_vec(go::quote(bytes).into_bytes());
+    let quoted = |bytes: &[u8]| OsString::from_vec(gotext::quote(bytes).into_bytes());
     [
         ("ETCD_WATCH_REVISION", revision.to_string().into()),
         ("ETCD_WATCH_EVENT_TYPE", quoted(event_name(event.r#type).as_bytes())),

@@ -1,10 +1,9 @@
-//! Go's text forms, as etcd's flags read and print them: numbers, booleans, durations and quoted
-//! strings.
-//!
-//! Only the forms are here; what a flag makes of them is `raw`'s.
+//! `time.Duration`: how it is read and printed.
 
 use std::fmt;
-use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::quote;
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;
@@ -26,8 +25,8 @@ impl GoDuration {
     }
 
     /// As a length of time; a negative one is none at all.
-    pub fn to_std(self) -> std::time::Duration {
-        std::time::Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
+    pub fn to_std(self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
     }
 
     /// Reads `300ms`, `1h2m`, `-1.5s`; a number without a unit is refused unless it is 0.
@@ -114,6 +113,13 @@ fn unit_nanos(unit: &str) -> Option<u64> {
     })
 }
 
+impl From<Duration> for GoDuration {
+    /// A length beyond Go's longest, 292 years, becomes the longest.
+    fn from(length: Duration) -> GoDuration {
+        GoDuration(i64::try_from(length.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
 impl fmt::Display for GoDuration {
     /// `1h2m0s`, `300ms`, `1.5s`, `0s`: as Go prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,137 +152,6 @@ fn decimal(nanos: u64, unit: u64) -> String {
     }
     let width = unit.ilog10() as usize;
     format!("{whole}.{}", format!("{below:0width$}").trim_end_matches('0'))
-}
-
-/// Why a number was not read; the two texts of Go's `flag` package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NumberError {
-    Syntax,
-    Range,
-}
-
-impl fmt::Display for NumberError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NumberError::Syntax => "parse error",
-            NumberError::Range => "value out of range",
-        })
-    }
-}
-
-impl NumberError {
-    /// The same two as `strconv` words them.
-    pub fn strconv(self) -> &'static str {
-        match self {
-            NumberError::Syntax => "invalid syntax",
-            NumberError::Range => "value out of range",
-        }
-    }
-}
-
-/// Go's `ParseUint(text, 0, 64)`: decimal, `0x`, `0o`, `0b`, a leading 0 as octal, and single
-/// underscores between digits after a prefix.
-pub fn parse_uint(text: &str) -> Result<u64, NumberError> {
-    let lower = text.to_ascii_lowercase();
-    let (digits, radix, prefixed) = match lower.as_bytes() {
-        [b'0', b'x', ..] => (&lower[2..], 16, true),
-        [b'0', b'o', ..] => (&lower[2..], 8, true),
-        [b'0', b'b', ..] => (&lower[2..], 2, true),
-        [b'0', _, ..] => (&lower[1..], 8, true),
-        _ => (&lower[..], 10, false),
-    };
-    let digits_alone = strip_underscores(digits, prefixed).ok_or(NumberError::Syntax)?;
-    if digits_alone.is_empty() || !digits_alone.chars().all(|c| c.is_digit(radix)) {
-        return Err(NumberError::Syntax);
-    }
-    u64::from_str_radix(&digits_alone, radix).map_err(|_| NumberError::Range)
-}
-
-/// Underscores may stand between digits, and between a prefix and the first digit.
-fn strip_underscores(digits: &str, prefixed: bool) -> Option<String> {
-    let start = if prefixed { "" } else { "_" };
-    let bad = digits.ends_with('_')
-        || digits.contains("__")
-        || (!start.is_empty() && digits.starts_with(start));
-    (!bad).then(|| digits.replace('_', ""))
-}
-
-/// Go's `ParseInt(text, 0, 64)`.
-pub fn parse_int(text: &str) -> Result<i64, NumberError> {
-    let (negative, digits) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let value = i128::from(parse_uint(digits)?);
-    i64::try_from(if negative { -value } else { value }).map_err(|_| NumberError::Range)
-}
-
-/// Go's `strconv.ParseBool`.
-pub fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-/// Go's `%q`.
-pub fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{b}' => quoted.push_str("\\v"),
-            _ if (c as u32) < 0x20 || c == '\u{7f}' => {
-                let _ = write!(quoted, "\\x{:02x}", c as u32);
-            }
-            _ if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", c as u32);
-            }
-            _ => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Go's `%q` of a list: `["a" "b"]`.
-pub fn quote_all(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
-    format!("[{}]", quoted.join(" "))
-}
-
-/// Sizes as etcd and etcdctl show them: decimal units, two digits.
-pub fn bytes(count: u64) -> String {
-    if count < 10 {
-        return format!("{count} B");
-    }
-    let mut power = 1u64;
-    let mut suffix = 0;
-    while count / power >= 1000 {
-        power *= 1000;
-        suffix += 1;
-    }
-    // Tenths, rounded half up.
-    let tenths = (u128::from(count) * 10 + u128::from(power) / 2) / u128::from(power);
-    let unit = ["B", "kB", "MB", "GB", "TB", "PB", "EB"][suffix];
-    if tenths < 100 {
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
-    } else {
-        // The second rounding, half to even, as printing with no decimals does it.
-        let (whole, tenth) = (tenths / 10, tenths % 10);
-        let up = tenth > 5 || (tenth == 5 && whole % 2 == 1);
-        format!("{} {unit}", whole + u128::from(up))
-    }
 }
 
 #[cfg(test)]
@@ -337,61 +212,42 @@ mod tests {
     }
 
     #[test]
-    fn numbers_read_as_go_reads_them() {
-        use NumberError::{Range, Syntax};
-        for (text, value) in [
-            ("0", Ok(0)),
-            ("128", Ok(128)),
-            ("0x10", Ok(16)),
-            ("0o17", Ok(15)),
-            ("017", Ok(15)),
-            ("0b101", Ok(5)),
-            ("1_000", Ok(1000)),
-            ("0x_ff", Ok(255)),
-            ("18446744073709551615", Ok(u64::MAX)),
-            ("18446744073709551616", Err(Range)),
-            ("", Err(Syntax)),
-            ("0x", Err(Syntax)),
-            ("08", Err(Syntax)),
-            ("_1", Err(Syntax)),
-            ("1_", Err(Syntax)),
-            ("-1", Err(Syntax)),
-            ("+1", Err(Syntax)),
-            ("1 ", Err(Syntax)),
-            ("1e3", Err(Syntax)),
+    fn lengths_of_time_read_and_print_as_in_go() {
+        for (text, nanos, printed) in [
+            ("5s", 5_000_000_000, "5s"),
+            ("1m30s", 90_000_000_000, "1m30s"),
+            ("1.5h", 5_400_000_000_000, "1h30m0s"),
+            ("100ms", 100_000_000, "100ms"),
+            ("2.449964ms", 2_449_964, "2.449964ms"),
+            (".5us", 500, "500ns"),
+            ("1500ns", 1_500, "1.5µs"),
+            ("1.000652953s", 1_000_652_953, "1.000652953s"),
+            ("0", 0, "0s"),
+            ("-1.5h", 0, "0s"),
         ] {
-            assert_eq!(parse_uint(text), value, "{text:?}");
+            let read = GoDuration::parse(text).map(GoDuration::to_std);
+            assert_eq!(read, Ok(Duration::from_nanos(nanos)), "{text}");
+            assert_eq!(GoDuration::from(Duration::from_nanos(nanos)).to_string(), printed);
         }
-        assert_eq!(parse_int("-9223372036854775808"), Ok(i64::MIN));
-        assert_eq!(parse_int("9223372036854775808"), Err(Range));
-        assert_eq!(parse_int("--1"), Err(Syntax));
-        assert_eq!(parse_int("+7"), Ok(7));
+        for (bad, error) in [
+            ("x", "time: invalid duration \"x\""),
+            ("5", "time: missing unit in duration \"5\""),
+            ("5d", "time: unknown unit \"d\" in duration \"5d\""),
+            ("", "time: invalid duration \"\""),
+            ("-x", "time: invalid duration \"-x\""),
+            ("--1s", "time: invalid duration \"--1s\""),
+            ("-5", "time: missing unit in duration \"-5\""),
+            ("99999999999h", "time: invalid duration \"99999999999h\""),
+        ] {
+            assert_eq!(GoDuration::parse(bad), Err(error.to_owned()));
+        }
     }
 
     #[test]
-    fn booleans_and_quotes() {
-        assert_eq!(parse_bool("True"), Some(true));
-        assert_eq!(parse_bool("F"), Some(false));
-        assert_eq!(parse_bool("yes"), None);
-        assert_eq!(quote("a\"b\\\n\u{1}\u{7f}é\u{85}"), "\"a\\\"b\\\\\\n\\x01\\x7fé\\u0085\"");
-        assert_eq!(quote_all(&["a".into(), "b c".into()]), "[\"a\" \"b c\"]");
-    }
-
-    #[test]
-    fn sizes() {
-        for (count, text) in [
-            (0, "0 B"),
-            (9, "9 B"),
-            (10, "10 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (16384, "16 kB"),
-            (20480, "20 kB"),
-            (2147483648, "2.1 GB"),
-            (82854982, "83 MB"),
-            (u64::MAX, "18 EB"),
-        ] {
-            assert_eq!(bytes(count), text);
-        }
+    fn the_longest_and_the_shortest_are_no_special_case() {
+        assert_eq!(GoDuration::from(Duration::MAX), GoDuration(i64::MAX));
+        assert_eq!(GoDuration(i64::MIN).to_string(), "-2562047h47m16.854775808s");
+        assert_eq!(GoDuration::parse("-2562047h47m16.854775808s"), Ok(GoDuration(i64::MIN)));
+        assert!(GoDuration::parse("2562047h47m16.854775808s").is_err());
     }
 }
