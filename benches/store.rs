@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use braid::chance::mix;
 use braid::store::{HashCursor, Store};
 use braid::types::{KeyRange, LeaseId, PutRequest, RangeEnd, RangeRequest, Revision, Sub};
 use bytes::Bytes;
@@ -95,14 +96,6 @@ fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
     pages.unwrap_or(0) * 4096
-}
-
-/// splitmix64.
-fn mix(i: u64) -> u64 {
-    let mut z = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
 }
 
 /// 32 bytes: a prefix shared by all, as real keys have, and a number.

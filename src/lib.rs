@@ -23,6 +23,7 @@
 //! | [`types`] | requests, replies, events and numbers that every room shares |
 //! | [`limits`] | every bound of the system |
 //! | [`budget`] | how much memory connections may hold, and who holds it |
+//! | [`chance`] | numbers from a seed |
 //! | [`gotext`] | Go's text forms: durations, numbers, quoted strings, sizes |
 //! | [`config`] | the configuration, under etcd's names of flags, variables and file keys |
 //! | [`protocol`] | the wire formats: bytes to requests, replies to bytes; pure |
@@ -47,6 +48,7 @@
 //! | [`teeth`] | rules that a test build can leave out |
 
 pub mod budget;
+pub mod chance;
 pub mod client;
 pub mod config;
 pub mod control;

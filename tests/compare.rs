@@ -10,8 +10,9 @@
 mod common;
 mod script;
 
+use braid::chance::Chance;
 use braid::client::Transport;
-use common::{Chance, Program, Server};
+use common::{Program, Server};
 use script::{CaseFile, Target};
 
 const ROUNDS: usize = 40;
@@ -43,7 +44,7 @@ fn tell_stories(mut targets: Vec<Target>) {
     let mut chance = Chance::new(common::seed());
     for _ in 0..ROUNDS {
         targets.iter_mut().for_each(Target::clear);
-        let mut author = Author { chance: Chance::new(chance.next()), revision: 1, values: 0 };
+        let mut author = Author { chance: Chance::new(chance.number()), revision: 1, values: 0 };
         let mut story = String::new();
         for _ in 0..COMMANDS {
             let command = author.command();

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use braid::chance::Chance;
 use braid::client::blocking::Client;
 use braid::client::{Error, Options, Transport};
 use braid::protocol::pb::etcdserverpb as pb;
-use common::{Chance, Program, Server};
+use common::{Program, Server};
 use history::{Checker, Outcome, Read, Record, Request, Store, Write};
 use pb::request_op::Request as Op;
 
@@ -124,13 +125,13 @@ fn load_until_killed(
     let seen = AtomicI64::new(newest);
     // Half of the workers speak frames, half gRPC: it is one history.
     let clients = [Transport::Frames, Transport::Grpc].map(|wish| connect(program, server, wish));
-    let round = chance.next();
+    let round = chance.number();
     thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
             .map(|number| {
                 let worker = Worker {
                     client: clients[(number % 2) as usize].clone(),
-                    chance: Chance::new(chance.next()),
+                    chance: Chance::new(chance.number()),
                     seen: &seen,
                     name: format!("{round:x}-{number}"),
                     writes: 0,

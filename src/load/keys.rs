@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::chance::{Chance, Zipf, mix};
+use super::distribution::Zipf;
+use crate::chance::{Chance, mix};
 
 /// How keys are chosen from the keyspace.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -196,7 +197,7 @@ impl Values {
         let mut chance = Chance::new(seed ^ 0x76_616c_7565);
         let length = value_bytes_max + VALUE_OFFSETS as usize + 8;
         let words = length.div_ceil(8);
-        let bytes: Vec<u8> = (0..words).flat_map(|_| chance.next().to_le_bytes()).collect();
+        let bytes: Vec<u8> = (0..words).flat_map(|_| chance.number().to_le_bytes()).collect();
         Values { bytes: bytes.into() }
     }
 

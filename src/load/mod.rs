@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `arguments`, `text` | the command line |
 //! | `workload` | the table of workloads |
-//! | `chance`, `keys` | random numbers, distributions, keys and values |
+//! | `distribution`, `keys` | distributions, keys and values |
 //! | `source`, `protobuf` | requests planned and written, answers judged |
 //! | `wire`, `frames`, `grpc`, `calls`, `http2`, `hpack` | connections |
 //! | `session`, `run`, `affinity` | clients, threads, pace |
@@ -36,10 +36,10 @@ mod acks;
 mod affinity;
 mod arguments;
 mod calls;
-mod chance;
 mod check;
 mod command;
 mod compare;
+mod distribution;
 mod frames;
 mod grpc;
 mod hdr_log;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use super::acks::AckLog;
 use super::affinity::Cpus;
-use super::chance::Chance;
 use super::keys::Values;
 use super::living::{Facts, Party, Shared};
 use super::record::{Clock, Recorder, Rest, Row};
@@ -20,6 +19,7 @@ use super::session::{Pace, Session, Thread};
 use super::source::Source;
 use super::wire::{Lost, Protocol, Wires};
 use super::workload::Workload;
+use crate::chance::Chance;
 use crate::rt;
 use crate::types::Nanos;
 

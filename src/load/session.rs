@@ -13,10 +13,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::acks::AckLog;
-use super::chance::Chance;
+use super::distribution::exponential;
 use super::record::{CANNOT_CONNECT, CONNECTION_LOST, Clock, Recorder, UNANSWERED};
 use super::source::{Planned, Source};
 use super::wire::{Answer, Lost, Protocol, Wires};
+use crate::chance::Chance;
 use crate::rt;
 use crate::types::Nanos;
 
@@ -57,7 +58,7 @@ impl Pace {
     /// The request that was due is made.
     pub(super) fn advance(&mut self) {
         if let Pace::Open { gap_ns, poisson, next, chance } = self {
-            *next += if *poisson { chance.exponential(*gap_ns) } else { *gap_ns };
+            *next += if *poisson { exponential(chance, *gap_ns) } else { *gap_ns };
         }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::chance::Chance;
 use super::keys::{Chooser, KeyForm, Values, prefix_end};
 use super::protobuf::{self, Guarded, Range};
 use super::workload::{Action, Step, Workload};
+use crate::chance::Chance;
 use crate::protocol::Method;
 
 /// A request as few numbers; everything else about it follows from them.
@@ -137,7 +137,7 @@ impl Source {
         let ends: Vec<_> =
             families.map(|family| prefix_end(family.form.prefix().as_bytes())).collect();
         let weights = workload.steps.iter().map(|step| u64::from(step.weight)).sum();
-        let chance = Chance::new(super::chance::mix(seed) ^ thread as u64);
+        let chance = Chance::new(crate::chance::mix(seed) ^ thread as u64);
         let steps = workload.steps.iter();
         let patterns = steps.map(|step| Pattern::new(&workload, step, &ends)).collect();
         let end = Vec::new();
@@ -149,7 +149,7 @@ impl Source {
         let step = self.choose_step();
         let family = self.workload.steps[step].family;
         let key = self.choosers[family].next(&mut self.chance);
-        let seed = self.chance.next();
+        let seed = self.chance.number();
         let mut planned = Planned { step: step as u16, key, seed, guard: 0, removes: false };
         if self.workload.steps[step].action == Action::Cas {
             planned.guard = self.revisions[family][key as usize];

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::deadlines::{Deadlines, Found, LeaseTime};
 use super::lead::LeadEffects;
+use crate::chance::mix;
 use crate::control::entry::Command;
 use crate::control::{Control, State};
 use crate::limits::{
@@ -605,10 +606,4 @@ fn not_proposed(control: &Control) -> Refusal {
 
 fn kept(id: LeaseId, ttl: i64, revision: Revision) -> Answer {
     Ok(Reply::LeaseKeepAlive(LeaseKeepAliveReply { revision, id, ttl }))
-}
-
-/// Spreads a number over all bits, none of it lost.
-fn mix(number: u64) -> u64 {
-    let number = (number ^ number >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (number ^ number >> 27).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ number >> 33
 }

@@ -19,6 +19,7 @@ use super::applying::Applying;
 use super::chronicle::Chronicle;
 use super::compacting::Compacting;
 use super::metrics::Figures;
+use crate::chance::Chance;
 use crate::line::Post;
 use crate::member::{Core, CoreEffects, Mail, Park, Shared};
 use crate::observe::CoreMetrics;
@@ -281,16 +282,13 @@ pub(super) struct Beat {
 impl Beat {
     /// Ticks the core's clock as long as it lives.
     pub async fn run(self, interval: Duration) {
-        let mut entropy = rt::now().0 | 1;
+        // Election timeouts only have to differ between members.
+        let mut chance = Chance::new(rt::now().0);
         let mut chronicle = Chronicle::new(&self.core.borrow(), &self.shared);
         loop {
             rt::sleep(interval).await;
-            // xorshift: election timeouts only have to differ between members.
-            entropy ^= entropy << 13;
-            entropy ^= entropy >> 7;
-            entropy ^= entropy << 17;
             let mut core = self.core.borrow_mut();
-            core.tick(rt::now(), entropy);
+            core.tick(rt::now(), chance.number());
             self.figures.publish(&core, &self.front);
             chronicle.beat(&core, &self.shared, &self.figures);
             drop(core);

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::chance::Chance;
 use crate::budget::{Account, Budget, Charge, Purse};
+use crate::chance::Chance;
 
 /// What a request is charged with: far more than its bytes, so that some requests fill the budget.
 const PIECE_BYTES: usize = 20_000;

@@ -20,9 +20,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::chance::Chance;
 use super::disk::{Batch, Disk, File};
 use super::host::Host;
+use crate::chance::Chance;
 use crate::member::MemberConfig;
 use crate::member::account::GroupAccount;
 use crate::types::{GroupId, LogIndex};

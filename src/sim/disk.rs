@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::chance::Chance;
+use crate::chance::Chance;
 use crate::wal::{AlignedBuf, BLOCK_BYTES, DiskOp, DiskOutcome, ReadDisk, SECTOR_BYTES};
 
 /// See the module.

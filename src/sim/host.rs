@@ -15,9 +15,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::chance::Chance;
 use super::disk::Disk;
 use super::trace::Trace;
+use crate::chance::Chance;
 use crate::line::Post;
 use crate::member::account::{self, GroupAccount};
 use crate::member::{Core, CoreEffects, Fatal, Mail, MemberConfig, RecoverError, Service, Shared};

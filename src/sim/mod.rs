@@ -31,7 +31,6 @@
 //! Several members and a network are not there yet.
 
 mod call;
-pub mod chance;
 mod connections;
 mod damage;
 mod disk;
@@ -52,7 +51,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 
-use chance::Chance;
+use crate::chance::Chance;
 pub use disk::Disk;
 use plan::Plan;
 use trace::Trace;

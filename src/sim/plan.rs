@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::chance::Chance;
 use super::streams::Habits;
+use crate::chance::Chance;
 use crate::limits::READ_SLICE_KEYS;
 use crate::member::{Identity, LeaseConfig, MemberConfig};
 use crate::types::{ClusterId, Member, MemberId};

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::chance::Chance;
 use super::host::Host;
 use super::line::Broken;
 use super::stream::{Moment, Stream};
 use super::trace::Trace;
 use super::workload::{Known, Workload};
+use crate::chance::Chance;
 use crate::types::{Nanos, WatchCreate, WatchId, WatchReply, WatchRequest};
 
 /// How one simulation's watchers behave: drawn once from the seed.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::chance::Chance;
+use crate::chance::Chance;
 use crate::types::{
     Answer, CompactRequest, Compare, CompareOperand, CompareOperator, DeleteRangeRequest,
     HashKvRequest, KeyRange, KeyValue, LeaseGrantRequest, LeaseId, LeaseTimeToLiveRequest, Op,

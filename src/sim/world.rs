@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::call::{Answered, Call, Invoked, header, kind};
-use super::chance::Chance;
 use super::connections::Connections;
 use super::damage::{self, Expected};
 use super::disk::Disk;
@@ -17,6 +16,7 @@ use super::streams::Streams;
 use super::trace::Trace;
 use super::workload::{Known, Workload};
 use super::{Left, Summary};
+use crate::chance::Chance;
 use crate::member::{RecoverError, Shared};
 use crate::types::{AlarmAction, AlarmRequest, KeyRange, LeaseId, Nanos, Reply, Request, Ticket};
 use crate::wal::OpenError;

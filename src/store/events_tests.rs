@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{HistoryBounds, Store};
+use crate::chance::Chance;
 use crate::types::{Event, KeyRange, LeaseId, Revision, Sub};
 
 const ALL: HistoryBounds =
@@ -68,11 +69,8 @@ fn changes_of_one_revision_are_told_apart_with_what_was_before_all_of_them() {
 
 #[test]
 fn history_is_what_changes_says_and_comes_in_parts_of_whole_revisions() {
-    let mut state = 5_u64;
-    let mut draw = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-        (state >> 33) % below
-    };
+    let mut chance = Chance::new(5);
+    let mut draw = |below: u64| chance.below(below);
     let mut store = Store::new();
     let mut told: Vec<Arc<Event>> = Vec::new();
     let mut newest = 1;

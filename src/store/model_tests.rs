@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
+use crate::chance::Chance;
 use crate::types::txn::PathOp;
 use crate::types::{
     Compare, CompareOperand, CompareOperator, DeleteRangeRequest, KeyRange, LeaseId, OpReply,
@@ -20,37 +21,6 @@ use super::{CheckpointCursor, HashCursor, Store, combine};
 
 /// Leases that the tests say exist.
 const LEASES: RangeInclusive<i64> = 1..=6;
-
-/// splitmix64: the same numbers for the same seed everywhere.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// A number in the range.
-    fn in_range(&mut self, range: RangeInclusive<i64>) -> i64 {
-        let span = (range.end() - range.start()) as u64 + 1;
-        range.start() + (self.next() % span) as i64
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.next().is_multiple_of(n)
-    }
-
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-}
 
 /// What a replica is sent.
 enum Applied {
@@ -89,7 +59,7 @@ struct Life {
 impl Life {
     fn new(seed: u64, keys: usize) -> Life {
         Life {
-            chance: Chance(seed),
+            chance: Chance::new(seed),
             keys,
             store: Store::new(),
             model: Model::default(),
@@ -104,7 +74,7 @@ impl Life {
     /// Keys of many lengths: with shared prefixes longer than a head, zero bytes at the end, and
     /// keys that are prefixes of others.
     fn key(&mut self) -> Bytes {
-        let n = self.chance.below(self.keys);
+        let n = self.chance.slot(self.keys);
         let mut key = match n % 4 {
             0 => format!("/registry/pods/default/{:04}", n / 4).into_bytes(),
             1 => vec![b'a'; 1 + n / 4 % 40],
@@ -123,7 +93,7 @@ impl Life {
 
     fn range(&mut self) -> KeyRange {
         let start = self.key();
-        let end = match self.chance.below(8) {
+        let end = match self.chance.slot(8) {
             0 | 1 => RangeEnd::Single,
             2 => RangeEnd::Unbounded,
             3 => return KeyRange::all(),
@@ -140,7 +110,7 @@ impl Life {
             return self.range();
         }
         let mut end = start.to_vec();
-        match self.chance.below(3) {
+        match self.chance.slot(3) {
             0 => return KeyRange::single(start),
             1 => end.push(b'5'),
             _ => *end.last_mut().expect("not empty") |= 3,
@@ -149,8 +119,8 @@ impl Life {
     }
 
     fn put_request(&mut self) -> PutRequest {
-        let length = self.chance.below(12);
-        let value = Bytes::from(vec![self.chance.below(5) as u8; length]);
+        let length = self.chance.slot(12);
+        let value = Bytes::from(vec![self.chance.slot(5) as u8; length]);
         let mut put = PutRequest::of(self.key(), value);
         if self.chance.one_in(3) {
             put.lease = LeaseId(self.chance.in_range(LEASES));
@@ -169,7 +139,7 @@ impl Life {
 
     /// A revision that may be read.
     fn at(&mut self) -> Revision {
-        match self.chance.below(4) {
+        match self.chance.slot(4) {
             0 => Revision::NEWEST,
             1 => Revision(self.stable.max(self.target)),
             _ => Revision(self.chance.in_range(self.target.max(1)..=self.newest)),
@@ -178,11 +148,10 @@ impl Life {
 
     fn range_request(&mut self) -> RangeRequest {
         let mut request = RangeRequest::of(self.range());
-        request.limit = if self.chance.one_in(2) { 0 } else { self.chance.below(8) as u64 };
-        request.order =
-            *self.chance.pick(&[SortOrder::None, SortOrder::Ascend, SortOrder::Descend]);
+        request.limit = if self.chance.one_in(2) { 0 } else { self.chance.slot(8) as u64 };
+        request.order = self.chance.pick(&[SortOrder::None, SortOrder::Ascend, SortOrder::Descend]);
         if self.chance.one_in(2) {
-            request.target = *self.chance.pick(&[
+            request.target = self.chance.pick(&[
                 SortTarget::Key,
                 SortTarget::Version,
                 SortTarget::Create,
@@ -209,17 +178,17 @@ impl Life {
     fn compare_request(&mut self) -> Compare {
         let range = if self.chance.one_in(3) { self.range() } else { self.small_range() };
         let revision = self.chance.in_range(0..=self.newest);
-        let operand = match self.chance.below(5) {
+        let operand = match self.chance.slot(5) {
             0 => CompareOperand::Version(self.chance.in_range(0..=3)),
             1 => CompareOperand::Create(revision),
             2 => CompareOperand::Mod(revision),
             3 => CompareOperand::Lease(self.chance.in_range(0..=6)),
             _ => {
-                let length = self.chance.below(4);
-                CompareOperand::Value(Bytes::from(vec![self.chance.below(5) as u8; length]))
+                let length = self.chance.slot(4);
+                CompareOperand::Value(Bytes::from(vec![self.chance.slot(5) as u8; length]))
             }
         };
-        let operator = *self.chance.pick(&[
+        let operator = self.chance.pick(&[
             CompareOperator::Equal,
             CompareOperator::NotEqual,
             CompareOperator::Less,
@@ -230,7 +199,7 @@ impl Life {
 
     /// One operation.
     fn step(&mut self) {
-        match self.chance.below(100) {
+        match self.chance.slot(100) {
             0..24 => self.single_put(),
             24..31 => self.single_delete(),
             31..40 => self.path(),
@@ -246,7 +215,7 @@ impl Life {
             93..97 => self.changes(),
             97 => self.replicate(),
             98 => {
-                self.store.defragment_slice(self.chance.below(20));
+                self.store.defragment_slice(self.chance.slot(20));
             }
             _ => self.now_and_then(),
         }
@@ -321,9 +290,9 @@ impl Life {
     fn path(&mut self) {
         let mut ops = Vec::new();
         let mut sub = 0;
-        for _ in 0..1 + self.chance.below(5) {
-            sub += 1 + self.chance.below(2) as u32;
-            let op = match self.chance.below(5) {
+        for _ in 0..1 + self.chance.slot(5) {
+            sub += 1 + self.chance.slot(2) as u32;
+            let op = match self.chance.slot(5) {
                 0 | 1 => PathOp::Put(self.put_request()),
                 2 | 3 => {
                     let prev_kv = self.chance.one_in(2);
@@ -462,7 +431,7 @@ impl Life {
         }
         let floor = self.chance.in_range(1..=self.stable);
         let floor = if self.chance.one_in(2) { self.stable } else { floor };
-        let slice = 1 + self.chance.below(20);
+        let slice = 1 + self.chance.slot(20);
         self.store.compact_slice(Revision(floor), slice);
     }
 
@@ -517,14 +486,14 @@ impl Life {
         let range = self.range();
         let from = self.chance.in_range(self.target.max(1) - 1..=self.newest);
         let to = self.chance.in_range(from..=self.newest);
-        let limit = 1 + self.chance.below(10);
+        let limit = 1 + self.chance.slot(10);
         let expected = self.model.changes(&range, from, to, limit);
         assert_eq!(self.store.changes(&range, Revision(from), Revision(to), limit), expected);
         // In pieces it is the same.
         let mut pieces = Vec::new();
         let mut next = Revision(from);
         while next < Revision(to) {
-            let visits = 1 + self.chance.below(30);
+            let visits = 1 + self.chance.slot(30);
             let found = self.store.changes_slice(&range, next, Revision(to), 3, visits);
             assert!(found.through > next, "a slice gets on");
             pieces.extend(found.list);
@@ -570,7 +539,7 @@ impl Life {
         self.replica.set_compaction(Revision(self.target));
         if self.target <= upto {
             let floor = self.chance.in_range(1..=upto);
-            let slice = 1 + self.chance.below(200);
+            let slice = 1 + self.chance.slot(200);
             self.replica.compact_slice(Revision(floor), slice);
             let at = Revision(self.chance.in_range(self.target.max(1)..=upto));
             assert_eq!(hash(&self.replica, at), hash(&self.store, at), "at {at}");
@@ -578,7 +547,7 @@ impl Life {
     }
 
     fn now_and_then(&mut self) {
-        match self.chance.below(8) {
+        match self.chance.slot(8) {
             0 | 1 => self.check_whole(),
             2 => self.checkpoint(),
             3 => {
@@ -589,10 +558,10 @@ impl Life {
                 let kept = self.model.kept(self.store.compacted().min(self.stable), i64::MAX);
                 assert_eq!(held(&self.store), kept, "after {slices} slices");
             }
-            4 => while !self.store.defragment_slice(1 + self.chance.below(50)) {},
+            4 => while !self.store.defragment_slice(1 + self.chance.slot(50)) {},
             _ => {
                 let mut cursor = HashCursor::new(Revision(self.newest));
-                let slice = 1 + self.chance.below(30);
+                let slice = 1 + self.chance.slot(30);
                 let in_slices = loop {
                     if let Some(hash) = self.store.hash_slice(&mut cursor, slice) {
                         break hash;
@@ -611,7 +580,7 @@ impl Life {
         let mut loaded = Store::new();
         let mut chunk = Vec::new();
         loop {
-            let slice = 1 + self.chance.below(400);
+            let slice = 1 + self.chance.slot(400);
             let is_done =
                 self.store.checkpoint_slice(&mut cursor, Revision(upto), slice, &mut chunk);
             loaded.load_chunk(&chunk).expect("a chunk of our own");
@@ -619,8 +588,8 @@ impl Life {
             if is_done {
                 break;
             }
-            for _ in 0..self.chance.below(3) {
-                match self.chance.below(4) {
+            for _ in 0..self.chance.slot(3) {
+                match self.chance.slot(4) {
                     0 => self.single_delete(),
                     1 => self.compact(),
                     _ => self.single_put(),

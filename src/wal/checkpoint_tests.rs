@@ -1,7 +1,8 @@
 //! Checkpoints on a disk in memory.
 
 use super::*;
-use crate::wal::fake::{FakeDisk, OWNER, Random};
+use crate::chance::Chance;
+use crate::wal::fake::{FakeDisk, OWNER};
 use crate::wal::{CheckpointReader, Config, OpenError, ReadDisk, recover};
 
 fn header(index: u64) -> CheckpointHeader {
@@ -128,9 +129,9 @@ fn every_flipped_bit_and_every_cut_is_noticed() {
     broken.files.get_mut(THIRTY).unwrap().push(0);
     verify(&broken).expect_err("a byte too many");
     // A chunk of another checkpoint, in the right place.
-    let mut random = Random::new(3);
+    let mut chance = Chance::new(3);
     for _ in 0..200 {
-        let noise = (0..random.below(300)).map(|_| random.next() as u8).collect();
+        let noise = (0..chance.below(300)).map(|_| chance.number() as u8).collect();
         broken.files.insert(THIRTY.into(), noise);
         verify(&broken).expect_err("noise");
     }

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::fake::{FakeDisk, OWNER, Random};
+use super::fake::{FakeDisk, OWNER};
 use super::*;
+use crate::chance::Chance;
 use crate::types::{EntryKind, HardState, LogEntry, LogIndex, Revision, Term};
 
 /// Segments of 15 blocks, batches of two blocks at most.
@@ -111,15 +112,15 @@ impl Life {
         (life, state)
     }
 
-    fn step(&mut self, random: &mut Random) {
-        match random.below(12) {
-            0..=4 => self.append(random),
-            5 => self.checkpoint(random),
-            6 if self.sent.is_none() => self.receive(random),
-            7 if random.below(8) == 0 => self.log.seal(),
-            7 if random.below(8) == 0 => self.log.give_back(),
-            7 if random.below(8) == 0 => self.log.end_giving_back(),
-            _ => self.work(random),
+    fn step(&mut self, chance: &mut Chance) {
+        match chance.below(12) {
+            0..=4 => self.append(chance),
+            5 => self.checkpoint(chance),
+            6 if self.sent.is_none() => self.receive(chance),
+            7 if chance.below(8) == 0 => self.log.seal(),
+            7 if chance.below(8) == 0 => self.log.give_back(),
+            7 if chance.below(8) == 0 => self.log.end_giving_back(),
+            _ => self.work(chance),
         }
         while let Some(op) = self.log.poll() {
             self.flying.push_back(op);
@@ -132,24 +133,24 @@ impl Life {
         }
     }
 
-    fn append(&mut self, random: &mut Random) {
+    fn append(&mut self, chance: &mut Chance) {
         if self.sent.is_some() {
             return; // as Raft: what is sent replaces the log
         }
         let mut steps = Vec::new();
         let mut hard = self.state.hard;
-        if random.below(4) == 0 {
-            hard = HardState { term: Term(hard.term.0 + 1), vote: random.below(3), ..hard };
+        if chance.below(4) == 0 {
+            hard = HardState { term: Term(hard.term.0 + 1), vote: chance.below(3), ..hard };
         }
         let uncommitted = self.state.last() - hard.commit.0;
-        let replaced = if random.below(5) == 0 { random.below(uncommitted + 1) } else { 0 };
+        let replaced = if chance.below(5) == 0 { chance.below(uncommitted + 1) } else { 0 };
         let first = self.state.last() + 1 - replaced;
         // Now and then larger than a segment, so that it goes in parts.
-        let most = [12_000, 900, 900, 900, 900, 150_000][random.below(6) as usize];
+        let most = [12_000, 900, 900, 900, 900, 150_000][chance.below(6) as usize];
         let mut entries = Vec::new();
-        for index in first..first + random.below(4) {
-            let len = random.below(most) as usize;
-            let data = Bytes::from(vec![random.next() as u8; len]);
+        for index in first..first + chance.below(4) {
+            let len = chance.below(most) as usize;
+            let data = Bytes::from(vec![chance.number() as u8; len]);
             let kind = EntryKind::Normal;
             entries.push(LogEntry { index: LogIndex(index), term: hard.term, kind, data });
         }
@@ -161,7 +162,7 @@ impl Life {
             steps.push(self.state.clone());
         }
         let room = self.state.last() - hard.commit.0;
-        hard.commit.0 += random.below(room + 1);
+        hard.commit.0 += chance.below(room + 1);
         self.state.hard = hard;
         self.ticket += 1;
         let bytes: usize = entries.iter().map(|entry| entry.data.len() + 24).sum();
@@ -172,27 +173,27 @@ impl Life {
         self.log.append(self.ticket, &entries, Some(hard));
     }
 
-    fn checkpoint(&mut self, random: &mut Random) {
+    fn checkpoint(&mut self, chance: &mut Chance) {
         let persisted = &self.steps[0].1;
         let commit = persisted.hard.commit.0;
         if self.checkpoints.is_writing() || commit <= self.checkpoints.newest().0 {
             return;
         }
-        let index = commit - random.below(commit - self.checkpoints.newest().0);
+        let index = commit - chance.below(commit - self.checkpoints.newest().0);
         self.written = persisted.clone();
         self.write_checkpoint(index);
     }
 
     /// As a follower that is sent a checkpoint.
-    fn receive(&mut self, random: &mut Random) {
-        if self.checkpoints.is_writing() || !self.log.is_prepared() || random.below(4) > 0 {
+    fn receive(&mut self, chance: &mut Chance) {
+        if self.checkpoints.is_writing() || !self.log.is_prepared() || chance.below(4) > 0 {
             return;
         }
         let mut state = self.state.clone();
         state.entries.split_off(&(state.hard.commit.0 + 1));
         state.hard = HardState { term: Term(state.hard.term.0 + 1), vote: 0, ..state.hard };
-        for index in state.last() + 1..state.last() + 2 + random.below(10) {
-            let data = Bytes::from(vec![random.next() as u8; random.below(100) as usize]);
+        for index in state.last() + 1..state.last() + 2 + chance.below(10) {
+            let data = Bytes::from(vec![chance.number() as u8; chance.below(100) as usize]);
             state.entries.insert(index, (state.hard.term.0, data));
         }
         state.hard.commit = LogIndex(state.last());
@@ -216,11 +217,11 @@ impl Life {
     }
 
     /// One operation in flight ends, whichever.
-    fn work(&mut self, random: &mut Random) {
+    fn work(&mut self, chance: &mut Chance) {
         if self.flying.is_empty() {
             return;
         }
-        let at = random.below(self.flying.len() as u64) as usize;
+        let at = chance.below(self.flying.len() as u64) as usize;
         let (id, op) = self.flying.remove(at).unwrap();
         let outcome = self.disk.apply(op);
         if !id.is_checkpoint() {
@@ -242,11 +243,11 @@ impl Life {
         }
     }
 
-    fn crash(mut self, random: &mut Random) -> (FakeDisk, Vec<State>) {
+    fn crash(mut self, chance: &mut Chance) -> (FakeDisk, Vec<State>) {
         let mut allowed: Vec<State> = self.steps.into_iter().map(|step| step.1).collect();
         allowed.extend(self.sent.filter(|_| self.checkpoints.is_writing()));
         for (_, op) in self.flying {
-            self.disk.tear(op, random);
+            self.disk.tear(op, chance);
         }
         (self.disk, allowed)
     }
@@ -265,13 +266,13 @@ fn is_one_of(found: &State, allowed: &[State], covered: u64) -> bool {
 }
 
 fn lives(seed: u64, count: u64, steps: u64) {
-    let mut random = Random::new(seed);
+    let mut chance = Chance::new(seed);
     let (mut life, _) = Life::open(FakeDisk::default(), seed);
     for number in 0..count {
-        for _ in 0..random.below(steps) {
-            life.step(&mut random);
+        for _ in 0..chance.below(steps) {
+            life.step(&mut chance);
         }
-        let (disk, allowed) = life.crash(&mut random);
+        let (disk, allowed) = life.crash(&mut chance);
         let (next, found) = Life::open(disk, seed);
         if !is_one_of(&found, &allowed, next.published) {
             let show = |state: &State| (state.last(), state.hard);
@@ -299,10 +300,10 @@ fn long_lives_recycle_and_recover() {
 /// A log of three segments; its files.
 fn written() -> FakeDisk {
     let mut disk = FakeDisk::default();
-    let mut random = Random::new(5);
+    let mut chance = Chance::new(5);
     let (mut life, _) = Life::open(disk.clone(), 5);
     while life.disk.files.keys().all(|path| !path.contains("00000003.seg")) {
-        life.append(&mut random);
+        life.append(&mut chance);
         while let Some((id, op)) = life.log.poll() {
             let outcome = life.disk.apply(op);
             life.log.done(id, outcome).unwrap();
@@ -323,23 +324,23 @@ fn hostile_bytes_neither_panic_nor_read_as_something_never_written() {
         Ok(items)
     };
     let all = entries(&good).unwrap();
-    let mut random = Random::new(11);
+    let mut chance = Chance::new(11);
     let mut refused = 0;
     for _ in 0..1200 {
         let mut disk = good.clone();
-        let which = random.below(disk.files.len() as u64) as usize;
+        let which = chance.below(disk.files.len() as u64) as usize;
         let path = disk.files.keys().nth(which).unwrap().clone();
         let file = disk.files.get_mut(&path).unwrap();
-        for _ in 0..1 + random.below(3) {
-            let at = random.below(file.len() as u64) as usize;
+        for _ in 0..1 + chance.below(3) {
+            let at = chance.below(file.len() as u64) as usize;
             // Mostly where it hurts: in the headers.
-            let at = if random.below(4) > 0 { at / 4096 * 4096 + at % 160 } else { at };
-            match random.below(4) {
-                0 => file[at] ^= 1 << random.below(8),
+            let at = if chance.below(4) > 0 { at / 4096 * 4096 + at % 160 } else { at };
+            match chance.below(4) {
+                0 => file[at] ^= 1 << chance.below(8),
                 1 => file[at] = 0xff,
                 2 => {
-                    let end = (at + random.below(9000) as usize).min(file.len());
-                    file[at..end].fill(random.next() as u8);
+                    let end = (at + chance.below(9000) as usize).min(file.len());
+                    file[at..end].fill(chance.number() as u8);
                 }
                 _ => file.truncate(at.max(1)),
             }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::chance::Chance;
 use crate::types::{ClusterId, GroupId, MemberId};
 
 use super::{AlignedBuf, DiskOp, DiskOutcome, Owner, ReadDisk, SECTOR_BYTES};
@@ -52,23 +53,23 @@ impl FakeDisk {
     }
 
     /// A crash in the middle of `op`.
-    pub fn tear(&mut self, op: DiskOp, random: &mut Random) {
+    pub fn tear(&mut self, op: DiskOp, chance: &mut Chance) {
         match op {
-            DiskOp::WriteBatch { path, offset, buffer } => match random.below(4) {
+            DiskOp::WriteBatch { path, offset, buffer } => match chance.below(4) {
                 0 => {
-                    let cut = random.below(buffer.len() as u64 / SECTOR_BYTES as u64 + 1);
+                    let cut = chance.below(buffer.len() as u64 / SECTOR_BYTES as u64 + 1);
                     self.write(&path, offset, &buffer, |sector| sector < cut);
                 }
                 1 => {
-                    let start = random.below(buffer.len() as u64 / SECTOR_BYTES as u64);
+                    let start = chance.below(buffer.len() as u64 / SECTOR_BYTES as u64);
                     self.write(&path, offset, &buffer, |sector| sector > start);
                 }
                 _ => {
-                    let odds = 1 + random.below(8);
-                    self.write(&path, offset, &buffer, |_| random.below(8) < odds);
+                    let odds = 1 + chance.below(8);
+                    self.write(&path, offset, &buffer, |_| chance.below(8) < odds);
                 }
             },
-            DiskOp::PrepareSegment { path, bytes, recycle } => match random.below(3) {
+            DiskOp::PrepareSegment { path, bytes, recycle } => match chance.below(3) {
                 0 => {}
                 1 if recycle.is_none() => {
                     self.files.insert(format!("{path}.tmp"), vec![0; bytes as usize / 2]);
@@ -76,11 +77,11 @@ impl FakeDisk {
                 _ => self.prepare(&path, bytes, recycle.as_deref()),
             },
             DiskOp::AppendTemporary { path, offset, bytes } => {
-                let part = random.below(bytes.len() as u64 + 1) as usize;
+                let part = chance.below(bytes.len() as u64 + 1) as usize;
                 self.append(&path, offset, &bytes[..part]);
             }
             op @ (DiskOp::PublishTemporary { .. } | DiskOp::Remove { .. }) => {
-                if random.below(2) == 0 {
+                if chance.below(2) == 0 {
                     self.apply(op);
                 }
             }
@@ -147,26 +148,5 @@ impl ReadDisk for FakeDisk {
         let count = bytes.len().min(file.len() - start);
         bytes[..count].copy_from_slice(&file[start..start + count]);
         Ok(count)
-    }
-}
-
-/// Numbers from a seed.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
     }
 }

@@ -147,17 +147,14 @@ impl Interest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chance::Chance;
     use crate::types::KeyRange;
     use bytes::Bytes;
 
     #[test]
     fn knows_which_cores_want_a_key_as_a_plain_list_does() {
-        let mut state = 7_u64;
-        let mut draw = |below: u64| {
-            state =
-                state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-            (state >> 33) % below
-        };
+        let mut chance = Chance::new(7);
+        let mut draw = |below: u64| chance.below(below);
         let mut interest = Interest::new(3);
         let mut list: Vec<(KeyRange, CoreId)> = Vec::new();
         for _ in 0..4000 {

@@ -18,6 +18,7 @@
 use std::cmp::Ordering;
 
 use super::keys::Span;
+use crate::chance::Chance;
 
 const NONE: u32 = u32::MAX;
 
@@ -28,7 +29,8 @@ pub(super) struct IntervalMap<V> {
     free: Vec<u32>,
     root: u32,
     /// State of the generator of priorities.
-    draws: u64,
+    /// Gives nodes their priorities. Clients do not know its seed.
+    chance: Chance,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,7 @@ fn by_place(a: &Span, b: &Span) -> Ordering {
 impl<V: Default> IntervalMap<V> {
     /// An empty one; `seed` keeps clients from choosing spans that make it steep.
     pub fn new(seed: u64) -> IntervalMap<V> {
-        IntervalMap { nodes: Vec::new(), free: Vec::new(), root: NONE, draws: seed | 1 }
+        IntervalMap { nodes: Vec::new(), free: Vec::new(), root: NONE, chance: Chance::new(seed) }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -240,12 +242,8 @@ impl<V: Default> IntervalMap<V> {
         self.nodes[at as usize].furthest = furthest;
     }
 
-    /// xorshift: clients do not know the seed.
     fn draw(&mut self) -> u32 {
-        self.draws ^= self.draws << 13;
-        self.draws ^= self.draws >> 7;
-        self.draws ^= self.draws << 17;
-        (self.draws >> 32) as u32
+        (self.chance.number() >> 32) as u32
     }
 }
 
@@ -254,16 +252,11 @@ mod tests {
     use super::*;
     use crate::types::Blob;
 
-    fn draw(state: &mut u64, below: u64) -> u64 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-        (*state >> 33) % below
-    }
-
-    fn span(state: &mut u64) -> Span {
+    fn span(chance: &mut Chance) -> Span {
         let text = |number: u64| Blob::from(&number.to_be_bytes()[6..]);
-        let start = draw(state, 60);
-        let end = start + 1 + draw(state, 30);
-        let end = if draw(state, 8) == 0 { Blob::empty() } else { text(end) };
+        let start = chance.below(60);
+        let end = start + 1 + chance.below(30);
+        let end = if chance.below(8) == 0 { Blob::empty() } else { text(end) };
         Span { start: text(start), end }
     }
 
@@ -287,15 +280,15 @@ mod tests {
     #[test]
     fn finds_what_a_plain_list_finds() {
         for seed in 1..40 {
-            let mut state = seed;
+            let mut chance = Chance::new(seed);
             let mut map: IntervalMap<u32> = IntervalMap::new(seed);
             let mut list: Vec<(Span, u32)> = Vec::new();
             for number in 0..300 {
-                let span = span(&mut state);
+                let span = span(&mut chance);
                 let there = list.iter().position(|(other, _)| *other == span);
                 assert_eq!(map.get_mut(&span).copied(), there.map(|at| list[at].1));
                 match there {
-                    Some(at) if draw(&mut state, 2) == 0 => {
+                    Some(at) if chance.below(2) == 0 => {
                         assert_eq!(map.remove(&span), Some(list.swap_remove(at).1));
                         assert_eq!(map.remove(&span), None);
                     }
@@ -305,8 +298,8 @@ mod tests {
                         list.push((span, number));
                     }
                 }
-                if draw(&mut state, 3) == 0 && !list.is_empty() {
-                    let at = draw(&mut state, list.len() as u64) as usize;
+                if chance.below(3) == 0 && !list.is_empty() {
+                    let at = chance.below(list.len() as u64) as usize;
                     let (span, value) = list.swap_remove(at);
                     assert_eq!(map.remove(&span), Some(value));
                 }

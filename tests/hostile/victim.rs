@@ -9,7 +9,9 @@ use braid::client::blocking::Client;
 use braid::client::{Options, Transport};
 use braid::protocol::pb::etcdserverpb as pb;
 
-use crate::common::{self, Chance, Program, Server};
+use braid::chance::Chance;
+
+use crate::common::{self, Program, Server};
 use crate::wire::{PATIENCE, Wire};
 
 /// What a server under attack may hold more than before it, at most. An attack that is not bounded
@@ -78,7 +80,7 @@ impl Victim {
         eprintln!("{name}");
         let mut given = Attack {
             server: &self.server,
-            chance: Chance::new(self.chance.next()),
+            chance: Chance::new(self.chance.number()),
             is_etcd: self.is_etcd,
             resident_bytes: self.resident_bytes,
         };

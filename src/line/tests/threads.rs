@@ -4,23 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread;
 
+use crate::chance::Chance;
 use crate::line::{Lane, Sequencer, Waits, mailbox};
 use crate::types::{CoreId, Revision, ShardId};
 
 const SHARDS: u16 = 3;
 const WRITES: usize = 20_000;
-
-/// A seeded sequence, so that a thread's own doings repeat even if the interleaving does not.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// Which revisions are committed, as their lanes mark them before they say so.
 struct Truth {
@@ -83,7 +72,7 @@ fn stable_never_covers_what_is_pending_and_ends_at_the_newest() {
             let mut lane = Lane::new(&sequencer, ShardId(shard));
             let (truth, writing) = (&truth, &writing);
             scope.spawn(move || {
-                write_all(&mut lane, truth, &mut Chance(u64::from(shard) * 77 + 1));
+                write_all(&mut lane, truth, &mut Chance::new(u64::from(shard)));
                 writing.fetch_sub(1, Ordering::Release);
             });
         }

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::WatchPlan;
-use crate::load::chance::mix;
+use crate::chance::mix;
 use crate::types::Nanos;
 
 /// Bytes of a stamp; values are not smaller.

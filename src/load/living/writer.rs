@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ledger::{Ledger, STAMP_BYTES, Stamp};
 use super::turns::{Work, make_requests};
 use super::{ROW_PUT, Shared};
-use crate::load::chance::Chance;
+use crate::chance::Chance;
 use crate::load::keys::{Chooser, KeyForm, Values};
 use crate::load::protobuf;
 use crate::load::run::Plan;

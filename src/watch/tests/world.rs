@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::Client;
+use crate::chance::Chance;
 use crate::types::placement::shard_of;
 use crate::types::{
     Blob, CoreId, Epoch, Event, KeyRange, KeyValue, LeaseId, Nanos, Revision, ShardId, Sub,
@@ -35,7 +36,7 @@ pub struct World {
     pub visits: usize,
     /// What values weigh.
     pub value: Blob,
-    seed: u64,
+    chance: Chance,
 }
 
 pub struct Shard {
@@ -75,14 +76,12 @@ impl World {
             now: Nanos(0),
             visits: 1000,
             value: Blob::from(&b"value"[..]),
-            seed,
+            chance: Chance::new(seed),
         }
     }
 
     pub fn draw(&mut self, below: u64) -> u64 {
-        self.seed =
-            self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-        (self.seed >> 33) % below
+        self.chance.below(below)
     }
 
     /// One revision: each key is put, or deleted if it is there and `true` says so. It is pending.
