@@ -10,7 +10,8 @@ use clap::{ArgMatches, Args, CommandFactory, Parser, ValueEnum};
 use super::exit::{self, Failure};
 use super::get::int;
 use crate::client::Transport;
-use crate::gotext;
+use crate::gotext::GoDuration;
+use crate::gotext::strconv::parse_bool;
 
 /// Flags of etcdctl, and two of ours.
 #[derive(Args, Debug)]
@@ -68,12 +69,12 @@ pub struct Globals {
     pub debug: bool,
     /// no transport security, which is all there is so far
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "true", value_parser = gotext::strconv::parse_bool)]
+    #[arg(default_missing_value = "true", default_value = "true", value_parser = parse_bool)]
     #[arg(action = clap::ArgAction::Set)]
     pub insecure_transport: bool,
     /// accepted, without effect
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "true", value_parser = gotext::strconv::parse_bool)]
+    #[arg(default_missing_value = "true", default_value = "true", value_parser = parse_bool)]
     #[arg(action = clap::ArgAction::Set)]
     pub insecure_discovery: bool,
     /// not there yet
@@ -246,7 +247,7 @@ pub fn from_environment(
 /// Whether a flag stands on the command line, before or after the commands.
 /// The value of a flag that is a length of time; a negative one is none at all.
 fn duration(text: &str) -> Result<Duration, String> {
-    gotext::GoDuration::parse(text).map(gotext::GoDuration::to_std)
+    GoDuration::parse(text).map(GoDuration::to_std)
 }
 
 fn given(matches: &ArgMatches, id: &str) -> bool {

@@ -19,8 +19,8 @@ impl fmt::Display for NumberError {
     }
 }
 
-/// `ParseUint(text, radix, 64)`. Radix 0 reads Go's literals: decimal, `0x`, `0o`, `0b`, a leading 0
-/// as octal, and single underscores between digits after a prefix.
+/// `ParseUint(text, radix, 64)`. Radix 0 reads Go's literals: decimal, `0x`, `0o`, `0b`, a leading
+/// 0 as octal, and single underscores between digits after a prefix.
 pub fn parse_uint(text: &str, radix: u32) -> Result<u64, NumberError> {
     let lower = text.to_ascii_lowercase();
     let (digits, base, prefixed) = match lower.as_bytes() {

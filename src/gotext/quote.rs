@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-/// `%q` of a string, whose bytes are its text: double quotes, Go's escapes, invalid UTF-8 as `\xNN`.
+/// `%q` of a string, whose bytes are its text: double quotes, Go's escapes, invalid UTF-8 as
+/// `\xNN`.
 pub fn quote(text: impl AsRef<[u8]>) -> String {
     let bytes = text.as_ref();
     let mut text = String::with_capacity(bytes.len() + 2);
