@@ -33,6 +33,7 @@
 //! | [`mod@line`] | the revision line: sequencer, rounds, takeovers |
 //! | [`shard`] | one shard: evaluation, logging, release |
 //! | [`control`] | the control group |
+//! | [`peer`] | what members send one another, and its bytes; pure |
 //! | [`raft`] | Raft, by raft-rs |
 //! | [`replica`] | one group: its Raft state and its log, joined |
 //! | [`wal`] | the durable log and its checkpoints |
@@ -59,6 +60,7 @@ pub mod line;
 pub mod load;
 pub mod member;
 pub mod observe;
+pub mod peer;
 pub mod process;
 pub mod protocol;
 pub mod raft;

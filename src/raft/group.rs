@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use ::raft::eraftpb::{Entry, Message as RaftMessage};
+use ::raft::eraftpb::{Entry, Message as RaftMessage, MessageType};
 use ::raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ use super::restored::{BadRestored, GroupConfig, Restored};
 use crate::limits::{
     APPEND_BYTES_MAX, APPENDS_IN_FLIGHT_MAX, COMMITTED_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
 };
-use crate::types::{GroupId, HardState, LogEntry, LogIndex, Term};
+use crate::types::{Attempt, GroupId, HardState, LogEntry, LogIndex, Term};
 
 /// A replica: see the room's header for the loop around it.
 pub struct Group {
@@ -38,6 +38,10 @@ pub struct Group {
     /// `campaign` was called while something was not durable yet.
     campaign_due: bool,
     newest_round: u64,
+    /// The newest attempt that a campaign here or a vote from elsewhere was part of.
+    attempt: Attempt,
+    /// Of those that refused their vote to the last campaign: whose log ends farthest, beyond ours.
+    ahead: Option<((Term, LogIndex), u64)>,
 }
 
 /// What there is to do.
@@ -124,7 +128,7 @@ impl Group {
             max_inflight_msgs: APPENDS_IN_FLIGHT_MAX,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX as u64,
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
-            check_quorum: config.elects,
+            check_quorum: true,
             pre_vote: config.elects,
             read_only_option: ReadOnlyOption::Safe,
             ..Config::default()
@@ -149,6 +153,8 @@ impl Group {
             held: VecDeque::new(),
             campaign_due: false,
             newest_round: 0,
+            attempt: Attempt::default(),
+            ahead: None,
         })
     }
 
@@ -166,13 +172,55 @@ impl Group {
         });
     }
 
+    /// Asks to lead a group that does not elect by itself. Followers answer though they believe in
+    /// a leader: nothing tells them otherwise, for they do not tick (C1). An attempt that is older
+    /// than one that was seen here comes to nothing; who leads already goes on.
+    pub fn campaign_in(&mut self, attempt: Attempt) {
+        if attempt < self.attempt {
+            return;
+        }
+        (self.attempt, self.ahead) = (attempt, None);
+        if self.is_leader() {
+            return;
+        }
+        if self.raw.raft.prs().is_singleton() {
+            return self.campaign();
+        }
+        self.watched(|raw| {
+            let (me, term) = (raw.raft.id, raw.raft.term);
+            if raw.raft.state != StateRole::Follower {
+                // Its last request may be lost: it asks anew, in another term.
+                raw.raft.become_follower(term, ::raft::INVALID_ID);
+            }
+            let mut force = RaftMessage { to: me, from: me, term, ..RaftMessage::default() };
+            force.msg_type = MessageType::MsgTimeoutNow;
+            // Fails only on a group without this replica, which then stays what it is.
+            let _ = raw.step(force);
+        });
+    }
+
+    /// The replica whose log was farthest ahead among those that refused their vote to the last
+    /// campaign here.
+    pub fn ahead(&self) -> Option<u64> {
+        self.ahead.map(|(_, peer)| peer)
+    }
+
+    /// Asks all followers where they are: what was lost with a connection is sent again (C14).
+    pub fn ping(&mut self) {
+        self.watched(|raw| raw.ping());
+    }
+
     /// Time passes. `entropy` is used now and then, and must differ between members.
     pub fn tick(&mut self, entropy: u64) {
         if std::mem::take(&mut self.redraw) {
             let spread = entropy % self.election_ticks as u64;
             self.election_timeout = self.election_ticks + spread as usize;
         }
-        if !self.is_leader() && (!self.elects || self.must_wait_to_lead()) {
+        let rests = match self.is_leader() {
+            true => !self.elects && !self.has_unacknowledged() && !self.is_transferring(),
+            false => !self.elects || self.must_wait_to_lead(),
+        };
+        if rests {
             return;
         }
         // raft-rs draws a timeout of its own at each change of role; it never gets to use it.
@@ -185,9 +233,26 @@ impl Group {
     /// A message from another replica. Refused, it changes nothing.
     pub fn step(&mut self, message: Message) -> Result<(), BadMessage> {
         message.check(self.raw.raft.id, self.term(), self.last_index())?;
+        match message.raft.msg_type {
+            MessageType::MsgRequestVote if !self.elects => {
+                if message.attempt < self.attempt {
+                    return Ok(()); // A deposed leader's, late.
+                }
+                self.attempt = message.attempt;
+            }
+            MessageType::MsgRequestVoteResponse if message.raft.reject && !self.elects => {
+                let (index, term) = message.last;
+                let found = ((term, index), message.raft.from);
+                let (own_index, own_term) = self.last();
+                if found.0 > (own_term, own_index) {
+                    self.ahead = self.ahead.max(Some(found));
+                }
+            }
+            _ => {}
+        }
         self.watched(|raw| {
             // What remains are answers of replicas that are no members any more: late, harmless.
-            let _ = raw.step(message.0);
+            let _ = raw.step(message.raft);
         });
         Ok(())
     }
@@ -234,6 +299,11 @@ impl Group {
         }
         self.watched(|raw| raw.transfer_leader(to));
         Ok(())
+    }
+
+    /// Whether leadership is being handed over.
+    pub fn is_transferring(&self) -> bool {
+        self.raw.raft.lead_transferee.is_some()
     }
 
     /// The last message to `peer` did not arrive.
@@ -446,7 +516,7 @@ impl Group {
 
     /// Keeps back what may leave only when something is durable; the rest is for now.
     fn hold(&mut self, number: u64, messages: Vec<RaftMessage>) -> Vec<Message> {
-        let messages: Vec<Message> = messages.into_iter().map(Message).collect();
+        let messages: Vec<Message> = messages.into_iter().map(|raft| self.stamped(raft)).collect();
         let until = if self.is_leader() { self.vote_number } else { number };
         // The newest that must be written at or before `until`, if it is not durable yet.
         let awaited = self.unpersisted.iter().rev().find(|number| **number <= until);
@@ -457,6 +527,22 @@ impl Group {
             }
             _ => messages,
         }
+    }
+
+    fn stamped(&self, raft: RaftMessage) -> Message {
+        let mut message = Message::plain(raft);
+        match message.raft.msg_type {
+            MessageType::MsgRequestVote if !self.elects => message.attempt = self.attempt,
+            MessageType::MsgRequestVoteResponse if !self.elects => {
+                let (index, term) = self.last();
+                // A vote for an earlier term says nothing of what came later.
+                if term <= message.term() {
+                    message.last = (index, term);
+                }
+            }
+            _ => {}
+        }
+        message
     }
 
     fn hard_state(&self) -> HardState {

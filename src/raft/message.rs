@@ -8,8 +8,9 @@
 //!     1      1    1: rejected
 //!     2      2    length of the context
 //!     4      4    number of entries
-//!     8     9*8   to, from, term, log term, index, commit, commit term, reject hint, 0
-//!    80      n    context
+//!     8    12*8   to, from, term, log term, index, commit, commit term, reject hint,
+//!                 attempt (control term, number), last (index, term)
+//!   104      n    context
 //!   then per entry, whose index is that of the message + 1, + 2, …
 //!            8    term
 //!            1    0: normal, 1: membership
@@ -20,15 +21,19 @@
 //!
 //! A frame around it says which group it is for, and how long it is. Decoding shares the frame's
 //! bytes with the entries.
+//!
+//! *Attempt* is set in a vote's request in a group that does not elect by itself: who has seen a
+//! later one drops it (C1). *Last* is set in the answer to such a request: where the log of its
+//! sender ends, so that a candidate learns who is ahead of it (C2).
 
 use std::fmt;
 
 use ::raft::eraftpb::{Entry, EntryType, Message as RaftMessage, MessageType};
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::types::{LogIndex, Term};
+use crate::types::{Attempt, LogIndex, Term};
 
-const HEADER_BYTES: usize = 80;
+const HEADER_BYTES: usize = 104;
 const ENTRY_HEADER_BYTES: usize = 16;
 
 /// A round of reads (8 bytes) or raft-rs's word for a campaign.
@@ -53,7 +58,11 @@ const KINDS: [MessageType; 9] = [
 
 /// From one replica of a group to another.
 #[derive(Clone, PartialEq)]
-pub struct Message(pub(super) RaftMessage);
+pub struct Message {
+    pub(super) raft: RaftMessage,
+    pub(super) attempt: Attempt,
+    pub(super) last: (LogIndex, Term),
+}
 
 /// Why a message is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,31 +102,36 @@ impl std::error::Error for BadMessage {}
 impl Message {
     /// Raft ID of the sender.
     pub fn from(&self) -> u64 {
-        self.0.from
+        self.raft.from
     }
 
     /// Raft ID of the receiver.
     pub fn to(&self) -> u64 {
-        self.0.to
+        self.raft.to
     }
 
     pub fn term(&self) -> Term {
-        Term(self.0.term)
+        Term(self.raft.term)
+    }
+
+    /// Raft's own, with nothing of ours.
+    pub(super) fn plain(raft: RaftMessage) -> Message {
+        Message { raft, attempt: Attempt::default(), last: (LogIndex(0), Term(0)) }
     }
 
     /// Carries nothing that a later one of the same sender would not carry again.
     pub fn is_heartbeat(&self) -> bool {
-        matches!(self.0.msg_type, MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse)
+        matches!(self.raft.msg_type, MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse)
     }
 
     /// How many bytes `encode` adds.
     pub fn encoded_len(&self) -> usize {
-        let entries = self.0.entries.iter().map(|entry| ENTRY_HEADER_BYTES + entry.data.len());
-        HEADER_BYTES + self.0.context.len() + entries.sum::<usize>()
+        let entries = self.raft.entries.iter().map(|entry| ENTRY_HEADER_BYTES + entry.data.len());
+        HEADER_BYTES + self.raft.context.len() + entries.sum::<usize>()
     }
 
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let m = &self.0;
+        let m = &self.raft;
         let kind = KINDS.iter().position(|kind| *kind == m.msg_type);
         let kind = kind.expect("raft-rs sends only what may travel, forwarding being fenced off");
         out.reserve(self.encoded_len());
@@ -125,9 +139,11 @@ impl Message {
         out.put_u8(u8::from(m.reject));
         out.put_u16_le(u16::try_from(m.context.len()).expect("a short context"));
         out.put_u32_le(u32::try_from(m.entries.len()).expect("an append is bounded"));
-        let numbers =
-            [m.to, m.from, m.term, m.log_term, m.index, m.commit, m.commit_term, m.reject_hint, 0];
-        numbers.into_iter().for_each(|number| out.put_u64_le(number));
+        let raft =
+            [m.to, m.from, m.term, m.log_term, m.index, m.commit, m.commit_term, m.reject_hint];
+        let (attempt, (index, term)) = (self.attempt, self.last);
+        let ours = [attempt.term.0, attempt.number, index.0, term.0];
+        raft.into_iter().chain(ours).for_each(|number| out.put_u64_le(number));
         out.put_slice(&m.context);
         for entry in &m.entries {
             out.put_u64_le(entry.term);
@@ -158,9 +174,8 @@ impl Message {
             &mut m.reject_hint,
         ];
         numbers.into_iter().for_each(|number| *number = bytes.get_u64_le());
-        if bytes.get_u64_le() != 0 {
-            return Err(BadMessage::Field("a reserved field"));
-        }
+        let attempt = Attempt { term: Term(bytes.get_u64_le()), number: bytes.get_u64_le() };
+        let last = (LogIndex(bytes.get_u64_le()), Term(bytes.get_u64_le()));
         if context_len > CONTEXT_BYTES_MAX {
             return Err(BadMessage::Field("the length of the context"));
         }
@@ -173,7 +188,7 @@ impl Message {
             m.entries.push(entry);
         }
         if bytes.is_empty() {
-            Ok(Message(m))
+            Ok(Message { raft: m, attempt, last })
         } else {
             Err(BadMessage::Length { expected: 0, found: bytes.len() })
         }
@@ -181,7 +196,7 @@ impl Message {
 
     /// Whatever raft-rs would panic on, and whatever must not come from the network.
     pub(super) fn check(&self, me: u64, term: Term, last: LogIndex) -> Result<(), BadMessage> {
-        let m = &self.0;
+        let m = &self.raft;
         if m.to != me {
             return Err(BadMessage::NotMine { to: m.to });
         }
@@ -199,6 +214,12 @@ impl Message {
             return Err(BadMessage::Field("an index"));
         }
         match m.msg_type {
+            _ if self.attempt.term.0 > NUMBER_MAX || self.attempt.number > NUMBER_MAX => {
+                Err(BadMessage::Field("the attempt"))
+            }
+            _ if self.last.0.0 > NUMBER_MAX || self.last.1 > self.term() => {
+                Err(BadMessage::Field("the end of the log"))
+            }
             MessageType::MsgAppend => self.check_append(),
             MessageType::MsgHeartbeat if m.commit > last.0 && m.term >= term.0 => {
                 Err(BadMessage::Lost { known: LogIndex(m.commit), last })
@@ -216,7 +237,7 @@ impl Message {
 
     /// Entries follow each other and the one before them, in the terms too.
     fn check_append(&self) -> Result<(), BadMessage> {
-        let m = &self.0;
+        let m = &self.raft;
         let (mut index, mut term) = (m.index, m.log_term);
         // Only the place before the first entry has no term. To raft-rs, so has whatever lies
         // beyond the end of its log, and would match.
@@ -238,9 +259,10 @@ impl Message {
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let m = &self.0;
+        let m = &self.raft;
         write!(f, "{:?} {}→{} term {} index {}", m.msg_type, m.from, m.to, m.term, m.index)?;
-        write!(f, " commit {} entries {} reject {}", m.commit, m.entries.len(), m.reject)
+        write!(f, " commit {} entries {} reject {}", m.commit, m.entries.len(), m.reject)?;
+        write!(f, " attempt {}.{}", self.attempt.term, self.attempt.number)
     }
 }
 

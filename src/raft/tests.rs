@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{BadMessage, BadRestored, Dropped, Group, GroupConfig, Message, Ready, Restored, Role};
 use crate::limits::{LOG_TAIL_ENTRIES, UNCOMMITTED_BYTES_MAX};
-use crate::types::{EntryKind, GroupId, HardState, LogEntry, LogIndex, Term};
+use crate::types::{Attempt, EntryKind, GroupId, HardState, LogEntry, LogIndex, Term};
 
 fn config(raft_id: u64, voters: &[u64]) -> GroupConfig {
     GroupConfig {
@@ -242,7 +242,7 @@ fn a_single_voter_with_a_write_under_way_leads_when_it_is_durable() {
     // A member that was removed speaks up with a higher term.
     let mut stray = ::raft::eraftpb::Message { to: 7, from: 9, term: 4, ..Default::default() };
     stray.msg_type = ::raft::eraftpb::MessageType::MsgHeartbeat;
-    replica.group.step(Message(stray)).expect("it makes sense");
+    replica.group.step(Message::plain(stray)).expect("it makes sense");
     replica.turn();
     assert!(!replica.group.is_leader());
     replica.group.campaign();
@@ -385,12 +385,18 @@ struct Cluster {
     replicas: BTreeMap<u64, Replica>,
     cut_off: Vec<u64>,
     ticks: u64,
+    attempts: u64,
 }
 
 impl Cluster {
     fn new(ids: &[u64], elects: bool) -> Cluster {
         let replica = |id: &u64| (*id, Replica::new(GroupConfig { elects, ..config(*id, ids) }));
-        Cluster { replicas: ids.iter().map(replica).collect(), cut_off: vec![], ticks: 0 }
+        Cluster {
+            replicas: ids.iter().map(replica).collect(),
+            cut_off: vec![],
+            ticks: 0,
+            attempts: 0,
+        }
     }
 
     fn get(&mut self, id: u64) -> &mut Replica {
@@ -439,7 +445,9 @@ impl Cluster {
     }
 
     fn lead(&mut self, id: u64) {
-        self.get(id).group.campaign();
+        self.attempts += 1;
+        let number = self.attempts;
+        self.get(id).group.campaign_in(attempt(1, number));
         self.settle();
         assert!(self.get(id).group.has_committed_in_term());
     }
@@ -579,6 +587,101 @@ fn entries_of_a_deposed_leader_give_way_and_nothing_committed_does() {
     assert_eq!(replica.group.last(), cluster.get(3).group.last());
 }
 
+fn attempt(term: u64, number: u64) -> Attempt {
+    Attempt { term: Term(term), number }
+}
+
+/// C1: a late campaign raises the term on a follower, and the request to the leader is lost. With
+/// `check_quorum` and `pre_vote` both off, the leader's appends are then dropped in silence, and it
+/// leads for ever without committing anything.
+#[test]
+fn a_late_campaign_whose_request_to_the_leader_is_lost_wedges_nothing() {
+    let mut cluster = Cluster::new(&[1, 2, 3], false);
+    cluster.get(1).group.campaign_in(attempt(1, 1));
+    cluster.settle();
+    cluster.cut_off.push(3);
+    cluster.get(1).group.propose(bytes("a")).expect("it leads");
+    cluster.settle();
+    cluster.cut_off = vec![1];
+    cluster.get(3).group.campaign_in(attempt(1, 2));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [1], "2 refuses, and 1 has not heard of it");
+    assert_eq!(cluster.get(3).group.ahead(), Some(2));
+    cluster.cut_off.clear();
+    cluster.get(1).group.propose(bytes("b")).expect("it leads, as far as it knows");
+    (0..40).for_each(|_| cluster.tick());
+    assert_eq!(cluster.leaders(), Vec::<u64>::new(), "it is told of the later term");
+    cluster.get(1).group.campaign_in(attempt(1, 3));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [1]);
+    assert_eq!(
+        (cluster.get(2).data(), cluster.get(3).data().len()),
+        (vec!["a".into(), "b".into()], 2)
+    );
+}
+
+#[test]
+fn a_campaign_is_by_force_and_one_of_an_older_attempt_is_dropped() {
+    let mut cluster = Cluster::new(&[1, 2, 3], false);
+    cluster.get(1).group.campaign_in(attempt(5, 1));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [1]);
+    cluster.get(2).group.campaign_in(attempt(5, 2));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [2], "although 3 believes in 1, and does not tick");
+    let term = cluster.get(1).group.term();
+    cluster.get(3).group.campaign_in(attempt(4, 9));
+    cluster.settle();
+    assert_eq!((cluster.leaders(), cluster.get(1).group.term()), (vec![2], term));
+    // One that has seen nothing of it sends its votes, and nobody takes them.
+    cluster.cut_off.push(3);
+    cluster.get(1).group.campaign_in(attempt(6, 1));
+    cluster.settle();
+    cluster.cut_off.clear();
+    cluster.get(3).group.campaign_in(attempt(5, 3));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [1]);
+    cluster.get(3).group.campaign_in(attempt(6, 2));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), Vec::<u64>::new(), "3 lacks the entry of the last leader");
+    assert!(cluster.get(3).group.ahead().is_some());
+    cluster.get(2).group.campaign_in(attempt(6, 3));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [2]);
+}
+
+/// Its last request may be lost, and a candidate of raft-rs does not listen to TimeoutNow.
+#[test]
+fn a_candidate_that_heard_nothing_campaigns_again() {
+    let mut cluster = Cluster::new(&[1, 2, 3], false);
+    cluster.cut_off.push(1);
+    for number in 1..=3 {
+        cluster.get(1).group.campaign_in(attempt(1, number));
+        cluster.settle();
+    }
+    assert_eq!((cluster.leaders(), cluster.get(1).group.term()), (vec![], Term(3)));
+    cluster.cut_off.clear();
+    cluster.get(1).group.campaign_in(attempt(1, 4));
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [1]);
+}
+
+#[test]
+fn a_leader_at_rest_does_not_tick_and_a_transfer_that_fails_is_given_up() {
+    let mut cluster = Cluster::new(&[1, 2, 3], false);
+    cluster.get(1).group.campaign_in(attempt(1, 1));
+    cluster.settle();
+    cluster.get(1).group.tick(0);
+    cluster.get(1).turn();
+    assert!(cluster.get(1).out.is_empty(), "all is acknowledged");
+    cluster.cut_off.push(2);
+    cluster.get(1).group.transfer(2).expect("it leads");
+    assert!(cluster.get(1).group.is_transferring());
+    (0..12).for_each(|_| cluster.tick());
+    assert!(!cluster.get(1).group.is_transferring(), "raft-rs gives it up by its ticks alone");
+    assert_eq!(cluster.leaders(), [1]);
+}
+
 #[test]
 fn leadership_is_handed_over() {
     let mut cluster = Cluster::new(&[1, 2, 3], false);
@@ -682,22 +785,22 @@ fn hostile_bytes_are_refused_and_never_panic() {
 fn what_must_not_travel_is_refused() {
     let (mut cluster, proposal) = (Cluster::new(&[1, 2, 3], false), 2u8);
     cluster.lead(1);
-    cluster.get(1).group.tick(0);
+    cluster.get(1).group.ping();
     cluster.get(1).turn();
     let heartbeat = cluster.get(1).out[0].clone();
     assert!(heartbeat.is_heartbeat());
     let to = heartbeat.to();
 
     let mut forged = heartbeat.clone();
-    forged.0.msg_type = ::raft::eraftpb::MessageType::MsgPropose;
+    forged.raft.msg_type = ::raft::eraftpb::MessageType::MsgPropose;
     assert_eq!(cluster.get(to).group.step(forged), Err(BadMessage::Kind(proposal)));
     let other = if to == 2 { 3 } else { 2 };
     assert_eq!(cluster.get(other).group.step(heartbeat.clone()), Err(BadMessage::NotMine { to }));
     let mut local = heartbeat.clone();
-    local.0.term = 0;
+    local.raft.term = 0;
     assert_eq!(cluster.get(to).group.step(local), Err(BadMessage::Field("the term")));
     let mut ahead = heartbeat;
-    ahead.0.commit = 50;
+    ahead.raft.commit = 50;
     let (known, last) = (LogIndex(50), LogIndex(1));
     assert_eq!(cluster.get(to).group.step(ahead), Err(BadMessage::Lost { known, last }));
 }

@@ -66,6 +66,15 @@ number! {
     LeaseId(i64)
 }
 
+/// One try to win every shard group: by the leader of the control group in `term`, who counts its
+/// tries. A later one is greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt {
+    /// Of the control group.
+    pub term: Term,
+    pub number: u64,
+}
+
 impl GroupId {
     /// Members, leases, auth, alarms and epochs live here.
     pub const CONTROL: GroupId = GroupId(0);

@@ -41,8 +41,8 @@ mod watch;
 pub use blob::{Blob, Stamp};
 pub use event::Event;
 pub use ids::{
-    ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision, ShardId, Sub,
-    Term,
+    Attempt, ClusterId, CoreId, Epoch, GroupId, LeaseId, LogIndex, MemberId, Nanos, Revision,
+    ShardId, Sub, Term,
 };
 pub use log::{EntryKind, HardState, LogEntry, Note};
 pub use logged::LOGGED_OVERHEAD_BYTES;
