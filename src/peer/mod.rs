@@ -6,9 +6,9 @@
 //! ```
 //!
 //! A connection begins with a [`Hello`], which is answered by a [`HelloReply`]: nothing else is
-//! read from a peer before that. Then come [`Message`]s, each the payload of one frame whose opcode says
-//! its kind. All numbers are little-endian. This room takes and gives bytes and does no I/O, so it
-//! runs over any stream, and in the simulator over none.
+//! read from a peer before that. Then come [`Message`]s, each the payload of one frame whose opcode
+//! says its kind. All numbers are little-endian. This room takes and gives bytes and does no I/O,
+//! so it runs over any stream, and in the simulator over none.
 //!
 //! Bytes from a peer are as little trusted as a client's: what is too short, too long or makes no
 //! sense is a [`BadPeerBytes`] that says where, no length that was only read is allocated, and
