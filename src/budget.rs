@@ -19,10 +19,13 @@
 //! - On each core one connection that holds a message which is not all there, and beside it no more
 //!   than its share, may be read: it has the *pass*, until that message is whole. So nobody waits
 //!   for room that only the waiting could make. Where more than a share is held by anything else,
-//!   the end of that makes room.
+//!   the end of that makes room. A holder of the pass whose bytes come too slowly while others wait
+//!   is ended ([`Purse::look_at_pass`]): a client that sends half a message and then nothing holds
+//!   up the others for a second.
 //!
-//! So the member holds at most the limit, a quarter more for shares, for each core one message, and
-//! what connections within their share have asked for in one read: of each, answers up to
+//! So the member holds at most the limit, half as much for shares (buffers may be twice as large as
+//! what is in them), for each core one message, and what connections within their share have asked
+//! for in one read: of each, answers up to
 //! [`CONNECTION_OUTPUT_BYTES_MAX`](crate::limits::CONNECTION_OUTPUT_BYTES_MAX) and one answer more.
 
 use std::cell::Cell;
@@ -30,7 +33,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::limits::{BUDGET_PORTION_BYTES_MAX, BUDGET_PORTION_BYTES_MIN, BUDGET_SHARE_BYTES_MIN};
+use crate::limits::{
+    BUDGET_PORTION_BYTES_MAX, BUDGET_PORTION_BYTES_MIN, BUDGET_SHARE_BYTES_MIN, PASS_BYTES_MIN,
+    PASS_LOOKS, SHARE_READ_BYTES_MIN,
+};
 
 /// That of a member. Cores take from it in portions, so it is rarely written.
 #[derive(Debug)]
@@ -78,14 +84,21 @@ pub struct Purse {
     budget: Arc<Budget>,
     used: Cell<usize>,
     taken: Cell<usize>,
-    /// Somebody has the pass.
-    pass: Cell<bool>,
+    pass: Cell<Option<Pass>>,
+}
+
+/// How the connection that has the pass gets on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pass {
+    /// Bytes read, and looks at it, since its pace was last judged.
+    read: usize,
+    looks: u32,
 }
 
 impl Purse {
     /// That of a core which holds nothing yet.
     pub fn new(budget: Arc<Budget>) -> Rc<Purse> {
-        let (used, taken, pass) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        let (used, taken, pass) = (Cell::new(0), Cell::new(0), Cell::new(None));
         Rc::new(Purse { budget, used, taken, pass })
     }
 
@@ -102,19 +115,37 @@ impl Purse {
     /// Whether a connection that waits may go on now, or has to ask again: the budget has room, or
     /// nobody has the pass.
     pub fn is_worth_asking(&self) -> bool {
-        !self.budget.is_full() || !self.pass.get()
+        !self.budget.is_full() || self.pass.get().is_none()
     }
 
-    /// Whoever has the pass makes no progress: another may have one too. The first keeps what it
-    /// has until it asks again.
-    pub fn take_pass_back(&self) {
-        self.pass.set(false);
+    /// Looks at the pass while other connections wait; to be called every
+    /// [`BUDGET_PAUSE_MILLIS`](crate::limits::BUDGET_PAUSE_MILLIS). Returns whether the connection
+    /// that has the pass is too slow: in [`PASS_LOOKS`] looks less than [`PASS_BYTES_MIN`] bytes
+    /// were read from it. It is to be ended then.
+    pub fn look_at_pass(&self) -> bool {
+        let Some(mut pass) = self.pass.get() else {
+            return false;
+        };
+        pass.looks += 1;
+        let is_judged = pass.looks >= PASS_LOOKS;
+        let is_slow = is_judged && pass.read < PASS_BYTES_MIN;
+        self.pass.set(Some(if is_judged { Pass::default() } else { pass }));
+        is_slow
     }
 
     /// The account of a new connection.
     pub fn open(self: &Rc<Purse>) -> Rc<Account> {
         self.budget.accounts.fetch_add(1, Ordering::Relaxed);
         Rc::new(Account { purse: self.clone(), held: Cell::new(0), has_pass: Cell::new(false) })
+    }
+
+    /// Gives the pass out if nobody has it; whether it did.
+    fn give_pass(&self) -> bool {
+        let is_free = self.pass.get().is_none();
+        if is_free {
+            self.pass.set(Some(Pass::default()));
+        }
+        is_free
     }
 
     fn charge(&self, bytes: usize) {
@@ -179,10 +210,34 @@ impl Account {
         if self.may_make() || self.has_pass.get() {
             return true;
         }
-        if is_eligible && !self.purse.pass.replace(true) {
+        if is_eligible && self.purse.give_pass() {
             self.has_pass.set(true);
         }
         self.has_pass.get()
+    }
+
+    /// Whether it has the pass; see [`Account::may_read`].
+    pub fn has_pass(&self) -> bool {
+        self.has_pass.get()
+    }
+
+    /// Bytes that may be read at once: while the budget is full, a connection without the pass is
+    /// read up to its share.
+    pub fn readable(&self) -> usize {
+        if !self.purse.budget.is_full() || self.has_pass.get() {
+            return usize::MAX;
+        }
+        let left = self.purse.budget.share().saturating_sub(self.held.get());
+        left.max(SHARE_READ_BYTES_MIN)
+    }
+
+    /// So many bytes were read from the connection.
+    pub fn was_read(&self, bytes: usize) {
+        if self.has_pass.get()
+            && let Some(pass) = self.purse.pass.get()
+        {
+            self.purse.pass.set(Some(Pass { read: pass.read.saturating_add(bytes), ..pass }));
+        }
     }
 
     /// Whether a stream of the connection may make another message.
@@ -209,7 +264,7 @@ impl Account {
     /// Gives the pass back, if it has it: nothing of the connection is read for now.
     pub fn return_pass(&self) {
         if self.has_pass.replace(false) {
-            self.purse.pass.set(false);
+            self.purse.pass.set(None);
         }
     }
 }
@@ -289,6 +344,7 @@ mod tests {
         assert_eq!(share, 64 * MIB / 4 / 3);
         let little = small.charge(share);
         assert!(small.may_make() && small.may_read(0));
+        assert_eq!((other.readable(), small.readable()), (share, SHARE_READ_BYTES_MIN));
         let more = small.charge(1);
         assert!(!small.may_make() && !small.may_read(0));
         drop((more, held));
@@ -305,6 +361,7 @@ mod tests {
             assert!(purse.is_worth_asking());
             assert!(accounts[first].may_read(MIB));
             assert!(!purse.is_worth_asking());
+            assert_eq!(accounts[first].readable(), usize::MAX);
             for other in &accounts[first + 1..] {
                 assert!(!other.may_read(MIB), "the pass is another's");
             }
@@ -314,6 +371,27 @@ mod tests {
             charges[first].resize(0);
             assert!(accounts[first].may_read(0));
         }
+    }
+
+    #[test]
+    fn a_pass_is_slow_when_its_bytes_come_slowly() {
+        let purse = Purse::new(Budget::new(MIB, 1));
+        let (first, second) = (purse.open(), purse.open());
+        let (_held, _other) = (first.charge(MIB), second.charge(MIB));
+        let slow = |purse: &Purse| (0..PASS_LOOKS).filter(|_| purse.look_at_pass()).count();
+        assert_eq!(slow(&purse), 0, "nobody has it");
+        assert!(first.may_read(MIB) && first.has_pass() && !second.has_pass());
+        for _ in 0..3 {
+            first.was_read(PASS_BYTES_MIN);
+            second.was_read(PASS_BYTES_MIN);
+            assert_eq!(slow(&purse), 0, "enough has come");
+        }
+        first.was_read(PASS_BYTES_MIN - 1);
+        assert_eq!(slow(&purse), 1);
+        first.return_pass();
+        assert!(second.may_read(MIB));
+        (1..PASS_LOOKS).for_each(|_| assert!(!purse.look_at_pass(), "its time has just begun"));
+        assert!(purse.look_at_pass(), "bytes that came before are not its own");
     }
 
     #[test]

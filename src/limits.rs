@@ -74,9 +74,14 @@ pub const BUDGET_BYTES_MIN: usize = 32 << 20;
 pub const BUDGET_ASKED_BYTES_MIN: usize = 1 << 20;
 /// How often connections that wait for room in the budget are looked at.
 pub const BUDGET_PAUSE_MILLIS: u64 = 5;
-/// Looks without any change after which another connection may read its message to the end,
-/// although the one before has not: one second.
-pub const BUDGET_STILL_LOOKS: u32 = 200;
+/// What a connection within its share is read at a time, although less is left of the share.
+pub const SHARE_READ_BYTES_MIN: usize = 4 << 10;
+
+/// A connection that has the pass (see `budget`) and sends less than [`PASS_BYTES_MIN`] in so many
+/// looks, which are one second, is ended if others wait for the pass.
+pub const PASS_LOOKS: u32 = 200;
+/// See [`PASS_LOOKS`].
+pub const PASS_BYTES_MIN: usize = 16 << 10;
 /// What a core takes from the member's budget, or gives back, at a time.
 pub const BUDGET_PORTION_BYTES_MIN: usize = 1 << 10;
 /// See [`BUDGET_PORTION_BYTES_MIN`].

@@ -108,7 +108,6 @@ fn memory_of_hostile_peers() {
 /// Fails in about a third of its runs: messages larger than a share then wait until the connections
 /// that were left with half a message are found to be dead.
 #[test]
-#[ignore = "issue 10, 6: connections that are not read from notice late that their client has left"]
 fn memory_of_hostile_peers_that_leave_in_the_middle() {
     if common::program().is_etcd() {
         return;

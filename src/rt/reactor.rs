@@ -59,6 +59,8 @@ pub(super) struct Readiness {
     /// The peer has ended its side, or the connection is broken. No further edge need come, so
     /// from here on only the kernel's word counts.
     ended: Cell<bool>,
+    /// Nothing can be read or written any more.
+    broken: Direction,
 }
 
 #[derive(Default)]
@@ -108,6 +110,11 @@ impl Readiness {
         self.writable.ready.set(false);
     }
 
+    /// Ready when the connection is broken or both of its sides have ended, whatever is unread.
+    pub(super) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.broken.poll(cx)
+    }
+
     fn take(&self, events: u32) {
         const ENDS: i32 = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
         let has = |wanted: i32| events & wanted as u32 != 0;
@@ -119,6 +126,9 @@ impl Readiness {
         }
         if has(libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) {
             self.writable.set();
+        }
+        if has(libc::EPOLLHUP | libc::EPOLLERR) {
+            self.broken.set();
         }
     }
 }

@@ -89,7 +89,7 @@ impl TcpStream {
 
     /// Hands what has arrived to `take`; 0 is the end of the stream.
     pub async fn read_with(&self, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_read_with(cx, &mut take)).await
+        poll_fn(|cx| self.poll_read_with(cx, READ_BYTES_MAX, &mut take)).await
     }
 
     /// As [`read`](TcpStream::read).
@@ -98,17 +98,19 @@ impl TcpStream {
         cx: &mut Context<'_>,
         target: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        self.poll_read_with(cx, &mut |bytes| target.extend_from_slice(bytes))
+        self.poll_read_with(cx, READ_BYTES_MAX, &mut |bytes| target.extend_from_slice(bytes))
     }
 
-    /// As [`read_with`](TcpStream::read_with).
+    /// As [`read_with`](TcpStream::read_with), no more than `bytes_max` bytes.
     pub fn poll_read_with(
         &self,
         cx: &mut Context<'_>,
+        bytes_max: usize,
         take: &mut impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         ready!(self.readiness.poll_readable(cx));
         READ_BUFFER.with_borrow_mut(|buffer| {
+            let buffer = &mut buffer[..bytes_max.clamp(1, READ_BYTES_MAX)];
             loop {
                 match receive(&self.socket, buffer) {
                     Ok(count) => {
@@ -171,6 +173,20 @@ impl TcpStream {
             }
         }
         Ok(())
+    }
+
+    /// Until the connection is broken or both of its sides have ended: for a task that does not
+    /// read meanwhile. One task waits for it at a time.
+    pub async fn broken(&self) {
+        poll_fn(|cx| self.readiness.poll_broken(cx)).await;
+    }
+
+    /// Bytes that have come and are not read; 0 if the kernel does not say.
+    pub fn unread_bytes(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: FIONREAD writes one int to the address that it is given.
+        let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::FIONREAD, &mut count) };
+        if result < 0 { 0 } else { usize::try_from(count).unwrap_or(0) }
     }
 
     /// Ends both directions: reads under way return, the peer sees the end.

@@ -16,9 +16,10 @@ mod call;
 mod get;
 mod intake;
 mod large;
+mod owed;
+mod pause;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
@@ -28,6 +29,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_lite::future::or;
 use prost::Message;
 use rustc_hash::FxHashMap;
 
@@ -35,9 +37,10 @@ use self::bidi::{Bidi, Ended};
 use self::get::Counted;
 use self::intake::Intake;
 use self::large::{LargePlace, LargeReplies};
+use self::owed::{Owed, OwedPlace};
 use super::front::Front;
 use super::meters::{Gauge, add};
-use super::pulse::Pulse;
+use super::pulse::{self, Pulse};
 use super::reads::{Reading, Reads};
 use super::turn::Turn;
 use super::waiters::Waiter;
@@ -97,7 +100,7 @@ pub(super) async fn serve(
     wish: Wish,
 ) -> io::Result<Option<HandOver>> {
     let _counted = Gauge::up(&front.meters().connections_frames);
-    let account = front.open_account();
+    let account = pulse.account().clone();
     let session = Rc::new(Session {
         unsent: RefCell::new(account.charge(0)),
         account,
@@ -250,35 +253,6 @@ enum UnderWay {
     Bidi(Bidi),
 }
 
-/// Answers that wait for room in the output, oldest first.
-#[derive(Default)]
-struct Owed {
-    answers: BTreeMap<u64, (OwedAnswer, Charge)>,
-    pushed: u64,
-}
-
-/// Stream, method and answer.
-type OwedAnswer = (u32, Method, Reply);
-
-/// Where an answer waits.
-struct OwedPlace(u64);
-
-impl Owed {
-    fn push(&mut self, answer: OwedAnswer, charge: Charge) -> OwedPlace {
-        self.pushed += 1;
-        self.answers.insert(self.pushed, (answer, charge));
-        OwedPlace(self.pushed)
-    }
-
-    fn pop(&mut self) -> Option<OwedAnswer> {
-        self.answers.pop_first().map(|(_, (answer, _))| answer)
-    }
-
-    fn remove(&mut self, place: OwedPlace) {
-        self.answers.remove(&place.0);
-    }
-}
-
 impl Session {
     async fn read(
         self: &Rc<Session>,
@@ -291,7 +265,7 @@ impl Session {
                 self.front.closing().wait().await;
                 Ok(Some(End::Left))
             };
-            futures_lite::future::or(self.hello(stream, input, wish), shut).await
+            or(self.hello(stream, input, wish), shut).await
         };
         let Some(end) = rt::within(HELLO_TIMEOUT, hello).await else {
             return Ok(End::Left);
@@ -302,42 +276,43 @@ impl Session {
         let closing = self.front.closing();
         let mut intake = Intake::new(&self.account, input);
         *input = BytesMut::new();
+        let mut heard = rt::now();
         loop {
             self.take_all(&mut intake)?;
             if self.broken.get() {
                 return Ok(End::Left);
             }
             intake.settle();
-            let begun = intake.begun();
-            let may_read = self.has_room() && self.account.may_read(begun);
-            let is_read = may_read && !closing.is_raised();
-            self.pulse.owes((is_read && begun > 0).then(rt::now));
             if closing.is_raised() {
+                self.pulse.owes(None);
                 return self.finish().await;
             }
             if self.turn.is_over() {
                 self.turn.give_way().await;
                 continue;
             }
-            if !self.has_room() {
-                self.account.return_pass();
-                futures_lite::future::or(self.room.wait(), closing.wait()).await;
+            let has_room = self.has_room();
+            if !has_room || !self.account.may_read(intake.begun()) {
+                if self.pause(stream, &mut intake, heard, has_room).await {
+                    return Ok(End::Left);
+                }
+                // It was not read meanwhile, so nothing could be heard.
+                heard = rt::now();
                 continue;
             }
-            if !may_read {
-                let poor = self.front.room_in_budget(|| self.account.may_read(begun));
-                let room = futures_lite::future::or(self.room.wait(), poor);
-                futures_lite::future::or(room, closing.wait()).await;
-                continue;
-            }
+            self.pulse.owes((intake.begun() > 0).then_some(pulse::Owed::Since(heard)));
             let reading = async { Some(self.read_some(stream, &mut intake).await) };
             let shut = async {
                 closing.wait().await;
                 None
             };
-            match futures_lite::future::or(reading, shut).await {
+            match or(reading, shut).await {
                 Some(Ok(0)) => return Ok(End::Left),
-                Some(Ok(bytes)) => self.turn.read(bytes),
+                Some(Ok(bytes)) => {
+                    self.turn.read(bytes);
+                    self.account.was_read(bytes);
+                    heard = rt::now();
+                }
                 None => {}
                 Some(Err(error)) => return Err(error.into()),
             }
@@ -348,7 +323,8 @@ impl Session {
     async fn read_some(&self, stream: &TcpStream, intake: &mut Intake) -> io::Result<usize> {
         let missing = self.decoder.missing(intake.bytes());
         poll_fn(|cx| {
-            let read = stream.poll_read_with(cx, &mut |bytes| intake.push(bytes, missing));
+            let room = self.account.readable();
+            let read = stream.poll_read_with(cx, room, &mut |bytes| intake.push(bytes, missing));
             if read.is_pending() {
                 intake.rest();
             }

@@ -19,8 +19,8 @@ use super::signal::Signal;
 use super::slow::Brief;
 use super::waiters::{Desk, Waiter, Waiters};
 use super::watching::Feeds;
-use crate::budget::{Account, Purse};
-use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, BUDGET_STILL_LOOKS, CORE_REQUESTS_MAX};
+use crate::budget::Purse;
+use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, CORE_REQUESTS_MAX};
 use crate::member::{Answer, Service, Tell, Ticket, Wanted};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
@@ -152,7 +152,7 @@ impl Front {
 
     /// Ends the connection `stream` when it makes no progress, until the value returned is dropped.
     pub(super) fn attend(&self, stream: &Rc<rt::TcpStream>) -> Attended<'_> {
-        self.pulses.attend(stream)
+        self.pulses.attend(stream, self.purse.open())
     }
 
     /// Has connections that wait for room in the budget ask again. What makes room may happen on
@@ -160,14 +160,10 @@ impl Front {
     async fn look_for_room(&self) {
         loop {
             self.budget_asked.wait().await;
-            let (mut used, mut still) = (self.purse.used(), 0);
             while self.budget_waits.is_waited_for() {
                 rt::sleep(Duration::from_millis(BUDGET_PAUSE_MILLIS)).await;
-                still = if used == self.purse.used() { still + 1 } else { 0 };
-                used = self.purse.used();
-                if still >= BUDGET_STILL_LOOKS {
-                    still = 0;
-                    self.purse.take_pass_back();
+                if self.purse.look_at_pass() {
+                    self.pulses.end_pass_holder();
                 }
                 if self.purse.is_worth_asking() {
                     self.budget_waits.wake_all();
@@ -176,18 +172,9 @@ impl Front {
         }
     }
 
-    /// The account of a new connection.
-    pub(super) fn open_account(&self) -> Rc<Account> {
-        self.purse.open()
-    }
-
     /// Until `holds`, which is asked whenever there may be room in the budget.
-    pub(super) async fn room_in_budget(&self, mut holds: impl FnMut() -> bool + Unpin) {
-        if holds() {
-            return;
-        }
-        self.budget_asked.notify();
-        self.budget_waits.until(holds).await;
+    pub(super) fn room_in_budget<H: FnMut() -> bool + Unpin>(&self, holds: H) -> BudgetRoom<'_, H> {
+        BudgetRoom { front: self, holds, place: WaitPlace::default() }
     }
 
     /// The task with this place does not wait for room any more.
@@ -195,7 +182,8 @@ impl Front {
         self.budget_waits.leave(place);
     }
 
-    /// Has the task of `cx` woken when there may be room in the budget.
+    /// Has the task of `cx` woken when there may be room in the budget. A task that was woken and
+    /// found none asks again in the same way: nobody looks for room when nobody waits.
     pub(super) fn wait_for_budget(&self, place: &mut WaitPlace, cx: &Context<'_>) {
         self.budget_asked.notify();
         self.budget_waits.wait(place, cx);
@@ -498,6 +486,32 @@ impl Front {
 
     pub(super) fn scratch(&self) -> std::cell::RefMut<'_, BytesMut> {
         self.scratch.borrow_mut()
+    }
+}
+
+/// See [`Front::room_in_budget`].
+pub(super) struct BudgetRoom<'a, H: FnMut() -> bool + Unpin> {
+    front: &'a Front,
+    holds: H,
+    place: WaitPlace,
+}
+
+impl<H: FnMut() -> bool + Unpin> Future for BudgetRoom<'_, H> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let room = &mut *self;
+        if (room.holds)() {
+            return Poll::Ready(());
+        }
+        room.front.wait_for_budget(&mut room.place, cx);
+        Poll::Pending
+    }
+}
+
+impl<H: FnMut() -> bool + Unpin> Drop for BudgetRoom<'_, H> {
+    fn drop(&mut self) {
+        self.front.leave_budget(&mut self.place);
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use crate::budget::Account;
 use crate::rt::TcpStream;
 use crate::types::Nanos;
 
@@ -21,18 +22,33 @@ use crate::types::Nanos;
 pub(super) struct Pulse {
     /// A request under way keeps these notes, and is not to keep the socket open.
     stream: Weak<TcpStream>,
-    owed_since: Cell<Option<Nanos>>,
+    account: Rc<Account>,
+    owed: Cell<Option<Owed>>,
+}
+
+/// The rest of something that a client has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// The connection is read, and nothing has come since then.
+    Since(Nanos),
+    /// Nothing has been read since then because the connection is not read from. The client owes
+    /// the rest if nothing of it waits in the socket.
+    UnreadSince(Nanos),
 }
 
 impl Pulse {
-    /// Notes that the peer has begun something at `since`, or sent some of it then, and owes the
-    /// rest; `None` if it owes nothing. A connection that is not read from is owed nothing.
-    pub(super) fn owes(&self, since: Option<Nanos>) {
-        self.owed_since.set(since);
+    /// What the connection holds of the member's memory.
+    pub(super) fn account(&self) -> &Rc<Account> {
+        &self.account
+    }
+
+    /// Notes what the client owes; `None` if it owes nothing.
+    pub(super) fn owes(&self, owed: Option<Owed>) {
+        self.owed.set(owed);
     }
 
     pub(super) fn is_owed(&self) -> bool {
-        self.owed_since.get().is_some()
+        self.owed.get().is_some()
     }
 
     /// Returns why the connection is to end at `now`, if it is to. See [`Pulses::end_stalled`].
@@ -43,14 +59,18 @@ impl Pulse {
         owing: Duration,
         blocked: Duration,
     ) -> Option<&'static str> {
-        let over = |since: Option<Nanos>, limit: Duration| {
-            since.is_some_and(|since| now.0.saturating_sub(since.0) as u128 >= limit.as_nanos())
+        let over = |since: Nanos, limit: Duration| {
+            now.0.saturating_sub(since.0) as u128 >= limit.as_nanos()
         };
-        if over(stream.blocked_since(), blocked) {
+        if stream.blocked_since().is_some_and(|since| over(since, blocked)) {
             return Some("the client reads nothing of what it is sent");
         }
-        over(self.owed_since.get(), owing)
-            .then_some("the rest of what the client began did not come")
+        let is_owed = match self.owed.get() {
+            Some(Owed::Since(since)) => over(since, owing),
+            Some(Owed::UnreadSince(since)) => over(since, owing) && stream.unread_bytes() == 0,
+            None => false,
+        };
+        is_owed.then_some("the rest of what the client began did not come")
     }
 }
 
@@ -59,10 +79,11 @@ impl Pulse {
 pub(super) struct Pulses(RefCell<Slab<Rc<Pulse>>>);
 
 impl Pulses {
-    /// Keeps notes of the connection `stream` until the value that it returns is dropped.
-    pub(super) fn attend(&self, stream: &Rc<TcpStream>) -> Attended<'_> {
+    /// Keeps notes of the connection `stream`, whose memory `account` counts, until the value that
+    /// it returns is dropped.
+    pub(super) fn attend(&self, stream: &Rc<TcpStream>, account: Rc<Account>) -> Attended<'_> {
         let stream = Rc::downgrade(stream);
-        let pulse = Rc::new(Pulse { stream, owed_since: Cell::new(None) });
+        let pulse = Rc::new(Pulse { stream, account, owed: Cell::new(None) });
         let key = self.0.borrow_mut().insert(pulse.clone());
         Attended { pulses: self, key, pulse }
     }
@@ -81,6 +102,21 @@ impl Pulses {
             }
         }
         ended
+    }
+}
+
+impl Pulses {
+    /// Shuts down the connection that has the pass of its core's budget.
+    pub(super) fn end_pass_holder(&self) {
+        for (_, pulse) in self.0.borrow().iter() {
+            if pulse.account.has_pass()
+                && let Some(stream) = pulse.stream.upgrade()
+            {
+                let peer = stream.peer();
+                tracing::debug!(%peer, "connection too slow: others wait for memory that it holds");
+                stream.shut_down(Shutdown::Both);
+            }
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -21,6 +21,7 @@ use rustc_hash::FxHashSet;
 use super::gzip;
 use super::head::Head;
 use super::io::Wire;
+use super::resets::{OnReset, Resets};
 use super::respond::Respond;
 use super::stream;
 use crate::budget::{Account, Charge};
@@ -86,7 +87,7 @@ impl Link {
 
     pub(super) fn new(front: Rc<Front>, wire: Rc<Wire>, remote: SocketAddr) -> Rc<Link> {
         Rc::new(Link {
-            account: front.open_account(),
+            account: wire.account().clone(),
             reads: Rc::default(),
             remote,
             front,
@@ -237,40 +238,6 @@ impl Link {
         self.resets.lock().driver = None;
         self.lost.raise();
         self.drained.wake_all();
-    }
-}
-
-/// Streams whose state changed, and the task that looks at them. h2 wakes through a `Waker`, which
-/// must be `Send`; all of this stays on one thread.
-#[derive(Default)]
-struct Resets {
-    inner: Mutex<ResetsInner>,
-}
-
-#[derive(Default)]
-struct ResetsInner {
-    fired: Vec<Ticket>,
-    driver: Option<Waker>,
-}
-
-impl Resets {
-    fn lock(&self) -> MutexGuard<'_, ResetsInner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct OnReset {
-    ticket: Ticket,
-    resets: Arc<Resets>,
-}
-
-impl Wake for OnReset {
-    fn wake(self: Arc<OnReset>) {
-        let mut inner = self.resets.lock();
-        inner.fired.push(self.ticket);
-        if let Some(driver) = &inner.driver {
-            driver.wake_by_ref();
-        }
     }
 }
 
@@ -520,17 +487,26 @@ impl Incoming {
             if self.link.partial.get() > self.link.partial_bytes_max() {
                 return Poll::Ready(Err(Said::Broken(too_much_unfinished())));
             }
-            if !self.link.may_read() {
+            let may_read = self.link.may_read();
+            if !may_read {
                 // What has come stays with h2, which does not let the client send more than that.
+                // It is looked at only to tell a client that owes the rest from one that waits.
                 self.link.front.wait_for_budget(&mut self.place, cx);
-                self.stall = None;
-                return Poll::Pending;
+                ready!(self.poll_stall(cx));
             }
             let piece = match self.body.poll_data(cx) {
                 Poll::Ready(Some(Ok(piece))) => piece,
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Said::Gone)),
                 Poll::Ready(None) => return Poll::Ready(Err(self.end())),
-                Poll::Pending => return self.poll_stalled(cx).map(Err),
+                Poll::Pending => {
+                    if may_read {
+                        ready!(self.poll_stall(cx));
+                    }
+                    match self.link.wire.was_read(rt::now(), self.link.front.settings.stall) {
+                        true => return Poll::Ready(Err(Said::Broken(stalled()))),
+                        false => continue,
+                    }
+                }
             };
             self.stall = None;
             // Refused only when the stream is gone, which the next poll tells.
@@ -540,22 +516,17 @@ impl Incoming {
         }
     }
 
-    /// Ready when the client has owed the rest of its message for too long. On a stream of many
-    /// messages it owes nothing between two of them.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+    /// Ready when nothing of the message has been taken for as long as its client may owe the rest,
+    /// and every such time again. On a stream of many messages it owes nothing between two of them.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.head.method.kind() == Kind::Bidi && !self.reader.is_begun() {
             return Poll::Pending;
         }
         let limit = self.link.front.settings.stall;
-        loop {
-            let stall = self.stall.get_or_insert_with(|| rt::sleep(limit));
-            ready!(Pin::new(stall).poll(cx));
-            self.stall = None;
-            if self.link.wire.was_read(rt::now(), limit) {
-                let text = "braid: the rest of the request did not come";
-                return Poll::Ready(Said::Broken(Status::new(code::DEADLINE_EXCEEDED, text)));
-            }
-        }
+        let stall = self.stall.get_or_insert_with(|| rt::sleep(limit));
+        ready!(Pin::new(stall).poll(cx));
+        self.stall = None;
+        Poll::Ready(())
     }
 
     /// What the end of the body says: it must not come inside a message.
@@ -603,11 +574,21 @@ impl Incoming {
 
 impl Inlet for Incoming {
     async fn next(&mut self) -> Said {
-        match poll_fn(|cx| self.poll_packed(cx)).await {
+        let link = self.link.clone();
+        // While the budget is full, nothing is taken of the body, and so not its end.
+        let lost = async {
+            link.lost.wait().await;
+            Err(Said::Gone)
+        };
+        match or(lost, poll_fn(|cx| self.poll_packed(cx))).await {
             Ok(packed) => self.unpack(packed).await,
             Err(said) => said,
         }
     }
+}
+
+fn stalled() -> Status {
+    Status::new(code::DEADLINE_EXCEEDED, "braid: the rest of the request did not come")
 }
 
 fn too_much_unfinished() -> Status {

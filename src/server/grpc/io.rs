@@ -19,9 +19,10 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pings::Pings;
+use crate::budget::Account;
 use crate::limits::WRITE_BYTES_MAX;
 use crate::rt::{self, TcpStream};
-use crate::server::pulse::Pulse;
+use crate::server::pulse::{Owed, Pulse};
 use crate::server::turn::Turn;
 use crate::types::Nanos;
 
@@ -122,6 +123,11 @@ impl Wire {
         self.is_drained.get() || heard < limit
     }
 
+    /// What the connection holds of the member's memory.
+    pub(super) fn account(&self) -> &Rc<Account> {
+        self.pulse.account()
+    }
+
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -180,7 +186,7 @@ impl AsyncRead for Socket {
                 Poll::Pending => {
                     wire.is_drained.set(true);
                     let is_inside = wire.pings.borrow().is_inside_frame();
-                    wire.pulse.owes(is_inside.then(|| wire.heard.get()));
+                    wire.pulse.owes(is_inside.then(|| Owed::Since(wire.heard.get())));
                     // Nothing will come for a while; an idle connection holds no buffer.
                     *input = BytesMut::new();
                     return Poll::Pending;
@@ -188,6 +194,7 @@ impl AsyncRead for Socket {
             }
         }
         let count = input.len().min(target.remaining());
+        wire.pulse.account().was_read(count);
         let piece = &input[..count];
         wire.turn.read(count);
         wire.turn.took(wire.pings.borrow_mut().received(piece));

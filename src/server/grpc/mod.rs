@@ -11,6 +11,7 @@
 //! | `call` | one call: admission, message, answer |
 //! | `stream` | calls with more than one message |
 //! | `head` | what a request's headers say, and what answers' headers look like |
+//! | `resets` | calls that their clients have reset |
 //! | `respond` | the sending half of a call that has not begun |
 //! | `gzip` | compressed messages |
 //! | `io` | the socket as h2 sees it: one write per turn |
@@ -24,6 +25,7 @@ mod gzip;
 mod head;
 mod io;
 mod pings;
+mod resets;
 mod respond;
 mod stream;
 

@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::rt::{self, TcpStream};
-use crate::server::pulse::Pulse;
+use crate::server::pulse::{Owed, Pulse};
 use crate::server::turn::Turn;
 use crate::types::Nanos;
 
@@ -38,7 +38,7 @@ impl Watch {
         let now = rt::now();
         self.heard.set(now);
         if self.busy.get() == 0 && !self.pulse.is_owed() {
-            self.pulse.owes(Some(now));
+            self.pulse.owes(Some(Owed::Since(now)));
         }
     }
 }
