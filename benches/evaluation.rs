@@ -12,7 +12,7 @@ use braid::limits::READ_SLICE_KEYS;
 use braid::line::Sequencer;
 use braid::line::message::{Order, Report};
 use braid::replica::ReplicaConfig;
-use braid::shard::{Ask, Recovery, Shard, ShardEffects, Told, Write};
+use braid::shard::{Ask, Recovery, Shard, ShardEffects, ShardReply, Write};
 use braid::types::{
     ClusterId, Compare, CompareOperand, CompareOperator, CoreId, Epoch, GroupId, KeyRange,
     MemberId, Nanos, Op, Origin, PutRequest, RangeRequest, Revision, ShardId, TxnRequest,
@@ -99,8 +99,8 @@ impl Host {
         for (id, op) in self.effects.disk.drain(..) {
             self.shard.disk_done(id, NoDisk.run(op)).expect("a disk without faults");
         }
-        for (_, told) in self.effects.told.drain(..) {
-            assert!(matches!(told, Told::Answer(Ok(_))), "{told:?}");
+        for (_, told) in self.effects.replies.drain(..) {
+            assert!(matches!(told, ShardReply::Answer(Ok(_))), "{told:?}");
             self.answers += 1;
         }
     }

@@ -15,7 +15,7 @@ use braid::types::{
     Blob, CoreId, Epoch, Event, KeyRange, KeyValue, LeaseId, Nanos, Revision, Sub, WatchCreate,
     WatchReply, WatchRequest, WatchStream,
 };
-use braid::watch::{Hub, HubConfig, HubEffects, Interest, WatchAsk, WatchTold};
+use braid::watch::{Hub, HubConfig, HubEffects, HubMessage, Interest, WatchAsk};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -84,7 +84,7 @@ impl Side {
                     WatchAsk::Add { topic, keys } => {
                         interest.add(keys, CoreId(0));
                         let (epoch, newest) = (Epoch(1), Revision(*revision));
-                        hub.hear(shard, WatchTold::Added { topic, epoch, newest }, effects);
+                        hub.receive(shard, HubMessage::Added { topic, epoch, newest }, effects);
                     }
                     WatchAsk::Drop { keys } => interest.drop(&keys, CoreId(0)),
                     WatchAsk::History(_) => unreachable!("nobody is behind"),
@@ -110,7 +110,7 @@ impl Side {
         for i in 0..count {
             self.watch(streams[i % streams.len()], range(i));
         }
-        self.effects.told = Vec::new();
+        self.effects.replies = Vec::new();
     }
 
     /// One turn in which these keys were put, a revision each; what clients were told and took.
@@ -124,12 +124,12 @@ impl Side {
             }
             let event = event(key, value, self.revision);
             let (epoch, after) = (Epoch(1), Revision(self.revision - 1).max(after));
-            let told = WatchTold::Events { epoch, after, events: vec![event] };
-            self.hub.hear(shard, told, &mut self.effects);
+            let told = HubMessage::Events { epoch, after, events: vec![event] };
+            self.hub.receive(shard, told, &mut self.effects);
         }
         self.turn();
         let mut events = 0;
-        for (stream, reply) in self.effects.told.drain(..) {
+        for (stream, reply) in self.effects.replies.drain(..) {
             if let WatchReply::Events(told) = reply {
                 events += told.events.len();
                 self.hub.sent(stream, told.bytes);

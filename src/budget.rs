@@ -20,7 +20,7 @@
 //!   than its share, may be read: it has the *pass*, until that message is whole. So nobody waits
 //!   for room that only the waiting could make. Where more than a share is held by anything else,
 //!   the end of that makes room. A holder of the pass whose bytes come too slowly while others wait
-//!   is ended ([`Purse::look_at_pass`]): a client that sends half a message and then nothing holds
+//!   is ended ([`CoreBudget::look_at_pass`]): a client that sends half a message and then nothing holds
 //!   up the others for a second.
 //!
 //! So the member holds at most the limit, half as much for shares (buffers may be twice as large as
@@ -80,7 +80,7 @@ impl Budget {
 
 /// A core's part of the budget.
 #[derive(Debug)]
-pub struct Purse {
+pub struct CoreBudget {
     budget: Arc<Budget>,
     used: Cell<usize>,
     taken: Cell<usize>,
@@ -95,11 +95,11 @@ struct Pass {
     looks: u32,
 }
 
-impl Purse {
+impl CoreBudget {
     /// That of a core which holds nothing yet.
-    pub fn new(budget: Arc<Budget>) -> Rc<Purse> {
+    pub fn new(budget: Arc<Budget>) -> Rc<CoreBudget> {
         let (used, taken, pass) = (Cell::new(0), Cell::new(0), Cell::new(None));
-        Rc::new(Purse { budget, used, taken, pass })
+        Rc::new(CoreBudget { budget, used, taken, pass })
     }
 
     /// The member's budget.
@@ -134,9 +134,13 @@ impl Purse {
     }
 
     /// The account of a new connection.
-    pub fn open(self: &Rc<Purse>) -> Rc<Account> {
+    pub fn open(self: &Rc<CoreBudget>) -> Rc<Account> {
         self.budget.accounts.fetch_add(1, Ordering::Relaxed);
-        Rc::new(Account { purse: self.clone(), held: Cell::new(0), has_pass: Cell::new(false) })
+        Rc::new(Account {
+            core_budget: self.clone(),
+            held: Cell::new(0),
+            has_pass: Cell::new(false),
+        })
     }
 
     /// Gives the pass out if nobody has it; whether it did.
@@ -172,7 +176,7 @@ impl Purse {
     }
 }
 
-impl Drop for Purse {
+impl Drop for CoreBudget {
     fn drop(&mut self) {
         self.budget.taken.fetch_sub(self.taken.get(), Ordering::Relaxed);
     }
@@ -181,7 +185,7 @@ impl Drop for Purse {
 /// What one connection holds.
 #[derive(Debug)]
 pub struct Account {
-    purse: Rc<Purse>,
+    core_budget: Rc<CoreBudget>,
     held: Cell<usize>,
     has_pass: Cell<bool>,
 }
@@ -193,8 +197,8 @@ impl Account {
     }
 
     /// The core that it belongs to.
-    pub fn purse(&self) -> &Rc<Purse> {
-        &self.purse
+    pub fn core_budget(&self) -> &Rc<CoreBudget> {
+        &self.core_budget
     }
 
     /// Whether the connection may be read from. `begun` are the bytes that it holds for a message
@@ -203,14 +207,14 @@ impl Account {
     /// that is no longer so.
     pub fn may_read(&self, begun: usize) -> bool {
         let others = self.held.get().saturating_sub(begun);
-        let is_eligible = begun > 0 && others <= self.purse.budget.share();
+        let is_eligible = begun > 0 && others <= self.core_budget.budget.share();
         if !is_eligible {
             self.return_pass();
         }
         if self.may_make() || self.has_pass.get() {
             return true;
         }
-        if is_eligible && self.purse.give_pass() {
+        if is_eligible && self.core_budget.give_pass() {
             self.has_pass.set(true);
         }
         self.has_pass.get()
@@ -224,25 +228,25 @@ impl Account {
     /// Bytes that may be read at once: while the budget is full, a connection without the pass is
     /// read up to its share.
     pub fn readable(&self) -> usize {
-        if !self.purse.budget.is_full() || self.has_pass.get() {
+        if !self.core_budget.budget.is_full() || self.has_pass.get() {
             return usize::MAX;
         }
-        let left = self.purse.budget.share().saturating_sub(self.held.get());
+        let left = self.core_budget.budget.share().saturating_sub(self.held.get());
         left.max(SHARE_READ_BYTES_MIN)
     }
 
     /// So many bytes were read from the connection.
     pub fn was_read(&self, bytes: usize) {
         if self.has_pass.get()
-            && let Some(pass) = self.purse.pass.get()
+            && let Some(pass) = self.core_budget.pass.get()
         {
-            self.purse.pass.set(Some(Pass { read: pass.read.saturating_add(bytes), ..pass }));
+            self.core_budget.pass.set(Some(Pass { read: pass.read.saturating_add(bytes), ..pass }));
         }
     }
 
     /// Whether a stream of the connection may make another message.
     pub fn may_make(&self) -> bool {
-        !self.purse.budget.is_full() || self.held.get() <= self.purse.budget.share()
+        !self.core_budget.budget.is_full() || self.held.get() <= self.core_budget.budget.share()
     }
 
     /// Holds `bytes` until the charge is dropped.
@@ -253,18 +257,18 @@ impl Account {
 
     fn add(&self, bytes: usize) {
         self.held.set(self.held.get() + bytes);
-        self.purse.charge(bytes);
+        self.core_budget.charge(bytes);
     }
 
     fn take(&self, bytes: usize) {
         self.held.set(self.held.get() - bytes);
-        self.purse.release(bytes);
+        self.core_budget.release(bytes);
     }
 
     /// Gives the pass back, if it has it: nothing of the connection is read for now.
     pub fn return_pass(&self) {
         if self.has_pass.replace(false) {
-            self.purse.pass.set(None);
+            self.core_budget.pass.set(None);
         }
     }
 }
@@ -273,7 +277,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         assert_eq!(self.held.get(), 0, "every charge keeps its account");
         self.return_pass();
-        self.purse.budget.accounts.fetch_sub(1, Ordering::Relaxed);
+        self.core_budget.budget.accounts.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -318,7 +322,7 @@ mod tests {
     #[test]
     fn a_small_charge_does_not_touch_what_cores_share() {
         let budget = Budget::new(64 * MIB, 2);
-        let account = Purse::new(budget.clone()).open();
+        let account = CoreBudget::new(budget.clone()).open();
         let kept = account.charge(100);
         let taken = budget.taken();
         assert!(taken > 100_000, "a portion is taken at once: {taken}");
@@ -327,14 +331,14 @@ mod tests {
             assert_eq!(budget.taken(), taken);
         }
         drop(kept);
-        assert_eq!((account.held(), account.purse().used()), (0, 0));
+        assert_eq!((account.held(), account.core_budget().used()), (0, 0));
     }
 
     #[test]
     fn a_full_budget_stops_who_holds_more_than_its_share() {
         let budget = Budget::new(64 * MIB, 1);
-        let purse = Purse::new(budget.clone());
-        let (large, small, other) = (purse.open(), purse.open(), purse.open());
+        let core_budget = CoreBudget::new(budget.clone());
+        let (large, small, other) = (core_budget.open(), core_budget.open(), core_budget.open());
         assert!(large.may_read(0) && small.may_read(0));
         let held = large.charge(64 * MIB);
         assert!(budget.is_full());
@@ -354,13 +358,13 @@ mod tests {
 
     #[test]
     fn one_begun_message_after_the_other_is_read_to_its_end() {
-        let purse = Purse::new(Budget::new(MIB, 1));
-        let accounts = [purse.open(), purse.open(), purse.open()];
+        let core_budget = CoreBudget::new(Budget::new(MIB, 1));
+        let accounts = [core_budget.open(), core_budget.open(), core_budget.open()];
         let mut charges: Vec<Charge> = accounts.iter().map(|one| one.charge(MIB)).collect();
         for first in 0..accounts.len() {
-            assert!(purse.is_worth_asking());
+            assert!(core_budget.is_worth_asking());
             assert!(accounts[first].may_read(MIB));
-            assert!(!purse.is_worth_asking());
+            assert!(!core_budget.is_worth_asking());
             assert_eq!(accounts[first].readable(), usize::MAX);
             for other in &accounts[first + 1..] {
                 assert!(!other.may_read(MIB), "the pass is another's");
@@ -375,29 +379,32 @@ mod tests {
 
     #[test]
     fn a_pass_is_slow_when_its_bytes_come_slowly() {
-        let purse = Purse::new(Budget::new(MIB, 1));
-        let (first, second) = (purse.open(), purse.open());
+        let core_budget = CoreBudget::new(Budget::new(MIB, 1));
+        let (first, second) = (core_budget.open(), core_budget.open());
         let (_held, _other) = (first.charge(MIB), second.charge(MIB));
-        let slow = |purse: &Purse| (0..PASS_LOOKS).filter(|_| purse.look_at_pass()).count();
-        assert_eq!(slow(&purse), 0, "nobody has it");
+        let slow = |core_budget: &CoreBudget| {
+            (0..PASS_LOOKS).filter(|_| core_budget.look_at_pass()).count()
+        };
+        assert_eq!(slow(&core_budget), 0, "nobody has it");
         assert!(first.may_read(MIB) && first.has_pass() && !second.has_pass());
         for _ in 0..3 {
             first.was_read(PASS_BYTES_MIN);
             second.was_read(PASS_BYTES_MIN);
-            assert_eq!(slow(&purse), 0, "enough has come");
+            assert_eq!(slow(&core_budget), 0, "enough has come");
         }
         first.was_read(PASS_BYTES_MIN - 1);
-        assert_eq!(slow(&purse), 1);
+        assert_eq!(slow(&core_budget), 1);
         first.return_pass();
         assert!(second.may_read(MIB));
-        (1..PASS_LOOKS).for_each(|_| assert!(!purse.look_at_pass(), "its time has just begun"));
-        assert!(purse.look_at_pass(), "bytes that came before are not its own");
+        (1..PASS_LOOKS)
+            .for_each(|_| assert!(!core_budget.look_at_pass(), "its time has just begun"));
+        assert!(core_budget.look_at_pass(), "bytes that came before are not its own");
     }
 
     #[test]
     fn who_leaves_gives_the_pass_back() {
-        let purse = Purse::new(Budget::new(MIB, 1));
-        let (first, second) = (purse.open(), purse.open());
+        let core_budget = CoreBudget::new(Budget::new(MIB, 1));
+        let (first, second) = (core_budget.open(), core_budget.open());
         let (charge, _other) = (first.charge(MIB), second.charge(MIB));
         assert!(first.may_read(MIB) && !second.may_read(MIB));
         drop(charge);
@@ -411,8 +418,8 @@ mod tests {
         #[test]
         fn sums_fit(steps in prop::collection::vec((0..4usize, 0..3usize, 0..3 * MIB), 1..60)) {
             let budget = Budget::new(8 * MIB, 2);
-            let purses = [Purse::new(budget.clone()), Purse::new(budget.clone())];
-            let accounts: Vec<_> = (0..4).map(|number| purses[number % 2].open()).collect();
+            let core_budgets = [CoreBudget::new(budget.clone()), CoreBudget::new(budget.clone())];
+            let accounts: Vec<_> = (0..4).map(|number| core_budgets[number % 2].open()).collect();
             let mut charges: Vec<Vec<Charge>> = (0..4).map(|_| Vec::new()).collect();
             for (number, action, bytes) in steps {
                 match (action, charges[number].last_mut()) {
@@ -426,11 +433,11 @@ mod tests {
                     prop_assert_eq!(account.held(), held);
                     all += held;
                 }
-                prop_assert_eq!(purses[0].used() + purses[1].used(), all);
+                prop_assert_eq!(core_budgets[0].used() + core_budgets[1].used(), all);
                 prop_assert!(budget.taken() >= all);
                 prop_assert!(budget.taken() < all + 2 * 2 * budget.portion);
             }
-            drop((charges, accounts, purses));
+            drop((charges, accounts, core_budgets));
             prop_assert_eq!(budget.taken(), 0);
         }
     }

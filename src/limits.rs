@@ -201,7 +201,7 @@ pub const LEASES_EXPIRING_MAX: usize = 2000;
 /// Leases that one turn looks at because their deadlines may have passed.
 pub const LEASE_LOOKS_PER_TURN: usize = 2000;
 
-/// Bytes that the quota counts a lease as: about what it takes in the lead's memory.
+/// Bytes that the quota counts a lease as: about what it takes in the leader's memory.
 pub const LEASE_BYTES: u64 = 192;
 
 /// Bytes that the requests of one round add to the log of a shard at most, but for a single larger

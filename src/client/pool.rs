@@ -12,13 +12,13 @@ use super::{Error, retry};
 /// Endpoints, and what is connected to them.
 pub(super) struct Pool {
     options: Options,
-    places: Vec<Place>,
+    places: Vec<EndpointSlot>,
     /// The endpoint that requests go to; moves on when it fails.
     current: AtomicUsize,
 }
 
 /// One endpoint and its connections.
-struct Place {
+struct EndpointSlot {
     endpoint: Arc<Endpoint>,
     connections: Mutex<BTreeMap<Purpose, Connection>>,
     /// Held while dialling, so that many waiting requests make one connection.
@@ -37,7 +37,7 @@ impl Pool {
             return Err(Error::Invalid("no endpoint is given".to_owned()));
         }
         let place = |text: &String| {
-            Ok(Place {
+            Ok(EndpointSlot {
                 endpoint: Arc::new(Endpoint::parse(text.trim())?),
                 connections: Mutex::new(BTreeMap::new()),
                 dialling: async_lock::Mutex::new(()),
@@ -95,7 +95,7 @@ impl Pool {
     }
 }
 
-impl Place {
+impl EndpointSlot {
     async fn connection_for(
         &self,
         token: Option<&Arc<str>>,

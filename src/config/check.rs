@@ -14,7 +14,7 @@ use super::derived::{
     Allowed, Config, HttpAccess, Keepalive, Layout, Listen, Listener, LogFormat, LogOutput,
     LogSettings, Quota, RequestBounds, Timing,
 };
-use super::exit::Unfit;
+use super::exit::ConfigError;
 use super::gates::FeatureGates;
 use super::level::LogLevel;
 use super::machine::Machine;
@@ -46,7 +46,7 @@ pub fn check(
     source: Source,
     machine: &Machine,
     notes: &mut Vec<Note>,
-) -> Result<Config, Unfit> {
+) -> Result<Config, ConfigError> {
     if raw.text("discovery-fallback") == "proxy" {
         return Err("v2 proxy is deprecated, and --discovery-fallback can't be configured as \
                     \"proxy\""
@@ -105,7 +105,7 @@ pub fn deprecations(raw: &Raw) -> impl Iterator<Item = Note> {
     DEPRECATED.iter().filter(|(name, _)| raw.is_set(name)).map(|(_, line)| Note::warn(*line))
 }
 
-fn log_settings(raw: &Raw) -> Result<LogSettings, Unfit> {
+fn log_settings(raw: &Raw) -> Result<LogSettings, ConfigError> {
     match raw.text("logger") {
         "zap" => {}
         "capnslog" => return Err("--logger=capnslog is removed in v3.5".into()),
@@ -120,7 +120,7 @@ fn log_settings(raw: &Raw) -> Result<LogSettings, Unfit> {
         let levels = "it is debug, info, warn, error, dpanic, panic or fatal";
         let why = format!("unrecognized level: {}: {levels}", quote(level));
         // Where etcd panics.
-        Unfit { why, code: 2 }
+        ConfigError { why, code: 2 }
     })?;
     let format = match raw.text("log-format") {
         "json" | "" => LogFormat::Json,

@@ -5,20 +5,20 @@ use super::note::{FieldValue, Note};
 
 /// The reason why settings will not do, and the exit code that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit {
+pub struct ConfigError {
     pub why: String,
     pub code: u8,
 }
 
-impl From<String> for Unfit {
-    fn from(why: String) -> Unfit {
-        Unfit { why, code: 1 }
+impl From<String> for ConfigError {
+    fn from(why: String) -> ConfigError {
+        ConfigError { why, code: 1 }
     }
 }
 
-impl From<&str> for Unfit {
-    fn from(why: &str) -> Unfit {
-        Unfit::from(why.to_string())
+impl From<&str> for ConfigError {
+    fn from(why: &str) -> ConfigError {
+        ConfigError::from(why.to_string())
     }
 }
 
@@ -44,8 +44,8 @@ impl Exit {
     }
 
     /// The settings can be read and will not do.
-    pub fn refused(mut notes: Vec<Note>, why: impl Into<Unfit>) -> Exit {
-        let Unfit { why, code } = why.into();
+    pub fn refused(mut notes: Vec<Note>, why: impl Into<ConfigError>) -> Exit {
+        let ConfigError { why, code } = why.into();
         notes.push(Note::warn("failed to verify flags").with("error", why));
         Exit { code, stdout: String::new(), stderr: String::new(), notes }
     }

@@ -26,10 +26,10 @@ const VERSION: u8 = 1;
 /// A decision of the control group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A reign begins; void if it was proposed in another term.
+    /// An epoch begins; void if it was proposed in another term.
     Epoch {
         term: Term,
-        lead: MemberId,
+        leader: MemberId,
     },
     /// History below goes, on every shard.
     Compact {
@@ -69,10 +69,10 @@ impl Command {
     pub fn encode(&self) -> Bytes {
         let mut out = vec![VERSION];
         match self {
-            Command::Epoch { term, lead } => {
+            Command::Epoch { term, leader } => {
                 out.push(1);
                 out.extend_from_slice(&term.0.to_le_bytes());
-                out.extend_from_slice(&lead.0.to_le_bytes());
+                out.extend_from_slice(&leader.0.to_le_bytes());
             }
             Command::Compact { revision } => {
                 out.push(2);
@@ -128,7 +128,7 @@ impl Command {
             return Err(BadCommand("a control entry of an unknown version"));
         }
         let command = match rest.byte()? {
-            1 => Command::Epoch { term: Term(rest.number()?), lead: MemberId(rest.number()?) },
+            1 => Command::Epoch { term: Term(rest.number()?), leader: MemberId(rest.number()?) },
             2 => Command::Compact { revision: Revision(rest.number()? as i64) },
             3 => Command::Alarm { raise: rest.byte()? != 0, alarm: rest.alarm()? },
             4 => Command::Publish(rest.member()?),
@@ -253,7 +253,7 @@ mod tests {
         };
         let alarm = Alarm { member: MemberId(9), kind: AlarmKind::NoSpace };
         for command in [
-            Command::Epoch { term: Term(3), lead: MemberId(1) },
+            Command::Epoch { term: Term(3), leader: MemberId(1) },
             Command::Compact { revision: Revision(-1) },
             Command::Alarm { raise: true, alarm },
             Command::Publish(member),

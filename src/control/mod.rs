@@ -26,7 +26,7 @@ use crate::types::{Epoch, LeaseId, LogEntry, LogIndex, MemberId, Note, Revision,
 use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk, attach_note};
 use entry::Command;
 
-/// What a step of the control group tells the lead.
+/// What a step of the control group tells the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlEvent {
     /// This member leads the control group, in this term.
@@ -114,7 +114,7 @@ impl Control {
 
     /// Proposes that an epoch of this member begins.
     pub fn propose_epoch(&mut self) -> bool {
-        self.propose(&Command::Epoch { term: self.replica.term(), lead: self.me }).is_some()
+        self.propose(&Command::Epoch { term: self.replica.term(), leader: self.me }).is_some()
     }
 
     /// Proposes a decision; `None` if this member does not lead.
@@ -146,7 +146,7 @@ impl Control {
         self.replica.done(id, outcome)
     }
 
-    /// Moves what is ready; what the lead must know and the disk must do is in the arguments.
+    /// Moves what is ready; what the leader must know and the disk must do is in the arguments.
     pub fn turn(&mut self, events: &mut Vec<ControlEvent>, disk: &mut Vec<(OpId, DiskOp)>) {
         self.replica.pump();
         while let Some(entry) = self.replica.next_committed() {
@@ -174,12 +174,12 @@ impl Control {
         let command = Command::decode(&entry.data)
             .unwrap_or_else(|bad| panic!("group 0: index {}: {}", entry.index, bad.0));
         self.changes += command.weight();
-        if let Command::Epoch { term, lead } = command {
+        if let Command::Epoch { term, leader } = command {
             if term != entry.term {
                 return; // It came back late: nobody's epoch.
             }
             self.state.apply(entry.index, &command);
-            if lead == self.me && self.replica.term() == term {
+            if leader == self.me && self.replica.term() == term {
                 self.events.push_back(ControlEvent::Numbered(Epoch(entry.index.0)));
             }
             return;

@@ -35,7 +35,7 @@ pub struct State {
     pub leases: BTreeMap<LeaseId, Lease>,
 }
 
-/// A lease as the log knows it; when it ends is known to the lead alone.
+/// A lease as the log knows it; when it ends is known to the leader alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Seconds.
@@ -272,7 +272,7 @@ mod tests {
         }
     }
 
-    /// Leaves out what no lead decides: to end, or to note, a lease that is not there.
+    /// Leaves out what no leader decides: to end, or to note, a lease that is not there.
     fn sensible(commands: Vec<Command>) -> Vec<Command> {
         let mut state = State::new();
         let mut kept = Vec::new();

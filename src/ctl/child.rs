@@ -12,7 +12,7 @@ use crate::gotext;
 
 /// Why a program was not run to a good end.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct ProgramError {
     /// As Go's `os/exec` says it.
     pub text: String,
     /// What to exit with, if that is the program's own.
@@ -20,7 +20,7 @@ pub struct Trouble {
 }
 
 /// Runs a program to its end: our output is its output, its input is empty.
-pub fn run(words: &[OsString], variables: &[(&str, OsString)]) -> Result<(), Trouble> {
+pub fn run(words: &[OsString], variables: &[(&str, OsString)]) -> Result<(), ProgramError> {
     let (program, arguments) = words.split_first().expect("a program has a name");
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
@@ -30,7 +30,7 @@ pub fn run(words: &[OsString], variables: &[(&str, OsString)]) -> Result<(), Tro
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(ended(status)),
-        Err(error) => Err(Trouble { text: unstarted(program, &error), code: exit::ERROR }),
+        Err(error) => Err(ProgramError { text: unstarted(program, &error), code: exit::ERROR }),
     }
 }
 
@@ -48,14 +48,14 @@ fn listen_to_all_signals() -> io::Result<()> {
     }
 }
 
-fn ended(status: ExitStatus) -> Trouble {
+fn ended(status: ExitStatus) -> ProgramError {
     if let Some(code) = status.code() {
         let text = format!("exit status {code}");
-        return Trouble { text, code: u8::try_from(code).unwrap_or(u8::MAX) };
+        return ProgramError { text, code: u8::try_from(code).unwrap_or(u8::MAX) };
     }
     let signal = status.signal().unwrap_or_default();
     let core = if status.core_dumped() { " (core dumped)" } else { "" };
-    Trouble { text: format!("signal: {}{core}", signal_name(signal)), code: u8::MAX }
+    ProgramError { text: format!("signal: {}{core}", signal_name(signal)), code: u8::MAX }
 }
 
 fn signal_name(signal: i32) -> String {
@@ -92,14 +92,14 @@ fn unstarted(program: &OsStr, error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn run_words(words: &[&str]) -> Result<(), Trouble> {
+    fn run_words(words: &[&str]) -> Result<(), ProgramError> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         run(&words, &[("BRAID_CHILD_TEST", "x y".into())])
     }
 
     #[test]
     fn the_end_of_a_program_is_told_as_go_does() {
-        let trouble = |text: &str, code| Err(Trouble { text: text.to_owned(), code });
+        let trouble = |text: &str, code| Err(ProgramError { text: text.to_owned(), code });
         assert_eq!(run_words(&["true"]), Ok(()));
         assert_eq!(run_words(&["sh", "-c", "exit 3"]), trouble("exit status 3", 3));
         assert_eq!(run_words(&["sh", "-c", "kill -KILL $$"]), trouble("signal: killed", 255));
@@ -115,7 +115,7 @@ mod tests {
             let _signals = super::super::signals::Signals::take().expect("signals");
             run_words(&["sh", "-c", "kill -INT $$; exit 3"])
         });
-        let interrupted = Trouble { text: "signal: interrupt".to_owned(), code: 255 };
+        let interrupted = ProgramError { text: "signal: interrupt".to_owned(), code: 255 };
         assert_eq!(taken.join().expect("a thread"), Err(interrupted));
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::exit::{self, Failure};
 use super::output::{Format, Printer};
 use super::print;
-use crate::member::{Belongings, Identity};
+use crate::member::{Identity, MemberFiles};
 use crate::rt::DiskReader;
 use crate::types::GroupId;
 use crate::wal::ReadDisk;
@@ -68,7 +68,7 @@ impl Report {
         }
         let disk = DiskReader::new(&member);
         let names = disk.list("").map_err(|error| Failure::new(exit::IO, error.to_string()))?;
-        let belongings = Belongings::of(names);
+        let belongings = MemberFiles::of(names);
         if belongings.has_etcd() && !belongings.has_braid() {
             let (shown, etcd) = (data_dir.display(), belongings.etcd.join(" and "));
             let why = format!(

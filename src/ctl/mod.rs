@@ -67,7 +67,7 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(OsString, OsString)>) ->
 }
 
 fn run(arguments: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> Result<(), Failure> {
-    let surroundings = watch::Surroundings::of(&arguments, &environment);
+    let surroundings = watch::WatchEnvironment::of(&arguments, &environment);
     let (globals, command) = match arguments::parse(arguments, environment)? {
         Parsed::Run(globals, command) => (globals, command),
         Parsed::Print(text) => return print(text.as_bytes()),

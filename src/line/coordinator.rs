@@ -29,10 +29,10 @@ use std::sync::Arc;
 
 use super::footprint::{Footprint, Looked, Touches};
 use super::message::{
-    CaseCompares, CaseExecute, CaseShare, CompareShare, Executed, Finished, Order, Report, RoundId,
-    ShareReply, Verdict,
+    CompareShare, Executed, Finished, Order, Report, RequestCompares, RequestExecute, RequestShare,
+    RoundId, ShareReply, Verdict,
 };
-use super::routed::{Course, RoundTxn, RoutedPath, owners};
+use super::routed::{RoundPlan, RoundTxn, RoutedPath, owners};
 use crate::limits::{
     ROUND_BYTES_MAX, ROUND_LOOKS_FACTOR, ROUND_LOOKS_FREE, ROUND_QUEUE_MAX, ROUND_REQUESTS_MAX,
 };
@@ -53,13 +53,13 @@ pub trait RoundLine {
 
 /// A request for a round.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub struct RoundRequest {
     pub origin: Origin,
     pub deadline: Option<Nanos>,
     pub txn: RoundTxn,
 }
 
-impl Cancellable for Case {
+impl Cancellable for RoundRequest {
     type Id = Origin;
 
     fn id(&self) -> Origin {
@@ -83,13 +83,13 @@ pub struct Revoked {
     pub revision: Revision,
 }
 
-/// The single coordinator of a lead member.
+/// The single coordinator of a leader.
 #[derive(Debug)]
 pub struct Coordinator {
     shards: u16,
     epoch: Option<Epoch>,
-    queue: RequestQueue<Case>,
-    /// Leases that end; as many as the lead lets go at a time.
+    queue: RequestQueue<RoundRequest>,
+    /// Leases that end; as many as the leader lets go at a time.
     revokes: VecDeque<LeaseId>,
     /// The last round that began was one of leases: the next is one of requests, if any wait.
     revoked_last: bool,
@@ -113,7 +113,7 @@ pub struct Coordinator {
 struct Preparing {
     round: RoundId,
     missing: ShardSet,
-    case: Case,
+    request: RoundRequest,
 }
 
 #[derive(Debug)]
@@ -126,7 +126,7 @@ struct Round {
     newest: Vec<Revision>,
     /// Shards that take no puts.
     refusing: Vec<(ShardId, Refusal)>,
-    cases: Vec<Entrant>,
+    requests: Vec<ActiveRequest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,20 +136,20 @@ enum Stage {
     Executing,
 }
 
-/// Whose an entrant is.
+/// Whose a round request is.
 #[derive(Clone, Copy, Debug)]
 enum Caller {
     Client(Origin),
-    /// The lead: this lease ends.
+    /// The leader: this lease ends.
     Lease(LeaseId),
 }
 
 /// A request that takes part in a round.
 #[derive(Debug)]
-struct Entrant {
+struct ActiveRequest {
     caller: Caller,
     deadline: Option<Nanos>,
-    course: Course,
+    plan: RoundPlan,
     involved: ShardSet,
     /// Shards that have to prepare what it deletes.
     unprepared: ShardSet,
@@ -157,11 +157,11 @@ struct Entrant {
     compares: Vec<Vec<CompareShare>>,
     /// What it does, once its branches are chosen.
     path: Option<Arc<RoutedPath>>,
-    /// For a plain path only those that refuse it.
+    /// For a blind path only those that refuse it.
     verdicts: Vec<(ShardId, Verdict)>,
     /// What was decided: the answer's header.
     revision: Revision,
-    /// Who has not yet sent what its share came to: nobody has to for a plain path.
+    /// Who has not yet sent what its share came to: nobody has to for a blind path.
     missing: ShardSet,
     replies: Vec<ShareReply>,
 }
@@ -196,14 +196,15 @@ impl Coordinator {
         self.epoch = None;
         let rounds =
             self.open.take().into_iter().chain(std::mem::take(&mut self.executing).into_values());
-        let clients = |entrant: Entrant| match entrant.caller {
+        let clients = |request: ActiveRequest| match request.caller {
             Caller::Client(origin) => Some(origin),
             Caller::Lease(_) => None,
         };
-        let entrants = rounds.flat_map(|round| round.cases).filter_map(clients);
+        let requests = rounds.flat_map(|round| round.requests).filter_map(clients);
         self.revokes.clear();
-        let preparing = self.preparing.take().map(|preparing| preparing.case.origin);
-        for origin in entrants.chain(preparing).chain(self.queue.take_all().map(|case| case.origin))
+        let preparing = self.preparing.take().map(|preparing| preparing.request.origin);
+        for origin in
+            requests.chain(preparing).chain(self.queue.take_all().map(|request| request.origin))
         {
             let outcome = Err(Refusal::LeaderChanged);
             effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
@@ -226,16 +227,20 @@ impl Coordinator {
     }
 
     /// Takes a request; one too many is refused.
-    pub fn submit(&mut self, case: Case, effects: &mut RoundEffects) {
+    pub fn submit(&mut self, request: RoundRequest, effects: &mut RoundEffects) {
         let outcome = if self.epoch.is_none() {
             Err(Refusal::LeaderChanged)
         } else if self.queue.len() >= ROUND_QUEUE_MAX {
             Err(Refusal::TooManyRequests)
         } else {
-            self.queue.push_back(case);
+            self.queue.push_back(request);
             return;
         };
-        effects.finished.push(Finished { origin: case.origin, revision: Revision::EMPTY, outcome });
+        effects.finished.push(Finished {
+            origin: request.origin,
+            revision: Revision::EMPTY,
+            outcome,
+        });
     }
 
     /// Takes leases of which it is certain that nothing is attached to them any more. Each comes
@@ -248,7 +253,7 @@ impl Coordinator {
     /// The client left: drop its request if no round has it yet.
     pub fn cancel(&mut self, origin: Origin) {
         self.queue.cancel(origin);
-        let preparing = self.preparing.take_if(|preparing| preparing.case.origin == origin);
+        let preparing = self.preparing.take_if(|preparing| preparing.request.origin == origin);
         self.abandons |= preparing.is_some();
     }
 
@@ -262,13 +267,14 @@ impl Coordinator {
             let shards = (0..self.shards).map(ShardId);
             effects.orders.extend(shards.map(|shard| (shard, Order::Abandon { epoch })));
         }
-        let cases = self.next_cases(now, effects);
-        if cases.is_empty() {
+        let requests = self.next_cases(now, effects);
+        if requests.is_empty() {
             return;
         }
         let id = self.next_round;
         self.next_round = RoundId(id.0 + 1);
-        let involved = cases.iter().fold(ShardSet::EMPTY, |all, case| all.union(case.involved));
+        let involved =
+            requests.iter().fold(ShardSet::EMPTY, |all, request| all.union(request.involved));
         let round = Round {
             id,
             stage: Stage::Freezing,
@@ -276,10 +282,10 @@ impl Coordinator {
             involved,
             newest: vec![Revision::EMPTY; usize::from(self.shards)],
             refusing: Vec::new(),
-            cases,
+            requests,
         };
-        let logged = |case: &Entrant| Touches::of(&case.course).logged_bytes();
-        let bytes = round.cases.iter().map(logged).sum();
+        let logged = |request: &ActiveRequest| Touches::of(&request.plan).logged_bytes();
+        let bytes = round.requests.iter().map(logged).sum();
         let mut compares = round.compares(self.shards);
         for shard in involved.iter() {
             let order = Order::Freeze {
@@ -287,7 +293,7 @@ impl Coordinator {
                 round: id,
                 bytes,
                 compares: std::mem::take(&mut compares[usize::from(shard.0)]),
-                check: round.shares_for(shard, |entrant| !entrant.is_guarded()),
+                check: round.shares_for(shard, |request| !request.is_conditional()),
                 current: line.newest(),
             };
             effects.orders.push((shard, order));
@@ -296,85 +302,85 @@ impl Coordinator {
     }
 
     /// Requests and leases take turns, if both wait.
-    fn next_cases(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<Entrant> {
+    fn next_cases(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<ActiveRequest> {
         for leases in [!self.revoked_last, self.revoked_last] {
-            let cases = if leases { self.gather_revokes() } else { self.gather(now, effects) };
-            if !cases.is_empty() {
+            let requests = if leases { self.gather_revokes() } else { self.gather(now, effects) };
+            if !requests.is_empty() {
                 self.revoked_last = leases;
-                return cases;
+                return requests;
             }
         }
         Vec::new()
     }
 
-    fn gather_revokes(&mut self) -> Vec<Entrant> {
+    fn gather_revokes(&mut self) -> Vec<ActiveRequest> {
         let count = self.revokes.len().min(ROUND_REQUESTS_MAX);
         let shards = self.shards;
-        self.revokes.drain(..count).map(|lease| Entrant::revoke(lease, shards)).collect()
+        self.revokes.drain(..count).map(|lease| ActiveRequest::revoke(lease, shards)).collect()
     }
 
     /// Takes the requests of the next round off the queue, in order of arrival. One that conflicts
     /// with an earlier one is looked at again in later rounds; so that this does not add up, a
     /// round looks at no more of them than it takes of others.
-    fn gather(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<Entrant> {
-        let mut cases: Vec<Entrant> = Vec::new();
+    fn gather(&mut self, now: Nanos, effects: &mut RoundEffects) -> Vec<ActiveRequest> {
+        let mut requests: Vec<ActiveRequest> = Vec::new();
         self.footprint.clear();
         let mut left = Vec::new();
         let (mut bytes, mut looks) = (0, ROUND_LOOKS_FREE);
-        if let Some(case) = self.take_prepared() {
-            self.queue.push_front(case);
+        if let Some(request) = self.take_prepared() {
+            self.queue.push_front(request);
             self.abandons = true;
         }
         let is_preparing = self.preparing.is_some();
         let footprint = &mut self.footprint;
-        while let Some(case) = self.queue.pop_front() {
-            if case.deadline.is_some_and(|deadline| deadline <= now) {
+        while let Some(request) = self.queue.pop_front() {
+            if request.deadline.is_some_and(|deadline| deadline <= now) {
                 let outcome = Err(Refusal::DeadlineExceeded);
-                let origin = case.origin;
+                let origin = request.origin;
                 effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
                 continue;
             }
-            if is_preparing && case.txn.course.deletes_ranges() {
-                left.push(case);
+            if is_preparing && request.txn.plan.deletes_ranges() {
+                left.push(request);
                 if left.len() == ROUND_REQUESTS_MAX {
                     break;
                 }
                 continue;
             }
-            let touches = Touches::of(&case.txn.course);
+            let touches = Touches::of(&request.txn.plan);
             // The first waits for nobody, whatever it takes to see that.
-            let most = if cases.is_empty() { usize::MAX } else { looks };
-            let earlier = cases.iter().map(|entrant| Touches::of(&entrant.course));
+            let most = if requests.is_empty() { usize::MAX } else { looks };
+            let earlier = requests.iter().map(|request| Touches::of(&request.plan));
             match footprint.look(touches, most, earlier) {
                 Looked::Free(looked) => {
                     looks = looks.saturating_add(ROUND_LOOKS_FACTOR * looked);
                     self.looks += looked as u64;
                     bytes += touches.logged_bytes();
-                    if bytes > ROUND_BYTES_MAX && !cases.is_empty() {
-                        left.push(case);
+                    if bytes > ROUND_BYTES_MAX && !requests.is_empty() {
+                        left.push(request);
                         break;
                     }
                     footprint.add(touches);
-                    cases.push(Entrant::new(case));
+                    requests.push(ActiveRequest::new(request));
                 }
                 Looked::Touched(looked) => {
                     looks = looks.saturating_sub(looked);
                     self.looks += looked as u64;
-                    left.push(case);
+                    left.push(request);
                 }
                 Looked::Unknown => {
                     self.looks += looks as u64;
                     looks = 0;
-                    left.push(case);
+                    left.push(request);
                 }
             }
-            let full = cases.len() == ROUND_REQUESTS_MAX || bytes >= ROUND_BYTES_MAX;
+            let full = requests.len() == ROUND_REQUESTS_MAX || bytes >= ROUND_BYTES_MAX;
             if full || left.len() == ROUND_REQUESTS_MAX || looks == 0 {
                 break;
             }
         }
-        left.into_iter().rev().for_each(|case| self.queue.push_front(case));
-        cases
+        left.into_iter().rev().for_each(|request| self.queue.push_front(request));
+        requests
     }
 
     /// Takes a shard's report; those of another epoch or round are dropped.
@@ -396,11 +402,11 @@ impl Coordinator {
                     self.check(line, effects);
                 }
             }
-            Report::Unprepared { shard, epoch, round, cases } => {
+            Report::Unprepared { shard, epoch, round, slots } => {
                 let ours = self.epoch == Some(epoch);
                 if let Some(open) = self.open.as_mut().filter(|open| ours && open.id == round) {
-                    for case in cases {
-                        open.cases[usize::from(case)].unprepared.insert(shard);
+                    for slot in slots {
+                        open.requests[usize::from(slot)].unprepared.insert(shard);
                     }
                 }
             }
@@ -442,11 +448,11 @@ impl Coordinator {
         let epoch = self.epoch.expect("a round has an epoch");
         let open = self.open.as_mut().expect("a round is open");
         open.stage = Stage::Checking;
-        for entrant in open.cases.iter_mut().filter(|entrant| entrant.path.is_none()) {
-            entrant.choose(self.shards);
+        for request in open.requests.iter_mut().filter(|request| request.path.is_none()) {
+            request.choose(self.shards);
         }
         for shard in open.involved.iter() {
-            let shares = open.shares_for(shard, Entrant::is_guarded);
+            let shares = open.shares_for(shard, ActiveRequest::is_conditional);
             if !shares.is_empty() {
                 open.missing.insert(shard);
                 let current = line.newest();
@@ -465,36 +471,38 @@ impl Coordinator {
         let epoch = self.epoch.expect("a round has an epoch");
         let mut open = self.open.take().expect("a round is open");
         open.stage = Stage::Executing;
-        open.judge_plain();
+        open.judge_blind();
         self.put_off_unprepared(epoch, &mut open, effects);
         let stable = line.stable();
-        let changing = open.cases.iter().filter(|case| !case.participants().is_empty()).count();
+        let changing =
+            open.requests.iter().filter(|request| !request.participants().is_empty()).count();
         let mut revision = if changing > 0 { line.take(changing as u64) } else { stable };
-        let mut orders: Vec<Vec<CaseExecute>> = vec![Vec::new(); usize::from(self.shards)];
-        for (number, entrant) in open.cases.iter_mut().enumerate() {
-            let seen = entrant.involved.iter().map(|shard| open.newest[usize::from(shard.0)]);
-            entrant.revision = seen.max().unwrap_or(stable).max(stable);
-            if entrant.refusal().is_some() {
+        let mut orders: Vec<Vec<RequestExecute>> = vec![Vec::new(); usize::from(self.shards)];
+        for (number, request) in open.requests.iter_mut().enumerate() {
+            let seen = request.involved.iter().map(|shard| open.newest[usize::from(shard.0)]);
+            request.revision = seen.max().unwrap_or(stable).max(stable);
+            if request.refusal().is_some() {
                 continue;
             }
-            let path = entrant.path.as_ref().expect("every path is chosen");
-            entrant.revision = entrant.revision.max(path.looks_at()); // C11
-            let participants = entrant.participants();
+            let path = request.path.as_ref().expect("every path is chosen");
+            request.revision = request.revision.max(path.looks_at()); // C11
+            let participants = request.participants();
             if !participants.is_empty() {
-                entrant.revision = revision;
+                request.revision = revision;
                 revision = revision.next();
             }
             for shard in path.owners().iter() {
-                if entrant.is_revoke() && !participants.contains(shard) {
+                if request.is_revoke() && !participants.contains(shard) {
                     continue; // No key of the lease is there.
                 }
-                if !path.is_plain() {
-                    entrant.missing.insert(shard);
+                if !path.is_blind() {
+                    request.missing.insert(shard);
                     open.missing.insert(shard);
                 }
                 let change =
-                    participants.contains(shard).then_some((entrant.revision, participants));
-                let execute = CaseExecute { case: number as u16, change, path: Arc::clone(path) };
+                    participants.contains(shard).then_some((request.revision, participants));
+                let execute =
+                    RequestExecute { slot: number as u16, change, path: Arc::clone(path) };
                 orders[usize::from(shard.0)].push(execute);
             }
         }
@@ -503,28 +511,29 @@ impl Coordinator {
             let order = if shares.is_empty() {
                 Order::Thaw { epoch, round: open.id }
             } else {
-                let tells = open.missing.contains(shard);
-                Order::Execute { epoch, round: open.id, shares, tells }
+                let reports = open.missing.contains(shard);
+                Order::Execute { epoch, round: open.id, shares, reports }
             };
             effects.orders.push((shard, order));
         }
-        open.cases.iter_mut().for_each(|entrant| entrant.finish_if_whole(effects));
+        open.requests.iter_mut().for_each(|request| request.finish_if_whole(effects));
         if !open.missing.is_empty() {
             self.executing.insert(open.id, open);
         }
     }
 
-    /// Takes out the cases that have to be prepared: one is, the others wait for another round.
+    /// Takes out the requests that have to be prepared: one is, the others wait for another round.
     fn put_off_unprepared(&mut self, epoch: Epoch, open: &mut Round, effects: &mut RoundEffects) {
-        let is_put_off =
-            |entrant: &mut Entrant| !entrant.unprepared.is_empty() && entrant.refusal().is_none();
-        let put_off: Vec<Entrant> = open.cases.extract_if(.., is_put_off).collect();
-        for entrant in put_off.into_iter().rev() {
-            let Entrant { caller, deadline, course, involved, unprepared, path, .. } = entrant;
+        let is_put_off = |request: &mut ActiveRequest| {
+            !request.unprepared.is_empty() && request.refusal().is_none()
+        };
+        let put_off: Vec<ActiveRequest> = open.requests.extract_if(.., is_put_off).collect();
+        for request in put_off.into_iter().rev() {
+            let ActiveRequest { caller, deadline, plan, involved, unprepared, path, .. } = request;
             let Caller::Client(origin) = caller else { unreachable!("leases are not prepared") };
-            let case = Case { origin, deadline, txn: RoundTxn { involved, course } };
+            let request = RoundRequest { origin, deadline, txn: RoundTxn { involved, plan } };
             if self.preparing.is_some() {
-                self.queue.push_front(case);
+                self.queue.push_front(request);
                 continue;
             }
             let path = path.expect("every path is chosen");
@@ -533,15 +542,15 @@ impl Coordinator {
                 effects.orders.push((shard, Order::Prepare { epoch, round: open.id, path }));
             }
             let (round, missing) = (open.id, unprepared);
-            self.preparing = Some(Preparing { round, missing, case });
+            self.preparing = Some(Preparing { round, missing, request });
             self.abandons = false;
         }
     }
 
     /// The request that was being prepared, if it is.
-    fn take_prepared(&mut self) -> Option<Case> {
+    fn take_prepared(&mut self) -> Option<RoundRequest> {
         let is_ready = |preparing: &mut Preparing| preparing.missing.is_empty();
-        self.preparing.take_if(is_ready).map(|preparing| preparing.case)
+        self.preparing.take_if(is_ready).map(|preparing| preparing.request)
     }
 
     fn executed(
@@ -553,13 +562,13 @@ impl Coordinator {
     ) {
         let Some(round) = self.executing.get_mut(&id) else { return };
         for (number, reply) in replies {
-            let entrant = &mut round.cases[usize::from(number)];
-            assert!(entrant.missing.remove(shard), "a share was executed twice");
-            entrant.replies.push(reply);
-            entrant.finish_if_whole(effects);
+            let request = &mut round.requests[usize::from(number)];
+            assert!(request.missing.remove(shard), "a share was executed twice");
+            request.replies.push(reply);
+            request.finish_if_whole(effects);
         }
         // A share that reads much is told of by itself, when it has read.
-        if round.cases.iter().all(|entrant| !entrant.missing.contains(shard)) {
+        if round.requests.iter().all(|request| !request.missing.contains(shard)) {
             round.missing.remove(shard);
         }
         if round.missing.is_empty() {
@@ -570,16 +579,16 @@ impl Coordinator {
 
 impl Round {
     /// By shard: the compares that concern it.
-    fn compares(&self, shards: u16) -> Vec<Vec<CaseCompares>> {
-        let mut found: Vec<Vec<CaseCompares>> = vec![Vec::new(); usize::from(shards)];
-        for (case, entrant) in self.cases.iter().enumerate() {
-            let Course::Guarded(txn) = &entrant.course else { continue };
-            let case = case as u16;
+    fn compares(&self, shards: u16) -> Vec<Vec<RequestCompares>> {
+        let mut found: Vec<Vec<RequestCompares>> = vec![Vec::new(); usize::from(shards)];
+        for (slot, request) in self.requests.iter().enumerate() {
+            let RoundPlan::Conditional(txn) = &request.plan else { continue };
+            let slot = slot as u16;
             for (number, compare) in (0..).zip(txn::compares(txn)) {
                 for shard in owners(&compare.range, shards).iter() {
                     let of_shard = &mut found[usize::from(shard.0)];
-                    if of_shard.last().is_none_or(|last| last.case != case) {
-                        of_shard.push(CaseCompares { case, compares: Vec::new() });
+                    if of_shard.last().is_none_or(|last| last.slot != slot) {
+                        of_shard.push(RequestCompares { slot, compares: Vec::new() });
                     }
                     let last = of_shard.last_mut().expect("just pushed");
                     last.compares.push((number, compare.clone()));
@@ -589,58 +598,64 @@ impl Round {
         found
     }
 
-    /// The shares of `shard` that it has to check, of the entrants that are `wanted`.
-    fn shares_for(&self, shard: ShardId, wanted: impl Fn(&Entrant) -> bool) -> Vec<CaseShare> {
+    /// The shares of `shard` that it has to check, of the requests that are `wanted`.
+    fn shares_for(
+        &self,
+        shard: ShardId,
+        wanted: impl Fn(&ActiveRequest) -> bool,
+    ) -> Vec<RequestShare> {
         let mut found = Vec::new();
-        for (case, entrant) in self.cases.iter().enumerate().filter(|(_, case)| wanted(case)) {
-            let path = entrant.path.as_ref();
-            let Some(path) = path.filter(|path| !path.is_plain()) else { continue };
+        for (slot, request) in
+            self.requests.iter().enumerate().filter(|(_, request)| wanted(request))
+        {
+            let path = request.path.as_ref();
+            let Some(path) = path.filter(|path| !path.is_blind()) else { continue };
             if path.owners().contains(shard) {
-                found.push(CaseShare { case: case as u16, path: Arc::clone(path) });
+                found.push(RequestShare { slot: slot as u16, path: Arc::clone(path) });
             }
         }
         found
     }
 
-    /// The verdict on plain paths: shards that take no puts refuse theirs, at their first.
-    fn judge_plain(&mut self) {
+    /// The verdict on blind paths: shards that take no puts refuse theirs, at their first.
+    fn judge_blind(&mut self) {
         for (shard, refusal) in &self.refusing {
-            for entrant in &mut self.cases {
-                let path = entrant.path.as_ref().filter(|path| path.is_plain());
+            for request in &mut self.requests {
+                let path = request.path.as_ref().filter(|path| path.is_blind());
                 if let Some((sub, _)) = path.and_then(|path| path.ops_of(*shard).next()) {
-                    entrant.verdicts.push((*shard, Err((sub, refusal.clone()))));
+                    request.verdicts.push((*shard, Err((sub, refusal.clone()))));
                 }
             }
         }
     }
 
     fn take_compares(&mut self, answers: Vec<(u16, Vec<(u32, CompareShare)>)>) {
-        for (case, compares) in answers {
+        for (slot, compares) in answers {
             for (number, share) in compares {
-                self.cases[usize::from(case)].compares[number as usize].push(share);
+                self.requests[usize::from(slot)].compares[number as usize].push(share);
             }
         }
     }
 
     fn take_verdicts(&mut self, shard: ShardId, verdicts: Vec<(u16, Verdict)>) {
-        for (case, verdict) in verdicts {
-            self.cases[usize::from(case)].verdicts.push((shard, verdict));
+        for (slot, verdict) in verdicts {
+            self.requests[usize::from(slot)].verdicts.push((shard, verdict));
         }
     }
 }
 
-impl Entrant {
-    fn new(case: Case) -> Entrant {
-        let (compares, path) = match &case.txn.course {
-            Course::Known(path) => (Vec::new(), Some(Arc::clone(path))),
-            Course::Guarded(txn) => (vec![Vec::new(); txn::compares(txn).len()], None),
+impl ActiveRequest {
+    fn new(request: RoundRequest) -> ActiveRequest {
+        let (compares, path) = match &request.txn.plan {
+            RoundPlan::Unconditional(path) => (Vec::new(), Some(Arc::clone(path))),
+            RoundPlan::Conditional(txn) => (vec![Vec::new(); txn::compares(txn).len()], None),
         };
-        Entrant {
-            caller: Caller::Client(case.origin),
-            deadline: case.deadline,
+        ActiveRequest {
+            caller: Caller::Client(request.origin),
+            deadline: request.deadline,
             unprepared: ShardSet::EMPTY,
-            involved: case.txn.involved,
-            course: case.txn.course,
+            involved: request.txn.involved,
+            plan: request.txn.plan,
             compares,
             path,
             verdicts: Vec::new(),
@@ -650,14 +665,14 @@ impl Entrant {
         }
     }
 
-    fn revoke(lease: LeaseId, shards: u16) -> Entrant {
+    fn revoke(lease: LeaseId, shards: u16) -> ActiveRequest {
         let path = Arc::new(RoutedPath::new(Path::of(PathOp::Revoke(lease)), shards));
-        Entrant {
+        ActiveRequest {
             caller: Caller::Lease(lease),
             deadline: None,
             unprepared: ShardSet::EMPTY,
             involved: ShardSet::all(shards),
-            course: Course::Known(Arc::clone(&path)),
+            plan: RoundPlan::Unconditional(Arc::clone(&path)),
             compares: Vec::new(),
             path: Some(path),
             verdicts: Vec::new(),
@@ -672,12 +687,12 @@ impl Entrant {
     }
 
     /// Whether what it does depends on compares.
-    fn is_guarded(&self) -> bool {
-        matches!(self.course, Course::Guarded(_))
+    fn is_conditional(&self) -> bool {
+        matches!(self.plan, RoundPlan::Conditional(_))
     }
 
     fn choose(&mut self, shards: u16) {
-        let Course::Guarded(txn) = &self.course else { unreachable!("its path was known") };
+        let RoundPlan::Conditional(txn) = &self.plan else { unreachable!("its path was known") };
         let holds: Vec<bool> = self
             .compares
             .iter()
@@ -698,8 +713,8 @@ impl Entrant {
         if self.refusal().is_some() {
             return participants;
         }
-        let plain = self.path.as_ref().filter(|path| path.is_plain());
-        if let Some(path) = plain {
+        let blind = self.path.as_ref().filter(|path| path.is_blind());
+        if let Some(path) = blind {
             participants = path.owners();
         } else {
             let changing = self.verdicts.iter().filter(|(_, verdict)| *verdict == Ok(true));

@@ -4,9 +4,9 @@ use super::*;
 use crate::types::{CoreId, DeleteRangeRequest, KeyRange, Op, PutRequest, Sub, TxnRequest};
 use bytes::Bytes;
 
-struct Line(i64);
+struct FakeLine(i64);
 
-impl RoundLine for Line {
+impl RoundLine for FakeLine {
     fn newest(&self) -> Revision {
         Revision(self.0)
     }
@@ -24,20 +24,20 @@ impl RoundLine for Line {
 const EPOCH: Epoch = Epoch(5);
 
 /// A txn that puts so many keys that every one of a few shards has some.
-fn puts(call: u64, prefix: &str, prev_kv: bool) -> Case {
+fn puts(call: u64, prefix: &str, prev_kv: bool) -> RoundRequest {
     let put = |key: String| PutRequest { prev_kv, ..PutRequest::of(key.into(), Bytes::new()) };
     let success = (0..9).map(|i| Op::Put(put(format!("{prefix}k{i}")))).collect();
     let txn = TxnRequest { success, ..TxnRequest::default() };
     let txn = RoundTxn::new(txn, ShardSet::all(2), 2);
-    Case { origin: Origin { core: CoreId(0), call, part: 0 }, deadline: None, txn }
+    RoundRequest { origin: Origin { core: CoreId(0), call, part: 0 }, deadline: None, txn }
 }
 
 /// Freezes and executes the round that `effects` order, on shards of which `with_keys` says
-/// whether a lease has keys there. Returns how many cases each shard was asked about, and what
+/// whether a lease has keys there. Returns how many requests each shard was asked about, and what
 /// it executed.
 fn carry_out(
     coordinator: &mut Coordinator,
-    line: &mut Line,
+    line: &mut FakeLine,
     effects: &mut RoundEffects,
     with_keys: impl Fn(ShardId, LeaseId) -> bool,
 ) -> (Vec<usize>, Vec<(ShardId, Revision)>) {
@@ -47,22 +47,22 @@ fn carry_out(
             let report = match order {
                 Order::Freeze { epoch, round, check, .. } => {
                     asked.push(check.len());
-                    let verdict = |case: &CaseShare| match case.path.path().ops[..] {
+                    let verdict = |request: &RequestShare| match request.path.path().ops[..] {
                         [PathOp::Revoke(lease)] => with_keys(shard, lease),
                         _ => true,
                     };
-                    let verdicts = check.iter().map(|c| (c.case, Ok(verdict(c)))).collect();
+                    let verdicts = check.iter().map(|c| (c.slot, Ok(verdict(c)))).collect();
                     let newest = Revision(40 + i64::from(shard.0));
                     let compares = Vec::new();
                     let refuses_puts = None;
                     Report::Frozen { shard, epoch, round, newest, compares, verdicts, refuses_puts }
                 }
-                Order::Execute { epoch, round, shares, tells } => {
+                Order::Execute { epoch, round, shares, reports } => {
                     executed.extend(shares.iter().map(|s| (shard, s.change.unwrap().0)));
-                    if !tells {
+                    if !reports {
                         continue;
                     }
-                    let replies = shares.iter().map(|s| (s.case, Vec::new())).collect();
+                    let replies = shares.iter().map(|s| (s.slot, Vec::new())).collect();
                     Report::Executed { shard, epoch, round, replies }
                 }
                 _ => continue,
@@ -75,7 +75,7 @@ fn carry_out(
 
 #[test]
 fn leases_share_a_round_and_take_a_revision_each_if_they_have_keys() {
-    let (mut coordinator, mut line) = (Coordinator::new(3), Line(50));
+    let (mut coordinator, mut line) = (Coordinator::new(3), FakeLine(50));
     let mut effects = RoundEffects::default();
     coordinator.open(EPOCH);
     coordinator.revoke([7, 8, 9].map(LeaseId));
@@ -96,7 +96,7 @@ fn leases_share_a_round_and_take_a_revision_each_if_they_have_keys() {
 
 #[test]
 fn leases_and_requests_take_turns_and_share_no_round() {
-    let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+    let (mut coordinator, mut line) = (Coordinator::new(2), FakeLine(50));
     let mut effects = RoundEffects::default();
     coordinator.open(EPOCH);
     let leases = 3 * ROUND_REQUESTS_MAX as i64;
@@ -116,18 +116,18 @@ fn leases_and_requests_take_turns_and_share_no_round() {
     // One that is too late takes nobody's turn.
     coordinator.revoke([LeaseId(1)]);
     coordinator.revoked_last = true;
-    let case = Case { deadline: Some(Nanos(1)), ..puts(9, "", false) };
-    coordinator.submit(case, &mut effects);
+    let request = RoundRequest { deadline: Some(Nanos(1)), ..puts(9, "", false) };
+    coordinator.submit(request, &mut effects);
     coordinator.turn(Nanos(2), &mut line, &mut effects);
     assert!(coordinator.is_busy());
     coordinator.halt(&mut effects);
     assert_eq!(effects.finished.len(), 3, "nobody waits for the lease");
 }
 
-/// A coordinator of two shards that has one plain txn and one that asks for what was there,
+/// A coordinator of two shards that has one blind txn and one that asks for what was there,
 /// and a report of each shard that it froze; shard 1 says `refuses`.
-fn frozen(refuses: Option<Refusal>) -> (Coordinator, Line, RoundEffects, Vec<Report>) {
-    let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+fn frozen(refuses: Option<Refusal>) -> (Coordinator, FakeLine, RoundEffects, Vec<Report>) {
+    let (mut coordinator, mut line) = (Coordinator::new(2), FakeLine(50));
     let mut effects = RoundEffects::default();
     coordinator.open(EPOCH);
     coordinator.submit(puts(1, "plain", false), &mut effects);
@@ -135,7 +135,7 @@ fn frozen(refuses: Option<Refusal>) -> (Coordinator, Line, RoundEffects, Vec<Rep
     coordinator.turn(Nanos(0), &mut line, &mut effects);
     let reports = effects.orders.drain(..).map(|(shard, order)| {
         let Order::Freeze { epoch, round, check, .. } = order else { panic!("a freeze") };
-        assert_eq!(check.iter().map(|case| case.case).collect::<Vec<_>>(), [1], "not plain");
+        assert_eq!(check.iter().map(|request| request.slot).collect::<Vec<_>>(), [1], "not blind");
         let verdict = match &refuses {
             Some(refusal) if shard.0 == 1 => Err((Sub(0), refusal.clone())),
             _ => Ok(true),
@@ -155,7 +155,7 @@ fn frozen(refuses: Option<Refusal>) -> (Coordinator, Line, RoundEffects, Vec<Rep
 }
 
 #[test]
-fn a_plain_txn_is_finished_when_it_is_ordered_and_another_when_its_shares_are_told() {
+fn a_blind_txn_is_finished_when_it_is_ordered_and_another_when_its_shares_have_reported() {
     let (mut coordinator, mut line, mut effects, reports) = frozen(None);
     for report in reports {
         coordinator.report(report, &mut line, &mut effects);
@@ -165,11 +165,11 @@ fn a_plain_txn_is_finished_when_it_is_ordered_and_another_when_its_shares_are_to
     assert!(finished.outcome.as_ref().is_ok_and(|executed| executed.shares.is_empty()));
     assert!(coordinator.is_busy());
     for (shard, order) in std::mem::take(&mut effects.orders) {
-        let Order::Execute { epoch, round, shares, tells } = order else { panic!("{order:?}") };
+        let Order::Execute { epoch, round, shares, reports } = order else { panic!("{order:?}") };
         let both = ShardSet::all(2);
         let changes: Vec<_> = shares.iter().map(|share| share.change).collect();
         assert_eq!(changes, [Some((Revision(51), both)), Some((Revision(52), both))]);
-        assert!(tells);
+        assert!(reports);
         let report = Report::Executed { shard, epoch, round, replies: vec![(1, Vec::new())] };
         coordinator.report(report, &mut line, &mut effects);
     }
@@ -191,7 +191,7 @@ fn a_shard_that_takes_no_puts_refuses_plain_txns_and_no_revision_is_taken() {
 }
 
 /// A txn of a range delete for each number.
-fn deletes(call: usize, numbers: impl Iterator<Item = usize>) -> Case {
+fn deletes(call: usize, numbers: impl Iterator<Item = usize>) -> RoundRequest {
     let key = |number: usize| Bytes::from(format!("{number:06}"));
     let success = numbers.map(|number| {
         let range = KeyRange::from_api(key(2 * number), key(2 * number + 1));
@@ -200,15 +200,15 @@ fn deletes(call: usize, numbers: impl Iterator<Item = usize>) -> Case {
     let txn = TxnRequest { success: success.collect(), ..TxnRequest::default() };
     let txn = RoundTxn::new(txn, ShardSet::all(2), 2);
     let origin = Origin { core: CoreId(0), call: call as u64, part: 0 };
-    Case { origin, deadline: None, txn }
+    RoundRequest { origin, deadline: None, txn }
 }
 
-/// Carries out all `cases`; in how many rounds, and with how many looks at their keys.
-fn looks_for(cases: impl Iterator<Item = Case>) -> (usize, u64) {
-    let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+/// Carries out all `requests`; in how many rounds, and with how many looks at their keys.
+fn looks_for(requests: impl Iterator<Item = RoundRequest>) -> (usize, u64) {
+    let (mut coordinator, mut line) = (Coordinator::new(2), FakeLine(50));
     let mut effects = RoundEffects::default();
     coordinator.open(EPOCH);
-    cases.for_each(|case| coordinator.submit(case, &mut effects));
+    requests.for_each(|request| coordinator.submit(request, &mut effects));
     let mut rounds = 0;
     while coordinator.queued() > 0 {
         coordinator.turn(Nanos(0), &mut line, &mut effects);
@@ -241,7 +241,7 @@ fn who_may_share_a_round_is_found_in_proportion_to_what_was_asked() {
 
 #[test]
 fn requests_overtake_one_that_has_to_wait() {
-    let (mut coordinator, mut line) = (Coordinator::new(2), Line(50));
+    let (mut coordinator, mut line) = (Coordinator::new(2), FakeLine(50));
     let mut effects = RoundEffects::default();
     coordinator.open(EPOCH);
     for (call, prefix) in ["same", "same", "same", "other"].into_iter().enumerate() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashSet;
 
 use super::ranges::RangeSet;
-use super::routed::{Course, RoutedPath};
+use super::routed::{RoundPlan, RoutedPath};
 use crate::types::placement::place_of;
 use crate::types::txn::PathOp;
 use crate::types::{KeyRange, Op, RangeEnd, TxnRequest};
@@ -32,8 +32,8 @@ pub struct Footprint {
 /// What a txn is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Touches<'a> {
-    Known(&'a RoutedPath),
-    Guarded(&'a TxnRequest),
+    Unconditional(&'a RoutedPath),
+    Conditional(&'a TxnRequest),
 }
 
 /// What a look at a txn came to, and how many looks it took.
@@ -150,26 +150,26 @@ impl Footprint {
 
 impl<'a> Touches<'a> {
     /// Of a request for a round.
-    pub fn of(course: &'a Course) -> Touches<'a> {
-        match course {
-            Course::Known(path) => Touches::Known(path),
-            Course::Guarded(txn) => Touches::Guarded(txn),
+    pub fn of(plan: &'a RoundPlan) -> Touches<'a> {
+        match plan {
+            RoundPlan::Unconditional(path) => Touches::Unconditional(path),
+            RoundPlan::Conditional(txn) => Touches::Conditional(txn),
         }
     }
 
     /// Bytes that it adds to the log of a shard at most.
     pub fn logged_bytes(self) -> usize {
         match self {
-            Touches::Known(path) => path.logged_bytes(),
-            Touches::Guarded(txn) => txn.logged_bytes(),
+            Touches::Unconditional(path) => path.logged_bytes(),
+            Touches::Conditional(txn) => txn.logged_bytes(),
         }
     }
 
     /// Calls `each` with every key and range, and whether it may be changed.
     fn visit(self, each: &mut Visit<'_, 'a>) -> ControlFlow<()> {
         let path = match self {
-            Touches::Known(path) => path,
-            Touches::Guarded(txn) => return visit(txn, each),
+            Touches::Unconditional(path) => path,
+            Touches::Conditional(txn) => return visit(txn, each),
         };
         for (op, hash) in path.hashed() {
             let (range, writes) = match op {
@@ -255,17 +255,17 @@ mod tests {
     /// Takes each txn that touches nothing which an earlier one may change; which ones.
     fn taken(txns: Vec<TxnRequest>) -> Vec<usize> {
         let mut footprint = Footprint::default();
-        let mut cases: Vec<(usize, RoundTxn)> = Vec::new();
+        let mut requests: Vec<(usize, RoundTxn)> = Vec::new();
         for (number, txn) in txns.into_iter().enumerate() {
-            let case = RoundTxn::new(txn, ShardSet::all(2), 2);
-            let earlier = cases.iter().map(|(_, case)| Touches::of(&case.course));
-            let looked = footprint.look(Touches::of(&case.course), usize::MAX, earlier);
+            let request = RoundTxn::new(txn, ShardSet::all(2), 2);
+            let earlier = requests.iter().map(|(_, request)| Touches::of(&request.plan));
+            let looked = footprint.look(Touches::of(&request.plan), usize::MAX, earlier);
             if matches!(looked, Looked::Free(_)) {
-                footprint.add(Touches::of(&case.course));
-                cases.push((number, case));
+                footprint.add(Touches::of(&request.plan));
+                requests.push((number, request));
             }
         }
-        cases.into_iter().map(|(number, _)| number).collect()
+        requests.into_iter().map(|(number, _)| number).collect()
     }
 
     /// `second` shares a round with `first`, each with a compare or without.
@@ -309,11 +309,11 @@ mod tests {
 
     #[test]
     fn another_round_begins_with_nothing() {
-        let case = RoundTxn::new(put("b"), ShardSet::all(2), 2);
+        let request = RoundTxn::new(put("b"), ShardSet::all(2), 2);
         let mut footprint = Footprint::default();
-        footprint.add(Touches::of(&case.course));
+        footprint.add(Touches::of(&request.plan));
         footprint.clear();
-        let touches = Touches::of(&case.course);
+        let touches = Touches::of(&request.plan);
         assert_eq!(footprint.look(touches, 1, std::iter::empty()), Looked::Free(1));
     }
     #[test]
@@ -321,17 +321,17 @@ mod tests {
         let mut many = get("x", "");
         many.success.extend((0..99).flat_map(|_| get("b", "c").success));
         let many = RoundTxn::new(many, ShardSet::all(2), 2);
-        let touches = Touches::of(&many.course);
+        let touches = Touches::of(&many.plan);
         let mut footprint = Footprint::default();
         let none = std::iter::empty;
         assert_eq!(footprint.look(touches, 100, none()), Looked::Free(100));
         assert_eq!(footprint.look(touches, 99, none()), Looked::Unknown);
         let delete = RoundTxn::new(delete("a", "bb"), ShardSet::all(2), 2);
-        footprint.add(Touches::of(&delete.course));
+        footprint.add(Touches::of(&delete.plan));
         assert_eq!(footprint.look(touches, 99, none()), Looked::Touched(2));
         let long = Bytes::from(vec![b'k'; 10 * LOOK_BYTES]);
         let long = RangeRequest::of(KeyRange::single(long));
         let long = RoundTxn::new(txn(Op::Range(long)), ShardSet::all(2), 2);
-        assert_eq!(footprint.look(Touches::of(&long.course), 99, none()), Looked::Free(11));
+        assert_eq!(footprint.look(Touches::of(&long.plan), 99, none()), Looked::Free(11));
     }
 }

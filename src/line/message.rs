@@ -12,7 +12,7 @@ use crate::types::{Compare, Epoch, OpReply, Origin, Refusal, Revision, ShardId, 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoundId(pub u64);
 
-/// What the operations of a share came to; nothing for a plain path.
+/// What the operations of a share came to; nothing for a blind path.
 pub type ShareReply = Vec<(Sub, OpReply)>;
 
 /// Whether a compare holds on one shard's part of its range.
@@ -36,7 +36,7 @@ impl CompareShare {
     }
 }
 
-/// From the lead to one shard.
+/// From the leader to one shard.
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Win the group's leadership and report what its log holds above the stable it knows.
@@ -48,21 +48,21 @@ pub enum Order {
     /// The epoch is over: evaluate nothing more.
     Halt,
     /// Evaluate no write until this round's `Execute` or `Thaw`; answer compares, and check shares
-    /// that are already known. Plain paths need no check. `bytes`: what all shares together add to
+    /// that are already known. Blind paths need no check. `bytes`: what all shares together add to
     /// a log at most; the freeze waits until that has room, for nothing may refuse it afterwards.
     Freeze {
         epoch: Epoch,
         round: RoundId,
         bytes: usize,
-        compares: Vec<CaseCompares>,
-        check: Vec<CaseShare>,
+        compares: Vec<RequestCompares>,
+        check: Vec<RequestShare>,
         current: Revision,
     },
     /// Say of each share whether it is refused and whether it changes anything, keeping nothing.
-    Check { epoch: Epoch, round: RoundId, shares: Vec<CaseShare>, current: Revision },
-    /// Log what changes, run what only reads, thaw. `tells`: some share comes to something that is
+    Check { epoch: Epoch, round: RoundId, shares: Vec<RequestShare>, current: Revision },
+    /// Log what changes, run what only reads, thaw. `reports`: some share comes to something that is
     /// to be reported.
-    Execute { epoch: Epoch, round: RoundId, shares: Vec<CaseExecute>, tells: bool },
+    Execute { epoch: Epoch, round: RoundId, shares: Vec<RequestExecute>, reports: bool },
     /// Find what the deletes of this path will hit, while everything goes on, and say so. It takes
     /// the place of what was to be prepared before; the round is its number only.
     Prepare { epoch: Epoch, round: RoundId, path: Arc<RoutedPath> },
@@ -77,22 +77,22 @@ pub enum Order {
 /// The compares of one request of a round that concern one shard, by their place in
 /// [`crate::types::txn::compares`].
 #[derive(Clone, Debug)]
-pub struct CaseCompares {
-    pub case: u16,
+pub struct RequestCompares {
+    pub slot: u16,
     pub compares: Vec<(u32, Compare)>,
 }
 
 /// A shard's share of one request of a round.
 #[derive(Clone, Debug)]
-pub struct CaseShare {
-    pub case: u16,
+pub struct RequestShare {
+    pub slot: u16,
     pub path: Arc<RoutedPath>,
 }
 
 /// A share to run.
 #[derive(Clone, Debug)]
-pub struct CaseExecute {
-    pub case: u16,
+pub struct RequestExecute {
+    pub slot: u16,
     /// The request's revision and everyone who logs something at it; `None` if it changes nothing.
     pub change: Option<(Revision, ShardSet)>,
     pub path: Arc<RoutedPath>,
@@ -105,7 +105,7 @@ pub struct Found {
     pub participants: ShardSet,
 }
 
-/// From a shard to the lead.
+/// From a shard to the leader.
 #[derive(Clone, Debug)]
 pub enum Report {
     /// The shard's group is led from here and knows what is committed.
@@ -123,17 +123,17 @@ pub enum Report {
         newest: Revision,
         compares: Vec<(u16, Vec<(u32, CompareShare)>)>,
         verdicts: Vec<(u16, Verdict)>,
-        /// Why it takes no puts, if it takes none: the verdict on every plain path.
+        /// Why it takes no puts, if it takes none: the verdict on every blind path.
         refuses_puts: Option<Refusal>,
     },
-    /// These cases delete so many keys here that they have to be prepared first. Comes before the
+    /// These requests delete so many keys here that they have to be prepared first. Comes before the
     /// report of the freeze or the check that found it.
-    Unprepared { shard: ShardId, epoch: Epoch, round: RoundId, cases: Vec<u16> },
+    Unprepared { shard: ShardId, epoch: Epoch, round: RoundId, slots: Vec<u16> },
     /// What was ordered to be prepared is.
     Prepared { shard: ShardId, epoch: Epoch, round: RoundId },
     /// The answers to a check.
     Checked { shard: ShardId, epoch: Epoch, round: RoundId, verdicts: Vec<(u16, Verdict)> },
-    /// What shares came to, but for plain ones; all of the round are logged. One that reads much
+    /// What shares came to, but for blind ones; all of the round are logged. One that reads much
     /// comes later than the others, in a report of its own.
     Executed { shard: ShardId, epoch: Epoch, round: RoundId, replies: Vec<(u16, ShareReply)> },
     /// The compaction is applied: reads below it are refused.

@@ -35,15 +35,15 @@
 
 mod atomics;
 pub mod coordinator;
-pub mod epoch;
 mod footprint;
 pub mod lane;
 pub mod mailbox;
+pub mod mailboxes;
 pub mod message;
-pub mod post;
 mod ranges;
 pub mod routed;
 pub mod sequencer;
+pub mod takeover;
 pub mod wake;
 
 #[cfg(test)]
@@ -51,6 +51,6 @@ mod tests;
 
 pub use lane::Lane;
 pub use mailbox::{Full, Receiver, Sender, mailbox};
-pub use post::Post;
+pub use mailboxes::Mailboxes;
 pub use sequencer::Sequencer;
 pub use wake::Waits;

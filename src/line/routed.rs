@@ -6,7 +6,7 @@
 //!             └─ compares ───▶ Guarded ──Frozen: branches──▶ RoutedPath ┘
 //! ```
 //!
-//! A path is *plain* (blind puts) if it is nothing but puts without a lease that ask for nothing
+//! A path is *blind* if it is nothing but puts without a lease that ask for nothing
 //! back. Everything about such a path but its revision is known beforehand: only a shard that takes
 //! no puts at all can refuse it, every owner of a key changes something, and no shard has anything
 //! to tell.
@@ -24,17 +24,17 @@ use crate::types::{
 #[derive(Debug)]
 pub struct RoutedPath {
     path: Path,
-    places: Vec<Place>,
+    places: Vec<OpRoute>,
     owners: ShardSet,
     logged_bytes: usize,
     looks_at: Revision,
-    is_plain: bool,
+    is_blind: bool,
     deletes_ranges: bool,
 }
 
 /// Where an operation goes.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct OpRoute {
     owners: ShardSet,
     /// Of the key, if the operation is about one.
     hash: u64,
@@ -48,7 +48,7 @@ impl RoutedPath {
             owners: ShardSet::EMPTY,
             logged_bytes: 0,
             looks_at: path.looks_at(),
-            is_plain: true,
+            is_blind: true,
             deletes_ranges: false,
             path,
         };
@@ -56,17 +56,17 @@ impl RoutedPath {
             let place = match key_of(op) {
                 Some(key) => {
                     let hash = place_of(key);
-                    Place { owners: ShardSet::one(shard_at(hash, shards)), hash }
+                    OpRoute { owners: ShardSet::one(shard_at(hash, shards)), hash }
                 }
                 None => {
                     routed.deletes_ranges |= matches!(op, PathOp::DeleteRange(_));
-                    Place { owners: ShardSet::all(shards), hash: 0 }
+                    OpRoute { owners: ShardSet::all(shards), hash: 0 }
                 }
             };
             routed.owners = routed.owners.union(place.owners);
             routed.places.push(place);
             routed.logged_bytes += op.logged_bytes();
-            routed.is_plain &= matches!(op, PathOp::Put(put) if is_plain(put));
+            routed.is_blind &= matches!(op, PathOp::Put(put) if is_blind(put));
         }
         routed
     }
@@ -82,8 +82,8 @@ impl RoutedPath {
     }
 
     /// Whether it is nothing but puts of which everything is known beforehand.
-    pub fn is_plain(&self) -> bool {
-        self.is_plain
+    pub fn is_blind(&self) -> bool {
+        self.is_blind
     }
 
     /// Bytes that it adds to the log of a shard at most, whichever shard that is.
@@ -122,12 +122,12 @@ impl RoutedPath {
         parts.collect()
     }
 
-    /// The puts of a plain path that concern `shard`.
+    /// The puts of a blind path that concern `shard`.
     pub fn puts_of(&self, shard: ShardId) -> impl Iterator<Item = (Sub, &PutRequest)> {
-        assert!(self.is_plain, "a plain path");
+        assert!(self.is_blind, "a blind path");
         self.ops_of(shard).map(|(sub, op)| match op {
             PathOp::Put(put) => (sub, put),
-            other => unreachable!("{other:?} is not plain"),
+            other => unreachable!("{other:?} is not blind"),
         })
     }
 }
@@ -135,7 +135,7 @@ impl RoutedPath {
 /// A shard's share of a path: the operations that concern it, with their ordinals.
 pub type Share<'a> = Vec<(Sub, Cow<'a, PathOp>)>;
 
-fn is_plain(put: &PutRequest) -> bool {
+fn is_blind(put: &PutRequest) -> bool {
     put.lease == LeaseId::NONE && !put.prev_kv && !put.keeps()
 }
 
@@ -153,24 +153,24 @@ fn key_of(op: &PathOp) -> Option<&[u8]> {
 pub struct RoundTxn {
     /// Every shard that it may touch, on whichever branch.
     pub involved: ShardSet,
-    pub course: Course,
+    pub plan: RoundPlan,
 }
 
 /// What a request for a round will do.
 #[derive(Clone, Debug)]
-pub enum Course {
+pub enum RoundPlan {
     /// It has no compares: this.
-    Known(Arc<RoutedPath>),
+    Unconditional(Arc<RoutedPath>),
     /// It depends on compares.
-    Guarded(TxnRequest),
+    Conditional(TxnRequest),
 }
 
-impl Course {
+impl RoundPlan {
     /// Whether it may delete a range, on whichever branch.
     pub fn deletes_ranges(&self) -> bool {
         match self {
-            Course::Known(path) => path.deletes_ranges(),
-            Course::Guarded(txn) => deletes_ranges(txn),
+            RoundPlan::Unconditional(path) => path.deletes_ranges(),
+            RoundPlan::Conditional(txn) => deletes_ranges(txn),
         }
     }
 }
@@ -187,11 +187,11 @@ pub fn deletes_ranges(txn: &TxnRequest) -> bool {
 impl RoundTxn {
     /// Of a txn that may touch the shards `involved`.
     pub fn new(txn: TxnRequest, involved: ShardSet, shards: u16) -> RoundTxn {
-        let course = match txn::known(txn) {
-            Ok(path) => Course::Known(Arc::new(RoutedPath::new(path, shards))),
-            Err(txn) => Course::Guarded(txn),
+        let plan = match txn::known(txn) {
+            Ok(path) => RoundPlan::Unconditional(Arc::new(RoutedPath::new(path, shards))),
+            Err(txn) => RoundPlan::Conditional(txn),
         };
-        RoundTxn { involved, course }
+        RoundTxn { involved, plan }
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
         let range = PathOp::Range(RangeRequest::of(KeyRange::all()));
         let routed = routed(vec![put("a"), range, put("b"), put("c"), put("d")]);
         assert_eq!(routed.owners(), ShardSet::all(SHARDS));
-        assert!(!routed.is_plain());
+        assert!(!routed.is_blind());
         assert_eq!(routed.logged_bytes(), 4 * (6 + LOGGED_OVERHEAD_BYTES));
         let mut puts = 0;
         for shard in (0..SHARDS).map(ShardId) {
@@ -259,11 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_plain_if_nothing_about_it_has_to_be_found_out() {
+    fn a_path_is_blind_if_nothing_about_it_has_to_be_found_out() {
         let with = |change: fn(&mut PutRequest)| {
             let mut put = PutRequest::of(Bytes::from_static(b"k"), Bytes::new());
             change(&mut put);
-            routed(vec![PathOp::Put(put)]).is_plain()
+            routed(vec![PathOp::Put(put)]).is_blind()
         };
         assert!(with(|_| ()));
         assert!(!with(|put| put.lease = LeaseId(1)));
@@ -272,6 +272,6 @@ mod tests {
         assert!(!with(|put| put.ignore_lease = true));
         let range = KeyRange::single(Bytes::from_static(b"k"));
         let delete = PathOp::DeleteRange(DeleteRangeRequest { range, prev_kv: false });
-        assert!(!routed(vec![put("j"), delete]).is_plain());
+        assert!(!routed(vec![put("j"), delete]).is_blind());
     }
 }

@@ -42,13 +42,13 @@ pub struct Sequencer {
     /// Which lanes have an owner; never on the way of a write.
     owned: Box<[AtomicBool]>,
     /// Read-mostly: written by `open` and `close` only.
-    epoch: Padded<Reign>,
+    epoch: Padded<EpochState>,
     #[cfg(feature = "teeth")]
     teeth: Teeth,
 }
 
 #[derive(Debug)]
-struct Reign {
+struct EpochState {
     open: AtomicBool,
     cut: AtomicU64,
 }
@@ -64,7 +64,7 @@ impl Sequencer {
             floors: (0..shards).map(|_| Padded(AtomicU64::new(NO_FLOOR))).collect(),
             durable: (0..=shards).map(|_| Padded(AtomicU64::new(0))).collect(),
             owned: (0..shards).map(|_| AtomicBool::new(false)).collect(),
-            epoch: Padded(Reign { open: AtomicBool::new(false), cut: AtomicU64::new(empty) }),
+            epoch: Padded(EpochState { open: AtomicBool::new(false), cut: AtomicU64::new(empty) }),
             #[cfg(feature = "teeth")]
             teeth: Teeth::default(),
         }

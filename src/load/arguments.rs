@@ -10,8 +10,8 @@ use futures_lite::future::block_on;
 
 use super::affinity::Cpus;
 use super::keys::Distribution;
-use super::living::LivingArguments;
 use super::run::Plan;
+use super::streaming::StreamArguments;
 use super::text::{parse_bytes, parse_count, parse_time};
 use super::wire::Protocol;
 use super::workload::{Shape, Workload};
@@ -82,7 +82,7 @@ pub(super) struct RunArguments {
     #[arg(long, default_value_t = 2)]
     prefix_digits: usize,
     #[command(flatten)]
-    pub(super) living: LivingArguments,
+    pub(super) streaming: StreamArguments,
     /// Clients; a client of frames has one socket per core of the server
     #[arg(long, short, default_value_t = 1)]
     connections: usize,
@@ -243,7 +243,7 @@ impl RunArguments {
             limit: self.limit,
             txn_keys: self.txn_keys,
             prefix_digits: self.prefix_digits,
-            living: self.living.shape(),
+            streaming: self.streaming.shape(),
         }
     }
 
@@ -263,8 +263,8 @@ impl RunArguments {
                 return Err(format!("a rate of {rate}: it is above 0 and at most 100000000"));
             }
         }
-        if let Some(living) = &workload.living {
-            living.check_run(self.connections, self.outstanding, self.acks.is_some())?;
+        if let Some(streaming) = &workload.streaming {
+            streaming.check_run(self.connections, self.outstanding, self.acks.is_some())?;
         }
         if self.interval < Duration::from_millis(10) || self.duration.is_zero() {
             return Err("--interval is at least 10ms, and --duration above 0".to_owned());

@@ -18,7 +18,7 @@ const PLACES: usize = 4;
 
 /// The call of a slot, under way or not.
 #[derive(Debug, Default)]
-pub(super) struct Call {
+pub(super) struct CallSlot {
     pub(super) slot: u32,
     /// Its number on the connection; 0 when none is under way.
     stream: u32,
@@ -43,7 +43,7 @@ pub(super) struct Heads {
 /// The calls of a connection.
 #[derive(Debug)]
 pub(super) struct Calls {
-    calls: Vec<Call>,
+    calls: Vec<CallSlot>,
     /// Slots; meaningless where the call there has no number of that place.
     ring: Vec<u32>,
     /// How many are under way.
@@ -85,7 +85,7 @@ impl Calls {
         assert_eq!(call.stream, 0, "a call is under way in slot {slot}");
         call.body.clear();
         call.heads.clear();
-        *call = Call {
+        *call = CallSlot {
             slot,
             stream,
             body: std::mem::take(&mut call.body),
@@ -100,7 +100,8 @@ impl Calls {
 
     fn grow(&mut self, calls: usize) {
         let known = self.calls.len() as u32;
-        self.calls.extend((known..calls as u32).map(|slot| Call { slot, ..Call::default() }));
+        self.calls
+            .extend((known..calls as u32).map(|slot| CallSlot { slot, ..CallSlot::default() }));
         self.ring = vec![0; PLACES * calls];
         for at in 0..known as usize {
             // Those that had places of their own in a shorter ring have them in a longer one.
@@ -121,7 +122,7 @@ impl Calls {
     }
 
     /// The call of this number, if it is under way.
-    pub(super) fn find(&mut self, stream: u32) -> Option<&mut Call> {
+    pub(super) fn find(&mut self, stream: u32) -> Option<&mut CallSlot> {
         if self.ring.is_empty() || stream == 0 {
             return None;
         }
@@ -130,7 +131,7 @@ impl Calls {
     }
 
     /// Ends the call of this number. What it was stays until its slot is used again.
-    pub(super) fn end(&mut self, stream: u32) -> Option<&Call> {
+    pub(super) fn end(&mut self, stream: u32) -> Option<&CallSlot> {
         let call = self.find(stream)?;
         call.stream = 0;
         let slot = call.slot as usize;
@@ -139,7 +140,7 @@ impl Calls {
     }
 
     /// Those that are under way.
-    pub(super) fn under_way(&mut self) -> impl Iterator<Item = &mut Call> {
+    pub(super) fn under_way(&mut self) -> impl Iterator<Item = &mut CallSlot> {
         self.calls.iter_mut().filter(|call| call.stream != 0)
     }
 }
@@ -172,7 +173,7 @@ impl Heads {
     }
 }
 
-impl Call {
+impl CallSlot {
     /// How it ended: its one message, or the code and text of its failure.
     pub(super) fn result(&self) -> Result<&[u8], (u32, &str)> {
         // What a stream says has been said; a rest is a message cut short.
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn messages_of_a_stream_are_said_when_they_are_whole() {
-        let mut call = Call { slot: 3, streams: true, ..Call::default() };
+        let mut call = CallSlot { slot: 3, streams: true, ..CallSlot::default() };
         let mut said: Vec<Vec<u8>> = Vec::new();
         for byte in [0, 0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0] {
             call.body.push(byte);
@@ -284,7 +285,7 @@ mod tests {
         trailers.take(b"grpc-message", b"not there");
         heads.add(&trailers);
         assert_eq!((heads.http_status, heads.status), (200, Some(5)));
-        let mut call = Call { heads, ..Call::default() };
+        let mut call = CallSlot { heads, ..CallSlot::default() };
         assert_eq!(call.result(), Err((5, "not there")));
         call.heads.clear();
         assert_eq!(call.result(), Err((2, "an HTTP status other than 200")));

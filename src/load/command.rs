@@ -11,10 +11,10 @@ use super::arguments::{Arguments, CheckArguments, Command, NullArguments, RunArg
 use super::check;
 use super::compare;
 use super::hdr_log::HdrLog;
-use super::living::{Company, measure_idle};
 use super::null::Null;
 use super::page;
 use super::run::{Plan, drive};
+use super::streaming::{BackgroundLoad, measure_idle};
 use super::summary::{Gathered, Summary};
 use super::table::{live_line, table};
 
@@ -53,14 +53,14 @@ fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
         None => None,
     };
     let mut summaries = Vec::new();
-    let company = Company::gather(&arguments.living, &plan)?;
+    let background = BackgroundLoad::gather(&arguments.streaming, &plan)?;
     for (name, plan) in points(arguments, &plan) {
-        company.wait(&plan);
+        background.wait(&plan);
         let mut summary = match measure_idle(&name, &plan)? {
             Some(summary) => summary,
             None => measure(&name, &plan, arguments.quiet, log.as_mut())?,
         };
-        summary.facts.extend(company.facts(&plan)?);
+        summary.facts.extend(background.facts(&plan)?);
         if !arguments.quiet {
             println!("{}", table(&summary));
         }

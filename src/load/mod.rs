@@ -23,7 +23,7 @@
 //! | `source`, `protobuf` | requests planned and written, answers judged |
 //! | `wire`, `frames`, `grpc`, `calls`, `http2`, `hpack` | connections |
 //! | `session`, `run`, `affinity` | clients, threads, pace |
-//! | `living` | workloads with watchers and leases, whose load goes on in the background |
+//! | `streaming` | workloads with watchers and leases, whose load goes on in the background |
 //! | `record` | counters and histograms, interval by interval |
 //! | `summary`, `table`, `hdr_log`, `page` | the reports |
 //! | `acks`, `check` | prove that every acknowledged write is there |
@@ -46,7 +46,6 @@ mod hdr_log;
 mod hpack;
 mod http2;
 mod keys;
-mod living;
 mod null;
 mod page;
 mod protobuf;
@@ -54,6 +53,7 @@ mod record;
 mod run;
 mod session;
 mod source;
+mod streaming;
 mod summary;
 mod table;
 mod text;

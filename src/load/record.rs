@@ -165,7 +165,7 @@ impl Recorder {
     }
 
     /// Something that nobody asked for, and since when it was waited for.
-    pub(super) fn told(&mut self, step: u16, since: Nanos, now: Nanos) {
+    pub(super) fn delivered(&mut self, step: u16, since: Nanos, now: Nanos) {
         let counts = self.counts(now);
         let measures = self.measures(since);
         let row = &mut self.rows[usize::from(step)];

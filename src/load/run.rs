@@ -13,10 +13,10 @@ use std::time::Duration;
 use super::acks::AckLog;
 use super::affinity::Cpus;
 use super::keys::Values;
-use super::living::{Facts, Party, Shared};
 use super::record::{Clock, Recorder, Rest, Row};
 use super::session::{Pace, Session, Thread};
 use super::source::Source;
+use super::streaming::{Facts, Shared, StreamClients};
 use super::wire::{Lost, Protocol, Wires};
 use super::workload::Workload;
 use crate::chance::Chance;
@@ -215,7 +215,7 @@ impl Outcome {
 }
 
 /// The clients of a thread, and those that live on streams.
-type Prepared = (Vec<(usize, Wires)>, Option<Party>);
+type Prepared = (Vec<(usize, Wires)>, Option<StreamClients>);
 
 /// What one thread does.
 struct Body {
@@ -233,7 +233,7 @@ impl Body {
         let say = |event| drop(self.events.send(event));
         self.plan.cpus.apply(self.thread);
         let mut facts = Facts::new();
-        let (wires, party) = match self.prepare(&mut facts).await {
+        let (wires, stream_clients) = match self.prepare(&mut facts).await {
             Ok(prepared) => prepared,
             Err(lost) => return say(Event::Failed(lost.0)),
         };
@@ -264,12 +264,12 @@ impl Body {
         ));
         let lead = Duration::from_nanos(start.0.saturating_sub(rt::now().0));
         rt::sleep(lead).await;
-        match party {
+        match stream_clients {
             None => self.serve(&thread, wires, start).await,
-            Some(party) => {
+            Some(stream_clients) => {
                 let pace = |client| self.pace(client, start);
                 let about = (&self.plan, &self.values);
-                match party.serve(about, &self.shared, &thread, wires, pace).await {
+                match stream_clients.serve(about, &self.shared, &thread, wires, pace).await {
                     Ok(known) => facts.extend(known),
                     Err(lost) => return say(Event::Failed(lost.0)),
                 }
@@ -301,10 +301,11 @@ impl Body {
             let connected = Wires::connect(plan.protocol, address, plan.outstanding).await?;
             wires.push((client, connected));
         }
-        let Some(living) = plan.workload.living else { return Ok((wires, None)) };
-        let (party, known) = Party::prepare(plan, self.thread, living, &mut wires).await?;
+        let Some(streaming) = plan.workload.streaming else { return Ok((wires, None)) };
+        let (stream_clients, known) =
+            StreamClients::prepare(plan, self.thread, streaming, &mut wires).await?;
         facts.extend(known);
-        Ok((wires, Some(party)))
+        Ok((wires, Some(stream_clients)))
     }
 
     /// The clients of this thread.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::living::Facts;
 use super::record::{Row, code_name};
 use super::run::{Interval, Outcome, Plan};
+use super::streaming::Facts;
 
 /// Of one histogram, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -199,7 +199,7 @@ impl Summary {
         let seconds = outcome.seconds.max(1e-9);
         let total_row = plan.workload.total(&outcome.rows);
         // Rows of the living have no sum.
-        let counted = if plan.workload.living.is_some() { 1 } else { outcome.service.len() };
+        let counted = if plan.workload.streaming.is_some() { 1 } else { outcome.service.len() };
         let mut service = outcome.service.first().cloned();
         for other in outcome.service.iter().take(counted).skip(1) {
             if let Some(sum) = &mut service {
@@ -222,7 +222,7 @@ impl Summary {
         }
         let family = &plan.workload.families[0];
         let per_second = total_row.answered as f64 / seconds;
-        let name_of_total = if plan.workload.living.is_some() { names[0] } else { SUM };
+        let name_of_total = if plan.workload.streaming.is_some() { names[0] } else { SUM };
         let service = service.as_ref().filter(|service| !service.is_empty());
         let mut total = row_summary(name_of_total, &total_row, service, seconds);
         total.failed = every_row.errors.iter().sum();

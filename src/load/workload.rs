@@ -15,13 +15,13 @@
 //! | `kubernetes`, `kubernetes:NODES` | what a cluster of that many nodes asks for, see [`KUBERNETES`] |
 //! | `lease-grant` | a LeaseGrant of `--lease-ttl` |
 //! | `put=1,get=9` | a mixture of `put` to `lease-grant`, by weight |
-//! | `watch`, `lease-keep-alive`, `idle-watchers` | what lives on streams, see [`living`] |
+//! | `watch`, `lease-keep-alive`, `idle-watchers` | what lives on streams, see [`streaming`] |
 //!
-//! [`living`]: super::living
+//! [`streaming`]: super::streaming
 
 use super::keys::{Distribution, KeyForm};
-use super::living::{Living, LivingShape};
 use super::record::Row;
+use super::streaming::{StreamShape, StreamWorkload};
 use super::summary::together;
 
 /// What one request does.
@@ -86,7 +86,7 @@ pub(super) struct Workload {
     pub(super) prefix_digits: usize,
     pub(super) lease_ttl: u64,
     /// Instead of steps.
-    pub(super) living: Option<Living>,
+    pub(super) streaming: Option<StreamWorkload>,
 }
 
 /// The numbers that workloads share.
@@ -100,7 +100,7 @@ pub(super) struct Shape {
     pub(super) limit: u64,
     pub(super) txn_keys: u64,
     pub(super) prefix_digits: usize,
-    pub(super) living: LivingShape,
+    pub(super) streaming: StreamShape,
 }
 
 /// Keys in all that guarded writes may remember, per thread.
@@ -118,9 +118,9 @@ impl Workload {
                 let steps = vec![step("put", Action::Put, 1)];
                 plain(text, steps, &shape)?
             }
-            _ => match Living::parse(text, shape)? {
-                Some(living) => {
-                    Workload { living: Some(living), ..plain(text, Vec::new(), shape)? }
+            _ => match StreamWorkload::parse(text, shape)? {
+                Some(streaming) => {
+                    Workload { streaming: Some(streaming), ..plain(text, Vec::new(), shape)? }
                 }
                 None => plain(text, parse_steps(text)?, shape)?,
             },
@@ -131,15 +131,15 @@ impl Workload {
 
     /// Names of the rows of the results.
     pub(super) fn rows(&self) -> Vec<&'static str> {
-        match &self.living {
-            Some(living) => living.rows().to_vec(),
+        match &self.streaming {
+            Some(streaming) => streaming.rows().to_vec(),
             None => self.steps.iter().map(|step| step.name).collect(),
         }
     }
 
     /// What stands for all rows: their sum, or the first, whose others are about the same thing.
     pub(super) fn total(&self, rows: &[Row]) -> Row {
-        match &self.living {
+        match &self.streaming {
             Some(_) => rows[0].clone(),
             None => together(rows),
         }
@@ -187,7 +187,7 @@ impl Workload {
             text: "preload".to_owned(),
             families: vec![family],
             steps: vec![step("put", Action::Put, 1)],
-            living: None,
+            streaming: None,
             ..self.clone()
         }
     }
@@ -215,8 +215,8 @@ fn plain(text: &str, steps: Vec<Step>, shape: &Shape) -> Result<Workload, String
         limit: shape.limit,
         txn_keys: shape.txn_keys,
         prefix_digits: shape.prefix_digits,
-        lease_ttl: shape.living.lease_ttl,
-        living: None,
+        lease_ttl: shape.streaming.lease_ttl,
+        streaming: None,
     })
 }
 
@@ -225,7 +225,7 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
     for part in text.split(',') {
         let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
         let (name, weight) = (name.trim(), weight.trim());
-        if Living::NAMES.contains(&name) {
+        if StreamWorkload::NAMES.contains(&name) {
             return Err(format!("workload {name} is no part of a mixture"));
         }
         let Some(&(name, action)) = ACTIONS.iter().find(|(known, _)| *known == name) else {
@@ -233,7 +233,7 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
             return Err(format!(
                 "workload {name:?} is not known; there are {}, one-key, kubernetes[:NODES], {}",
                 known.join(", "),
-                Living::NAMES.join(", ")
+                StreamWorkload::NAMES.join(", ")
             ));
         };
         let weight = weight.parse().ok().filter(|weight| (1..=1_000_000).contains(weight));
@@ -295,8 +295,8 @@ fn kubernetes(text: &str, nodes: &str, shape: &Shape) -> Result<Workload, String
         limit: shape.limit,
         txn_keys: shape.txn_keys,
         prefix_digits: shape.prefix_digits,
-        lease_ttl: shape.living.lease_ttl,
-        living: None,
+        lease_ttl: shape.streaming.lease_ttl,
+        streaming: None,
     })
 }
 
@@ -314,7 +314,7 @@ pub(super) mod tests {
             limit: 10,
             txn_keys: 4,
             prefix_digits: 2,
-            living: LivingShape {
+            streaming: StreamShape {
                 watchers: 100,
                 watch_connections: 2,
                 streams: 1,

@@ -3,7 +3,7 @@
 use crate::types::Tally;
 
 /// Requests that a core has evaluated and, unless they were refused, carried out. What runs in a
-/// round is a txn, and counts on the core of the lead, which runs it; so do decisions of the
+/// round is a txn, and counts on the core of the leader, which runs it; so do decisions of the
 /// control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {

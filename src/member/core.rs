@@ -10,15 +10,15 @@ use rustc_hash::FxHashSet;
 use super::account::GroupAccount;
 use super::applied::Applied;
 use super::identity::Identity;
-use super::lead::{Lead, LeadEffects};
+use super::leader::{Leader, LeaderEffects};
 use super::leases::{LeaseConfig, LeaseCounters};
 use super::mail::{Mail, Notice};
 use super::shared::Shared;
-use super::{Answer, Fatal, LOOKS_MAX, Service, Tell, Wanted};
+use super::{Answer, Fatal, MULTI_GET_MAX, PointRead, Service, Visit};
 use crate::limits::CORE_REQUESTS_MAX;
-use crate::router::{LeadAsk, Outgoing, Router, RouterEffects, plan};
+use crate::router::{LeaderAsk, Outgoing, Router, RouterEffects, plan};
 use crate::shard::{Ask, LeaseIds, Shard, ShardCounters, ShardEffects, Switches};
-use crate::store::Place;
+use crate::store::KeyLookup;
 use crate::types::placement::shard_of;
 use crate::types::{
     AlarmKind, Cancellable, CoreId, Epoch, GroupId, Member, MemberId, MemberListReply, Nanos, Note,
@@ -85,7 +85,7 @@ pub struct Core {
     pub(super) config: Arc<MemberConfig>,
     pub(super) shared: Arc<Shared>,
     shards: Vec<Shard>,
-    lead: Option<Lead>,
+    leader: Option<Leader>,
     router: Router,
     hub: Hub,
     /// What was stable when the mailboxes were last about to be emptied.
@@ -108,7 +108,7 @@ pub struct Core {
     closed: FxHashSet<WatchStream>,
     to_router: RouterEffects,
     to_shard: ShardEffects,
-    to_lead: LeadEffects,
+    to_leader: LeaderEffects,
     to_hub: HubEffects,
     ticks: u64,
     warnings: Vec<String>,
@@ -165,10 +165,10 @@ impl Core {
         &self.shards
     }
 
-    /// Begins: the lead's core wins its group.
+    /// Begins: the leader's core wins its group.
     pub fn start(&mut self) {
-        if let Some(lead) = &mut self.lead {
-            lead.start();
+        if let Some(leader) = &mut self.leader {
+            leader.start();
         }
     }
 
@@ -206,8 +206,8 @@ impl Core {
                 self.shards[slot].order(order, &mut self.to_shard);
                 self.take_shard_effects(slot);
             }
-            Mail::Told { origin, told } => {
-                self.router.told(origin, told, &mut self.to_router);
+            Mail::Reply { origin, reply } => {
+                self.router.take_reply(origin, reply, &mut self.to_router);
                 self.take_router_effects();
             }
             Mail::Finished(finished) => {
@@ -223,30 +223,30 @@ impl Core {
                 self.shards[slot].watch(core, ask, &mut self.to_shard);
                 self.take_shard_effects(slot);
             }
-            Mail::Watched { shard, told } => {
-                self.hub.hear(shard, told, &mut self.to_hub);
+            Mail::Watched { shard, message } => {
+                self.hub.receive(shard, message, &mut self.to_hub);
                 self.take_hub_effects();
             }
             Mail::Notice { number, notice } => {
                 self.notice(notice);
-                self.send(self.shared.lead_core(), Mail::Noticed { core: self.id, number });
+                self.send(self.shared.leader_core(), Mail::Noticed { core: self.id, number });
             }
-            for_lead => self.receive_for_lead(for_lead),
+            for_leader => self.receive_for_leader(for_leader),
         }
     }
 
-    fn receive_for_lead(&mut self, mail: Mail) {
-        let lead = self.lead.as_mut().expect("mail for the lead goes to its core");
+    fn receive_for_leader(&mut self, mail: Mail) {
+        let leader = self.leader.as_mut().expect("mail for the leader goes to its core");
         match mail {
-            Mail::Report(report) => lead.report(report, &mut self.to_lead),
-            Mail::Lead { origin, deadline, ask } => {
-                lead.ask(origin, deadline, ask, &mut self.to_lead);
+            Mail::Report(report) => leader.report(report, &mut self.to_leader),
+            Mail::Leader { origin, deadline, ask } => {
+                leader.ask(origin, deadline, ask, &mut self.to_leader);
             }
-            Mail::CancelLead { origin } => lead.cancel(origin),
-            Mail::Noticed { core, number } => lead.noticed(core, number, &mut self.to_lead),
-            other => unreachable!("{other:?} is not for the lead"),
+            Mail::CancelLeader { origin } => leader.cancel(origin),
+            Mail::Noticed { core, number } => leader.noticed(core, number, &mut self.to_leader),
+            other => unreachable!("{other:?} is not for the leader"),
         }
-        self.take_lead_effects();
+        self.take_leader_effects();
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -272,7 +272,7 @@ impl Core {
                     corrupt: raised(AlarmKind::Corrupt),
                 };
                 self.shards.iter_mut().for_each(|shard| shard.switch(self.switches));
-                if self.lead.is_some() {
+                if self.leader.is_some() {
                     self.shared.set_alarms(&alarms);
                     if self.switches.no_space {
                         self.shared.end_short();
@@ -300,16 +300,17 @@ impl Core {
                 self.shards[slot].disk_done(id, outcome)
             }
             None => {
-                let lead = self.lead.as_mut().expect("the control group is on the lead's core");
-                lead.control.disk_done(id, outcome)
+                let leader =
+                    self.leader.as_mut().expect("the control group is on the leader's core");
+                leader.control.disk_done(id, outcome)
             }
         }
     }
 
     /// A heartbeat interval has passed.
     pub fn tick(&mut self, now: Nanos, entropy: u64) {
-        if let Some(lead) = &mut self.lead {
-            lead.tick(now, entropy);
+        if let Some(leader) = &mut self.leader {
+            leader.tick(now, entropy);
         }
         self.hub.tick(now, entropy, &mut self.to_hub);
         self.take_hub_effects();
@@ -336,8 +337,8 @@ impl Core {
         if full && self.open && !self.switches.no_space {
             // Nobody waits for the answer.
             let origin = Origin { core: self.id, call: u64::MAX, part: 0 };
-            let ask = LeadAsk::OutOfSpace;
-            self.send(self.shared.lead_core(), Mail::Lead { origin, deadline: None, ask });
+            let ask = LeaderAsk::OutOfSpace;
+            self.send(self.shared.leader_core(), Mail::Leader { origin, deadline: None, ask });
         }
     }
 
@@ -352,8 +353,8 @@ impl Core {
     /// or with the next write, and at once where it `insists`.
     fn seal_logs(&mut self, control_insists: bool, shards_insist: bool) {
         let note: Option<Note> = self.open.then(|| self.shared.sequencer.note());
-        if let Some(lead) = &mut self.lead {
-            lead.control.seal(note.as_ref(), control_insists);
+        if let Some(leader) = &mut self.leader {
+            leader.control.seal(note.as_ref(), control_insists);
         }
         for shard in &mut self.shards {
             shard.idle(note.as_ref(), shards_insist);
@@ -377,11 +378,11 @@ impl Core {
                 more |= self.shards[slot].turn(now, work, &mut self.to_shard);
                 self.take_shard_effects(slot);
             }
-            if let Some(lead) = &mut self.lead {
-                more |= lead.turn(now, &mut self.to_lead);
-                self.take_lead_effects();
+            if let Some(leader) = &mut self.leader {
+                more |= leader.turn(now, &mut self.to_leader);
+                self.take_leader_effects();
             }
-            more |= self.tell_watchers();
+            more |= self.advance_watchers();
             if self.own.is_empty() {
                 break;
             }
@@ -396,14 +397,14 @@ impl Core {
         self.router.release(&mut self.to_router);
         more |= self.router.merge_some(&mut self.to_router);
         self.take_router_effects();
-        // What it asks of a shard or the lead here is done in the next turn.
+        // What it asks of a shard or the leader here is done in the next turn.
         let has_asked = !self.own.is_empty();
         self.read_own_mail();
         self.publish();
         more || has_asked || self.hub.is_stirred()
     }
 
-    fn tell_watchers(&mut self) -> bool {
+    fn advance_watchers(&mut self) -> bool {
         if self.shared.cores == 1 {
             self.look(); // All mail is this core's own, and read.
         }
@@ -421,11 +422,11 @@ impl Core {
     /// What this core waits for when it has nothing to do.
     pub fn park(&self) -> Park {
         let shards = self.shards.iter().filter_map(Shard::waits_for);
-        let lead = self.lead.as_ref().and_then(Lead::waits_for);
+        let leader = self.leader.as_ref().and_then(Leader::waits_for);
         let watched = self.hub.waits_for();
-        let lowest = shards.chain(self.router.waits_for()).chain(lead).chain(watched).min();
+        let lowest = shards.chain(self.router.waits_for()).chain(leader).chain(watched).min();
         let frozen = self.shards.iter().any(Shard::is_frozen);
-        let polls = frozen || self.lead.as_ref().is_some_and(Lead::is_busy);
+        let polls = frozen || self.leader.as_ref().is_some_and(Leader::is_busy);
         Park { lowest, polls }
     }
 
@@ -436,7 +437,7 @@ impl Core {
 
     /// What it has evaluated, for metrics.
     pub fn applied(&self) -> Applied {
-        let mut sum = self.lead.as_ref().map(Lead::applied).unwrap_or_default();
+        let mut sum = self.leader.as_ref().map(Leader::applied).unwrap_or_default();
         for (_, counters) in self.shard_counters() {
             sum.puts = sum.puts.plus(counters.put_requests);
             sum.deletes = sum.deletes.plus(counters.delete_requests);
@@ -457,9 +458,9 @@ impl Core {
         self.hub.counts()
     }
 
-    /// What leases came to, for metrics: on the lead's core.
+    /// What leases came to, for metrics: on the leader's core.
     pub fn lease_counters(&self) -> Option<LeaseCounters> {
-        self.lead.as_ref().map(Lead::lease_counters)
+        self.leader.as_ref().map(Leader::lease_counters)
     }
 
     /// Drops what is told to clients that have left meanwhile, all in one go.
@@ -513,18 +514,18 @@ impl Core {
             self.effects.ring.extend(others);
         }
         for report in effects.reports.drain(..) {
-            self.send(self.shared.lead_core(), Mail::Report(report));
+            self.send(self.shared.leader_core(), Mail::Report(report));
         }
         let shard = self.shards[slot].id();
-        for (core, told) in effects.watch.drain(..) {
-            self.send(core, Mail::Watched { shard, told });
+        for (core, message) in effects.watch.drain(..) {
+            self.send(core, Mail::Watched { shard, message });
         }
-        for (origin, told) in effects.told.drain(..) {
+        for (origin, reply) in effects.replies.drain(..) {
             if origin.core == self.id {
-                self.router.told(origin, told, &mut self.to_router);
+                self.router.take_reply(origin, reply, &mut self.to_router);
                 self.take_router_effects();
             } else {
-                self.effects.mail.push((origin.core, Mail::Told { origin, told }));
+                self.effects.mail.push((origin.core, Mail::Reply { origin, reply }));
             }
         }
         self.to_shard = effects;
@@ -537,7 +538,7 @@ impl Core {
         }
         let mut outgoing = std::mem::take(&mut self.to_router.outgoing);
         for outgoing in outgoing.drain(..) {
-            let lead = self.shared.lead_core();
+            let leader = self.shared.leader_core();
             let (to, mail) = match outgoing {
                 // The short way: nothing comes of it before the shard's turn.
                 Outgoing::Shard { shard, origin, deadline, ask: Ask::Write(write) }
@@ -553,10 +554,10 @@ impl Core {
                 Outgoing::CancelShard { shard, origin } => {
                     (self.shared.core_of(shard), Mail::Cancel { shard, origin })
                 }
-                Outgoing::Lead { origin, deadline, ask } => {
-                    (lead, Mail::Lead { origin, deadline, ask })
+                Outgoing::Leader { origin, deadline, ask } => {
+                    (leader, Mail::Leader { origin, deadline, ask })
                 }
-                Outgoing::CancelLead { origin } => (lead, Mail::CancelLead { origin }),
+                Outgoing::CancelLeader { origin } => (leader, Mail::CancelLeader { origin }),
             };
             self.send(to, mail);
         }
@@ -564,15 +565,15 @@ impl Core {
     }
 
     fn take_hub_effects(&mut self) {
-        self.effects.watched.append(&mut self.to_hub.told);
+        self.effects.watched.append(&mut self.to_hub.replies);
         for (shard, ask) in std::mem::take(&mut self.to_hub.asks) {
             let core = self.id;
             self.send(self.shared.core_of(shard), Mail::Watch { shard, core, ask });
         }
     }
 
-    fn take_lead_effects(&mut self) {
-        let effects = std::mem::take(&mut self.to_lead);
+    fn take_leader_effects(&mut self) {
+        let effects = std::mem::take(&mut self.to_leader);
         let disk = effects.disk.into_iter().map(|(id, op)| (GroupId::CONTROL, id, op));
         self.effects.disk.extend(disk);
         for (number, notice) in effects.notices {
@@ -603,9 +604,9 @@ impl Core {
         }
         match &request {
             Request::LeaseKeepAlive { id } => {
-                // The short way, too: the lead is here, and has nothing to wait for.
-                let lead = self.lead.as_mut();
-                if let Some(answer) = lead.and_then(|lead| lead.keep_alive(now, *id)) {
+                // The short way, too: the leader is here, and has nothing to wait for.
+                let leader = self.leader.as_mut();
+                if let Some(answer) = leader.and_then(|leader| leader.keep_alive(now, *id)) {
                     return Some(answer);
                 }
             }
@@ -679,13 +680,13 @@ impl Service for Core {
         Some(self.shards[slot].range(range))
     }
 
-    fn look_up(&mut self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+    fn multi_get(&mut self, wanted: &[PointRead<'_>], visit: &mut Visit<'_>) -> usize {
         if !self.open {
             return 0;
         }
         // Step by step for all of them, so that the memory of one comes while that of others is
         // asked for.
-        let mut places = [const { None }; LOOKS_MAX];
+        let mut places = [const { None }; MULTI_GET_MAX];
         let mut found = 0;
         for (place, wanted) in places.iter_mut().zip(wanted) {
             let Some(slot) = self.slot(wanted.shard) else { break };
@@ -693,21 +694,21 @@ impl Service for Core {
             found += 1;
         }
         let places = &mut places[..found];
-        places.iter_mut().flatten().for_each(Place::approach);
-        places.iter().flatten().for_each(Place::prefetch);
+        places.iter_mut().flatten().for_each(KeyLookup::approach);
+        places.iter().flatten().for_each(KeyLookup::prefetch);
         let stable = self.shared.sequencer.stable();
-        let mut told = 0;
+        let mut visited = 0;
         for place in places.iter().flatten() {
-            told += 1;
-            if tell(stable, place.look(stable)).is_break() {
+            visited += 1;
+            if visit(stable, place.look(stable)).is_break() {
                 break;
             }
         }
-        for wanted in &wanted[..told] {
+        for wanted in &wanted[..visited] {
             let slot = self.slot(wanted.shard).expect("it was told of");
             self.shards[slot].count_range();
         }
-        told
+        visited
     }
 
     fn is_out_of_space(&self) -> bool {
@@ -752,7 +753,7 @@ impl Service for Core {
         }
     }
 
-    fn has_lead(&self) -> bool {
+    fn has_leader(&self) -> bool {
         self.shared.leader() != MemberId(0)
     }
 }

@@ -85,7 +85,7 @@ impl Timed {
     fn renew(&mut self, id: LeaseId, now: LeaseTime, queue: &mut BTreeSet<(LeaseTime, LeaseId)>) {
         self.deadline = now.after(self.ttl);
         if self.deadline < self.queued {
-            // It had more than its TTL, as a new lead gives it.
+            // It had more than its TTL, as a new leader gives it.
             queue.remove(&(self.queued, id));
             self.queued = self.deadline;
             queue.insert((self.queued, id));
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(deadlines.left(LeaseId(1)), Some((0, 5)), "its keys are still there");
     }
 
-    /// The new lead's election timeout is given once: the first renewal takes it back.
+    /// The new leader's election timeout is given once: the first renewal takes it back.
     #[test]
     fn renewing_may_bring_a_deadline_nearer() {
         let mut deadlines = deadlines();

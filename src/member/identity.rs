@@ -32,15 +32,15 @@ pub struct Identity {
 
 /// What lies in a directory `member`, by whose it is. Names are relative to the data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Belongings {
+pub struct MemberFiles {
     pub braid: Vec<String>,
     pub etcd: Vec<String>,
 }
 
-impl Belongings {
+impl MemberFiles {
     /// Sorts the names that are listed in `member`. What neither program makes is passed over.
-    pub fn of(names: impl IntoIterator<Item = String>) -> Belongings {
-        let mut found = Belongings::default();
+    pub fn of(names: impl IntoIterator<Item = String>) -> MemberFiles {
+        let mut found = MemberFiles::default();
         for name in names {
             let list = match &*name {
                 "snap" | "wal" => &mut found.etcd,
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn names_are_sorted_by_whose_they_are() {
-        let of = |names: &[&str]| Belongings::of(names.iter().map(|&name| name.to_owned()));
+        let of = |names: &[&str]| MemberFiles::of(names.iter().map(|&name| name.to_owned()));
         let both = of(&["wal", "group-001", "lock", "identity", "snap", "lost+found"]);
         assert!(both.has_etcd() && both.has_braid());
         let text = both.both();

@@ -23,7 +23,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::deadlines::{Deadlines, Found, LeaseTime};
-use super::lead::LeadEffects;
+use super::leader::LeaderEffects;
 use crate::chance::mix;
 use crate::control::entry::Command;
 use crate::control::{Control, State};
@@ -48,7 +48,7 @@ const EXPIRY_NANOS: u64 = 1_000_000_000 / LEASE_EXPIRIES_PER_SECOND;
 /// What a member is told about leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseConfig {
-    /// Nanoseconds. A new lead gives every lease so much more; a longer gap between two looks at
+    /// Nanoseconds. A new leader gives every lease so much more; a longer gap between two looks at
     /// the clock is a pause of the member.
     pub election_timeout: u64,
     /// Seconds; a shorter TTL is raised to it.
@@ -104,7 +104,7 @@ impl News {
 #[derive(Debug)]
 struct Granting {
     origin: Origin,
-    /// The lead chose the number.
+    /// The leader chose the number.
     chosen: bool,
 }
 
@@ -227,7 +227,7 @@ impl Leases {
     }
 
     /// The epoch is over: what is under way has an unknown outcome.
-    pub fn close(&mut self, effects: &mut LeadEffects) {
+    pub fn close(&mut self, effects: &mut LeaderEffects) {
         self.is_open = false;
         let inbox = std::mem::take(&mut self.inbox).into_iter().map(|(origin, _)| origin);
         let granting = std::mem::take(&mut self.granting).into_values().map(|g| g.origin);
@@ -248,7 +248,7 @@ impl Leases {
     }
 
     /// Takes a router's request.
-    pub fn ask(&mut self, origin: Origin, ask: LeaseAsk, effects: &mut LeadEffects) {
+    pub fn ask(&mut self, origin: Origin, ask: LeaseAsk, effects: &mut LeaderEffects) {
         if self.is_open {
             self.inbox.push((origin, ask));
         } else {
@@ -256,7 +256,7 @@ impl Leases {
         }
     }
 
-    /// The short way of a keep-alive that comes in on the lead's core; `None` if something has to
+    /// The short way of a keep-alive that comes in on the leader's core; `None` if something has to
     /// happen first.
     pub fn keep_alive(&mut self, now: Nanos, id: LeaseId, revision: Revision) -> Option<Answer> {
         if !self.is_open {
@@ -280,7 +280,7 @@ impl Leases {
         now: Nanos,
         control: &mut Control,
         stable: Revision,
-        effects: &mut LeadEffects,
+        effects: &mut LeaderEffects,
     ) -> bool {
         self.deadlines.look(now);
         if !self.is_open {
@@ -310,7 +310,7 @@ impl Leases {
         ask: LeaseAsk,
         control: &mut Control,
         stable: Revision,
-        effects: &mut LeadEffects,
+        effects: &mut LeaderEffects,
     ) {
         let answer = match ask {
             LeaseAsk::Grant(request) => match self.grant(origin, request, control) {
@@ -476,7 +476,7 @@ impl Leases {
         changed: bool,
         control: &mut Control,
         stable: Revision,
-        effects: &mut LeadEffects,
+        effects: &mut LeaderEffects,
     ) {
         let Some(Granting { origin, chosen }) = self.granting.remove(&index) else { return };
         if changed {
@@ -519,7 +519,7 @@ impl Leases {
     }
 
     /// It is committed that these are gone.
-    pub fn gone(&mut self, ids: &[LeaseId], stable: Revision, effects: &mut LeadEffects) {
+    pub fn gone(&mut self, ids: &[LeaseId], stable: Revision, effects: &mut LeaderEffects) {
         if !self.is_open {
             return;
         }
@@ -549,7 +549,7 @@ impl Leases {
         index: LogIndex,
         left: &[(LeaseId, i64)],
         stable: Revision,
-        effects: &mut LeadEffects,
+        effects: &mut LeaderEffects,
     ) {
         if !self.is_open {
             return;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::line::message::{Finished, Order, Report};
-use crate::router::LeadAsk;
-use crate::shard::{Ask, Told};
+use crate::router::LeaderAsk;
+use crate::shard::{Ask, ShardReply};
 use crate::types::{
     Alarm, Answer, CoreId, Epoch, LeaseId, Member, Nanos, Origin, Revision, ShardId,
 };
-use crate::watch::{WatchAsk, WatchTold};
+use crate::watch::{HubMessage, WatchAsk};
 
 /// One message between two cores. Between two cores they arrive in order.
 #[derive(Debug)]
@@ -18,15 +18,15 @@ pub enum Mail {
     /// To the core that has the shard: the client of `origin` left.
     Cancel { shard: ShardId, origin: Origin },
     /// To the core whose router asked.
-    Told { origin: Origin, told: Told },
-    /// To the core that has the shard, from the lead.
+    Reply { origin: Origin, reply: ShardReply },
+    /// To the core that has the shard, from the leader.
     Order { shard: ShardId, order: Order },
-    /// To the lead.
+    /// To the leader.
     Report(Report),
-    /// To the lead.
-    Lead { origin: Origin, deadline: Option<Nanos>, ask: LeadAsk },
-    /// To the lead.
-    CancelLead { origin: Origin },
+    /// To the leader.
+    Leader { origin: Origin, deadline: Option<Nanos>, ask: LeaderAsk },
+    /// To the leader.
+    CancelLeader { origin: Origin },
     /// To the core whose router asked.
     Finished(Finished),
     /// To the core whose router asked.
@@ -34,14 +34,14 @@ pub enum Mail {
     /// To the core that has the shard, from the hub of `core`.
     Watch { shard: ShardId, core: CoreId, ask: WatchAsk },
     /// To the core whose hub asked, or wants to know.
-    Watched { shard: ShardId, told: WatchTold },
-    /// From the lead to every core.
+    Watched { shard: ShardId, message: HubMessage },
+    /// From the leader to every core.
     Notice { number: u64, notice: Notice },
-    /// To the lead: the core acts on notice `number` and all before it.
+    /// To the leader: the core acts on notice `number` and all before it.
     Noticed { core: CoreId, number: u64 },
 }
 
-/// What the lead tells every core.
+/// What the leader tells every core.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// An epoch is open; what is held above its cut is unknown.

@@ -19,7 +19,7 @@ mod compactions;
 mod core;
 mod deadlines;
 mod identity;
-mod lead;
+mod leader;
 mod leases;
 mod mail;
 mod shared;
@@ -32,7 +32,7 @@ pub use self::core::{Core, CoreEffects, MemberConfig, Park};
 pub use crate::replica::{Fatal, RecoverError};
 pub use crate::types::{Answer, Nanos, Ticket};
 pub use crate::watch::WatchLimits;
-pub use identity::{BadIdentity, Belongings, Identity};
+pub use identity::{BadIdentity, Identity, MemberFiles};
 pub use leases::{LeaseConfig, LeaseCounters};
 pub use mail::{Mail, Notice};
 pub use shared::{Shared, Sizes};
@@ -43,17 +43,17 @@ use crate::types::{KeyView, Request, Revision, ShardId, WatchRequest, WatchStrea
 
 /// A read of one key whole as it is now.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted<'a> {
+pub struct PointRead<'a> {
     /// Where the key belongs.
     pub shard: ShardId,
     pub key: &'a [u8],
 }
 
-/// Who is told what [`Service::look_up`] finds.
-pub type Tell<'a> = dyn FnMut(Revision, Option<KeyView<'_>>) -> ControlFlow<()> + 'a;
+/// Who is told what [`Service::multi_get`] finds.
+pub type Visit<'a> = dyn FnMut(Revision, Option<KeyView<'_>>) -> ControlFlow<()> + 'a;
 
-/// Keys of one [`Service::look_up`] at most: so many cache misses can be waited for at once.
-pub const LOOKS_MAX: usize = 16;
+/// Keys of one [`Service::multi_get`] at most: so many cache misses can be waited for at once.
+pub const MULTI_GET_MAX: usize = 16;
 
 /// What connections need of the core under them.
 pub trait Service {
@@ -78,10 +78,10 @@ pub trait Service {
     }
 
     /// The same for reads of single keys, each whole as it is now, which stay where they stand:
-    /// `tell` is told of one after the other the header's revision, and the key if it is there;
-    /// it says whether it wants more. At most [`LOOKS_MAX`] at a time; returns of how many it was
+    /// `visit` is told of one after the other the header's revision, and the key if it is there;
+    /// it says whether it wants more. At most [`MULTI_GET_MAX`] at a time; returns of how many it was
     /// told. The rest is to be submitted.
-    fn look_up(&mut self, _wanted: &[Wanted<'_>], _tell: &mut Tell<'_>) -> usize {
+    fn multi_get(&mut self, _wanted: &[PointRead<'_>], _visit: &mut Visit<'_>) -> usize {
         0
     }
 
@@ -110,6 +110,6 @@ pub trait Service {
     /// The stream is over: nothing more is told to it.
     fn watch_close(&mut self, stream: WatchStream);
 
-    /// Whether a lead member is known.
-    fn has_lead(&self) -> bool;
+    /// Whether a leader is known.
+    fn has_leader(&self) -> bool;
 }

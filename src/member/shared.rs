@@ -82,8 +82,8 @@ impl Shared {
         CoreId(shard.0 % self.cores)
     }
 
-    /// The core that has the control group and the lead.
-    pub fn lead_core(&self) -> CoreId {
+    /// The core that has the control group and the leader.
+    pub fn leader_core(&self) -> CoreId {
         CoreId(0)
     }
 
@@ -161,7 +161,7 @@ impl Shared {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// The lead member, 0 if none is known.
+    /// The leader, 0 if none is known.
     pub fn leader(&self) -> MemberId {
         MemberId(self.leader.load(Ordering::Relaxed))
     }

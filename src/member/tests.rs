@@ -162,10 +162,10 @@ fn puts_take_dense_revisions_over_all_shards() {
 fn looked_up(core: &mut Core, shards: u16, keys: &[String]) -> Vec<(i64, Option<i64>)> {
     let wanted: Vec<_> = keys
         .iter()
-        .map(|key| Wanted { shard: shard_of(key.as_bytes(), shards), key: key.as_bytes() })
+        .map(|key| PointRead { shard: shard_of(key.as_bytes(), shards), key: key.as_bytes() })
         .collect();
     let mut told = Vec::new();
-    let count = core.look_up(&wanted, &mut |revision, kv| {
+    let count = core.multi_get(&wanted, &mut |revision, kv| {
         told.push((revision.0, kv.map(|kv| kv.modified)));
         ControlFlow::Continue(())
     });
@@ -180,7 +180,7 @@ fn keys_of_this_core_are_looked_up_at_stable() {
         let (own, foreign): (Vec<String>, Vec<String>) = (0..40)
             .map(|i| format!("key-{i:02}"))
             .partition(|key| host.shared.core_of(shard_of(key.as_bytes(), shards)) == CoreId(0));
-        let own: Vec<String> = own.into_iter().take(LOOKS_MAX).collect();
+        let own: Vec<String> = own.into_iter().take(MULTI_GET_MAX).collect();
         for (put, key) in own.iter().enumerate().take(own.len() / 2) {
             assert_eq!(host.put(0, key, "v"), put as i64 + 2);
         }

@@ -14,21 +14,21 @@ use tracing::field::{Field, Visit};
 use crate::config::{FieldValue, LogFormat, LogLevel, Note};
 
 /// A line under way: begin, add fields, finish.
-pub struct Line {
+pub struct LogLine {
     bytes: Vec<u8>,
     format: LogFormat,
     fields: usize,
 }
 
-impl Line {
+impl LogLine {
     pub fn begin(
         format: LogFormat,
         level: LogLevel,
         now: OffsetDateTime,
         caller: Option<(&str, u32)>,
         message: &str,
-    ) -> Line {
-        let mut line = Line { bytes: Vec::with_capacity(256), format, fields: 0 };
+    ) -> LogLine {
+        let mut line = LogLine { bytes: Vec::with_capacity(256), format, fields: 0 };
         let stamp = stamp(now);
         let caller = caller.map(|(file, number)| format!("{}:{number}", short(file)));
         match format {
@@ -60,7 +60,7 @@ impl Line {
     /// A line from a note.
     pub fn of_note(format: LogFormat, now: OffsetDateTime, note: &Note) -> Vec<u8> {
         let caller = Some((note.caller.file(), note.caller.line()));
-        let mut line = Line::begin(format, note.level, now, caller, &note.message);
+        let mut line = LogLine::begin(format, note.level, now, caller, &note.message);
         for (key, value) in &note.fields {
             line.field(key, value);
         }
@@ -129,7 +129,7 @@ impl Line {
 }
 
 /// Fields of a tracing event; its message has been taken already.
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.key(field.name());
         self.real(value);
@@ -229,7 +229,7 @@ mod tests {
             .with("rate", FieldValue::Real(f64::NAN))
             .with("ok", FieldValue::Flag(true));
         let number = note.caller.line();
-        let line = String::from_utf8(Line::of_note(LogFormat::Json, now(), &note)).unwrap();
+        let line = String::from_utf8(LogLine::of_note(LogFormat::Json, now(), &note)).unwrap();
         assert_eq!(
             line,
             format!(
@@ -246,7 +246,7 @@ mod tests {
     fn a_line_for_people_stays_one_line() {
         let note = Note::info("two\nlines").with("a", "b").with("c", FieldValue::Unsigned(1));
         let number = note.caller.line();
-        let line = String::from_utf8(Line::of_note(LogFormat::Console, now(), &note)).unwrap();
+        let line = String::from_utf8(LogLine::of_note(LogFormat::Console, now(), &note)).unwrap();
         assert_eq!(
             line,
             format!(
@@ -254,7 +254,7 @@ mod tests {
                  {{\"a\": \"b\", \"c\": 1}}\n"
             )
         );
-        let bare = Line::begin(LogFormat::Console, LogLevel::Error, now(), None, "m").finish();
+        let bare = LogLine::begin(LogFormat::Console, LogLevel::Error, now(), None, "m").finish();
         assert_eq!(bare, b"2006-01-02T15:04:05.000001Z\terror\t\tm\n");
     }
 

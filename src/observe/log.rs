@@ -13,7 +13,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-use super::line::{Line, Message};
+use super::line::{LogLine, Message};
 use crate::config::{Exit, LogFormat, LogLevel, LogOutput, LogSettings, Note};
 use crate::limits;
 
@@ -60,7 +60,7 @@ impl Log {
     /// Writes a line that came as a value.
     pub fn note(&self, note: &Note) {
         if note.level >= self.lines.level {
-            self.lines.write(&Line::of_note(self.lines.format, self.lines.now(), note));
+            self.lines.write(&LogLine::of_note(self.lines.format, self.lines.now(), note));
         }
     }
 
@@ -92,7 +92,7 @@ pub fn leave(exit: &Exit) -> ExitCode {
 
 /// Writes a line to stderr, now: before there is a log, and when there is no time for one.
 pub fn note_at_once(note: &Note) {
-    let line = Line::of_note(LogFormat::Json, OffsetDateTime::now_utc(), note);
+    let line = LogLine::of_note(LogFormat::Json, OffsetDateTime::now_utc(), note);
     // Nobody is left to tell if this fails.
     let _ = io::stderr().write_all(&line);
 }
@@ -159,7 +159,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut message = Message::default();
         event.record(&mut message);
         let caller = metadata.file().zip(metadata.line());
-        let mut line = Line::begin(self.format, level, self.now(), caller, &message.0);
+        let mut line = LogLine::begin(self.format, level, self.now(), caller, &message.0);
         event.record(&mut line);
         self.write(&line.finish());
     }

@@ -28,7 +28,7 @@ pub(super) struct Chronicle {
 struct MemberChronicle {
     /// The newest compaction target whose beginning was logged, and whose end was.
     compaction_begun: i64,
-    compaction_told: i64,
+    compaction_logged: i64,
     versions_compacted: u64,
     alarms: Arc<[Alarm]>,
     expiries: Expiries,
@@ -64,9 +64,9 @@ impl Chronicle {
     pub fn new(core: &Core, shared: &Shared) -> Chronicle {
         let restored = core.shards().iter().map(|shard| shard.store().compacted()).max();
         let compacted = restored.unwrap_or(-1).max(shared.compacted());
-        let member = (core.id() == shared.lead_core()).then(|| MemberChronicle {
+        let member = (core.id() == shared.leader_core()).then(|| MemberChronicle {
             compaction_begun: compacted,
-            compaction_told: compacted,
+            compaction_logged: compacted,
             versions_compacted: 0,
             alarms: Arc::from([]),
             expiries: Expiries::default(),
@@ -96,9 +96,9 @@ fn checkpoints(core: &Core) -> Vec<(ShardId, u64)> {
 
 impl MemberChronicle {
     fn beat(&mut self, core: &Core, shared: &Shared, figures: &Figures) {
-        self.tell_compaction(core, shared, figures);
+        self.log_compaction(core, shared, figures);
         let alarms = shared.alarms();
-        tell_alarms(&self.alarms, &alarms);
+        log_alarms(&self.alarms, &alarms);
         self.alarms = alarms;
         let expired = core.lease_counters().map(|leases| leases.expired);
         if let Some(count) = expired.and_then(|expired| self.expiries.beat(expired)) {
@@ -106,7 +106,7 @@ impl MemberChronicle {
         }
     }
 
-    fn tell_compaction(&mut self, core: &Core, shared: &Shared, figures: &Figures) {
+    fn log_compaction(&mut self, core: &Core, shared: &Shared, figures: &Figures) {
         let target = shared.compacted();
         if target > self.compaction_begun {
             self.compaction_begun = target;
@@ -116,10 +116,10 @@ impl MemberChronicle {
         let cores = figures.cores();
         // Where one sweep has finished several compactions, the last one is logged.
         let done = cores.iter().map(|core| core.compacted_to.get()).min().unwrap_or(0) as i64;
-        if done <= self.compaction_told || done > self.compaction_begun {
+        if done <= self.compaction_logged || done > self.compaction_begun {
             return;
         }
-        self.compaction_told = done;
+        self.compaction_logged = done;
         let began = cores.iter().map(|core| core.compaction_began.get()).min().unwrap_or(0);
         let ended = cores.iter().map(|core| core.compaction_ended.get()).max().unwrap_or(0);
         let nanos = ended.saturating_sub(began);
@@ -142,7 +142,7 @@ impl MemberChronicle {
 }
 
 /// Logs alarms that were raised or disarmed. etcd 3.7 logs neither; these are its older words.
-fn tell_alarms(before: &[Alarm], now: &[Alarm]) {
+fn log_alarms(before: &[Alarm], now: &[Alarm]) {
     for alarm in now.iter().filter(|alarm| !before.contains(alarm)) {
         let from = format!("{:x}", alarm.member.0);
         tracing::warn!(alarm = alarm.kind.name(), from, "alarm raised");

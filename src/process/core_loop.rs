@@ -20,7 +20,7 @@ use super::chronicle::Chronicle;
 use super::compacting::Compacting;
 use super::metrics::Figures;
 use crate::chance::Chance;
-use crate::line::Post;
+use crate::line::Mailboxes;
 use crate::member::{Core, CoreEffects, Mail, Park, Shared};
 use crate::observe::CoreMetrics;
 use crate::observe::slow::slow_sync;
@@ -35,7 +35,7 @@ pub(super) struct CoreLoop {
     pub front: Rc<Front>,
     pub shared: Arc<Shared>,
     pub work: Rc<Notify>,
-    pub post: Post<Mail>,
+    pub mailboxes: Mailboxes<Mail>,
     pub ringers: Vec<Ringer>,
     pub disk: DiskRing,
     /// Rings for mail, for stable and for ended disk operations.
@@ -140,7 +140,7 @@ impl CoreLoop {
         let mut sealed = false;
         loop {
             self.shared.waits.stay(id);
-            if !self.post.is_sent(|to| ring(&self.shared, &self.ringers, to)) {
+            if !self.mailboxes.is_sent(|to| ring(&self.shared, &self.ringers, to)) {
                 rt::give_way().await;
                 continue;
             }
@@ -152,7 +152,7 @@ impl CoreLoop {
             self.carry_out(&mut scratch);
             figures.turn_duration.observe(rt::now().0 - scratch.turn_began.0);
             let park = self.core.borrow().park();
-            if self.post.owes() {
+            if self.mailboxes.owes() {
                 rt::give_way().await;
                 continue;
             }
@@ -169,7 +169,7 @@ impl CoreLoop {
             self.shared.waits.wait_for(id, park.lowest);
             self.shared.waits.prepare(id);
             let stable = self.shared.sequencer.stable();
-            if park.lowest.is_some_and(|lowest| lowest <= stable) || self.post.has_mail() {
+            if park.lowest.is_some_and(|lowest| lowest <= stable) || self.mailboxes.has_mail() {
                 continue;
             }
             if self.core.borrow().is_reading() {
@@ -195,7 +195,7 @@ impl CoreLoop {
             rt::give_way().await;
             let stable = self.shared.sequencer.stable();
             let released = park.lowest.is_some_and(|lowest| lowest <= stable);
-            if released || self.work.is_rung() || self.post.has_mail() {
+            if released || self.work.is_rung() || self.mailboxes.has_mail() {
                 return true;
             }
             if rt::now().0 >= end {
@@ -211,7 +211,7 @@ impl CoreLoop {
         let now = rt::now();
         // First what is stable, then the mail: so it holds every event up to there.
         core.look();
-        figures.mailed(self.post.take(|mail| core.receive(mail)));
+        figures.mailed(self.mailboxes.take(|mail| core.receive(mail)));
         self.disk.completions(&mut scratch.completions);
         for ((group, op), outcome) in scratch.completions.drain(..) {
             let landed = scratch.flights.iter().position(|flight| flight.tag == (group, op));
@@ -245,7 +245,7 @@ impl CoreLoop {
         }
         self.disk.flush();
         let effects = &mut scratch.effects;
-        self.post.send(&mut effects.mail, |to| ring(&self.shared, &self.ringers, to));
+        self.mailboxes.send(&mut effects.mail, |to| ring(&self.shared, &self.ringers, to));
         for core in effects.ring.drain(..) {
             self.ringers[usize::from(core.0)].ring();
         }

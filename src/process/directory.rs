@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::member::{BadIdentity, Belongings, Identity};
+use crate::member::{BadIdentity, Identity, MemberFiles};
 
 /// A directory that this process alone serves from.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub enum DirectoryError {
     /// etcd's and Braid's.
     Mixed {
         path: PathBuf,
-        belongings: Belongings,
+        belongings: MemberFiles,
     },
     Identity {
         path: PathBuf,
@@ -184,7 +184,7 @@ fn refuse_foreign(data_dir: &Path, member: &Path) -> Result<(), DirectoryError> 
     };
     let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
     let names = names.map_err(|error| failed(member, "list", error))?;
-    let belongings = Belongings::of(names.into_iter().filter_map(|name| name.into_string().ok()));
+    let belongings = MemberFiles::of(names.into_iter().filter_map(|name| name.into_string().ok()));
     match (belongings.has_etcd(), belongings.has_braid()) {
         (false, _) => Ok(()),
         (true, true) => Err(DirectoryError::Mixed { path, belongings }),

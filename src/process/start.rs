@@ -16,7 +16,7 @@ use crate::config::{Allowed, Config};
 use crate::limits::{
     CHECKPOINT_LOG_BYTES, LOG_BATCH_BYTES_MAX, MAILBOX_BATCHES_MAX, READ_SLICE_KEYS, SEGMENT_BYTES,
 };
-use crate::line::Post;
+use crate::line::Mailboxes;
 use crate::member::{
     Core, Identity, LeaseConfig, Mail, MemberConfig, Service, Shared, WatchLimits,
 };
@@ -88,7 +88,7 @@ pub(super) fn start(
     let budget = Budget::new(memory, usize::from(cores));
     let figures = Figures::new(config, &member, &shared, lines_dropped, &budget);
     let figures = Arc::new(figures);
-    let mut posts = Post::of_all(cores, MAILBOX_BATCHES_MAX);
+    let mut by_core = Mailboxes::of_all(cores, MAILBOX_BATCHES_MAX);
     let ringers: Arc<Mutex<Vec<Option<Ringer>>>> =
         Arc::new(Mutex::new((0..cores).map(|_| None).collect()));
     let (deliveries, mut inboxes) = make_inboxes::<Delivery>(cores)?;
@@ -104,7 +104,7 @@ pub(super) fn start(
             figures: Arc::clone(&figures),
             budget: Arc::clone(&budget),
             path: directory.member.clone(),
-            post: posts.pop().expect("one for each core"),
+            mailboxes: by_core.pop().expect("one for each core"),
             ringers: Arc::clone(&ringers),
             inbox: inboxes.pop().expect("one for each core"),
             commands: command_inboxes.pop().expect("one for each core"),
@@ -258,7 +258,7 @@ struct CoreStart {
     figures: Arc<Figures>,
     budget: Arc<Budget>,
     path: std::path::PathBuf,
-    post: Post<Mail>,
+    mailboxes: Mailboxes<Mail>,
     ringers: Arc<Mutex<Vec<Option<Ringer>>>>,
     inbox: Inbox<Delivery>,
     commands: Inbox<Command>,
@@ -329,7 +329,7 @@ impl CoreStart {
         let ticking = rt::spawn(beat.run(heartbeat));
         let stopping = Rc::new(Cell::new(false));
         let events = self.events.clone();
-        let on_ready: Option<Box<dyn FnOnce()>> = (self.core == self.shared.lead_core())
+        let on_ready: Option<Box<dyn FnOnce()>> = (self.core == self.shared.leader_core())
             .then(|| Box::new(move || drop(events.send(Event::Ready))) as Box<dyn FnOnce()>);
         let turning = rt::spawn(
             CoreLoop {
@@ -337,7 +337,7 @@ impl CoreStart {
                 front: Rc::clone(&front),
                 shared: Arc::clone(&self.shared),
                 work: Rc::clone(&work),
-                post: self.post,
+                mailboxes: self.mailboxes,
                 ringers,
                 disk,
                 _bell: bell,

@@ -7,7 +7,7 @@ use crate::types::{Nanos, Ticket};
 /// Calls under way, by a number that is never used twice.
 #[derive(Debug)]
 pub(super) struct Calls<T> {
-    slots: Slab<Call<T>>,
+    slots: Slab<PendingCall<T>>,
     generation: u32,
     /// The call that a place of a ticket was last given to.
     by_place: Vec<u64>,
@@ -15,7 +15,7 @@ pub(super) struct Calls<T> {
 
 /// One request under way.
 #[derive(Debug)]
-pub(super) struct Call<T> {
+pub(super) struct PendingCall<T> {
     pub ticket: Ticket,
     pub deadline: Option<Nanos>,
     pub started: Nanos,
@@ -41,7 +41,7 @@ impl<T> Calls<T> {
     ) -> u64 {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let slot = self.slots.insert(Call { ticket, deadline, started, state, generation });
+        let slot = self.slots.insert(PendingCall { ticket, deadline, started, state, generation });
         let number = number(slot, generation);
         let place = ticket.place();
         if place >= self.by_place.len() {
@@ -57,18 +57,18 @@ impl<T> Calls<T> {
         self.get_mut(number).filter(|call| call.ticket == ticket).map(|_| number)
     }
 
-    pub fn get_mut(&mut self, call: u64) -> Option<&mut Call<T>> {
+    pub fn get_mut(&mut self, call: u64) -> Option<&mut PendingCall<T>> {
         let found = self.slots.get_mut(call as u32 as usize);
         found.filter(|found| found.generation == (call >> 32) as u32)
     }
 
-    pub fn close(&mut self, call: u64) -> Option<Call<T>> {
+    pub fn close(&mut self, call: u64) -> Option<PendingCall<T>> {
         self.get_mut(call)?;
         Some(self.slots.remove(call as u32 as usize))
     }
 
     /// The calls for which `wanted` holds, in no order that anything may depend on but their slot.
-    pub fn find(&self, wanted: impl Fn(&Call<T>) -> bool) -> Vec<u64> {
+    pub fn find(&self, wanted: impl Fn(&PendingCall<T>) -> bool) -> Vec<u64> {
         let matching = self.slots.iter().filter(|(_, call)| wanted(call));
         matching.map(|(slot, call)| number(slot, call.generation)).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::merge::Merge;
 use crate::line::message::CompareShare;
 use crate::line::routed::owners;
-use crate::shard::{Ask, ReadPart, ReadPartReply, Told};
+use crate::shard::{Ask, ReadPart, ReadPartReply, ShardReply};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
     Answer, Blob, DefragmentReply, Discarded, HashKvReply, HashReply, LeaseId, OpReply, RangeReply,
@@ -19,8 +19,8 @@ pub(super) enum Step {
     Ask(Vec<(ShardId, Ask)>),
     /// Every part of a read is here.
     Merge,
-    /// The shards have said what keys the lease has; the lead says the rest.
-    Lead(LeaseId),
+    /// The shards have said what keys the lease has; the leader says the rest.
+    Leader(LeaseId),
 }
 
 /// A range, or a txn that only reads, over several shards at one revision.
@@ -335,20 +335,26 @@ impl Gather {
         }
     }
 
-    pub fn take(&mut self, shard: ShardId, told: Told, stable: Revision, shards: u16) -> Step {
+    pub fn take(
+        &mut self,
+        shard: ShardId,
+        reply: ShardReply,
+        stable: Revision,
+        shards: u16,
+    ) -> Step {
         assert!(self.missing.remove(shard), "a shard answered twice");
-        match told {
-            Told::Hash(Ok((hash, compacted))) => {
+        match reply {
+            ShardReply::Hash(Ok((hash, compacted))) => {
                 self.hash = self.hash.wrapping_add(hash);
                 self.disagreed |= self.compacted.is_some_and(|other| other != compacted);
                 self.compacted = Some(compacted);
             }
-            Told::Hash(Err(refusal)) => self.refused = Some(refusal),
-            Told::Defragmented => {}
-            Told::LeaseKeys(mut keys) => self.keys.append(&mut keys),
+            ShardReply::Hash(Err(refusal)) => self.refused = Some(refusal),
+            ShardReply::Defragmented => {}
+            ShardReply::LeaseKeys(mut keys) => self.keys.append(&mut keys),
             // The epoch is over, and with it what the shard saw.
-            Told::Answer(Err(refusal)) => self.refused = Some(refusal),
-            Told::Answer(Ok(_)) | Told::Part(_) => unreachable!("not asked for"),
+            ShardReply::Answer(Err(refusal)) => self.refused = Some(refusal),
+            ShardReply::Answer(Ok(_)) | ShardReply::Part(_) => unreachable!("not asked for"),
         }
         if !self.missing.is_empty() {
             return Step::Wait;
@@ -372,7 +378,7 @@ impl Gather {
             return Step::Answer(Err(refusal));
         }
         if let Whole::LeaseKeys(lease) = self.what {
-            return Step::Lead(lease);
+            return Step::Leader(lease);
         }
         Step::Answer(Ok(self.reply(stable)))
     }
@@ -388,7 +394,7 @@ impl Gather {
                 hash_revision: at.0,
             }),
             Whole::Defragment => Reply::Defragment(DefragmentReply {}),
-            Whole::LeaseKeys(_) => unreachable!("the lead's reply"),
+            Whole::LeaseKeys(_) => unreachable!("the leader's reply"),
         }
     }
 }

@@ -210,8 +210,8 @@ fn runs_of(sources: Vec<Vec<KeyValue>>, order: KeyOrder, limit: usize, run_keys:
 /// one.
 pub fn shares(path: &RoutedPath, shares: Vec<ShareReply>, run_keys: usize) -> Merge {
     let ops = &path.path().ops;
-    if path.is_plain() {
-        assert!(shares.is_empty(), "a shard tells of a plain path");
+    if path.is_blind() {
+        assert!(shares.is_empty(), "a shard tells of a blind path");
         let done = ops.iter().map(|_| OpReply::Put(PutReply::default())).collect();
         return Merge { done, left: Vec::new() };
     }

@@ -18,16 +18,16 @@
 
 mod calls;
 mod gather;
-mod held;
+mod held_answers;
 pub mod merge;
 pub mod plan;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use calls::{Call, Calls};
+use calls::{Calls, PendingCall};
 use gather::{Gather, GatherRead};
-use held::Held;
+use held_answers::HeldAnswers;
 use merge::Merge;
 use plan::{Plan, RoundKind};
 
@@ -35,16 +35,16 @@ use crate::limits::CORE_REQUESTS_MAX;
 use crate::line::Sequencer;
 use crate::line::message::{Executed, Finished};
 use crate::line::routed::{RoundTxn, RoutedPath};
-use crate::shard::{Ask, Told};
+use crate::shard::{Ask, ShardReply};
 use crate::types::{
     Answer, Blob, CompactReply, CoreId, Discarded, LeaseGrantRequest, LeaseId,
     LeaseTimeToLiveRequest, Nanos, OpReply, Origin, Refusal, Reply, Request, Revision, ShardId,
     ShardSet, Ticket,
 };
 
-/// What the lead is asked by a router.
+/// What the leader is asked by a router.
 #[derive(Clone, Debug)]
-pub enum LeadAsk {
+pub enum LeaderAsk {
     /// A request that may change several shards.
     Round(RoundTxn),
     Compact(crate::types::CompactRequest),
@@ -54,7 +54,7 @@ pub enum LeadAsk {
     Lease(LeaseAsk),
 }
 
-/// What the lead is asked about leases.
+/// What the leader is asked about leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAsk {
     Grant(LeaseGrantRequest),
@@ -69,9 +69,9 @@ pub enum LeaseAsk {
 #[derive(Debug)]
 pub enum Outgoing {
     Shard { shard: ShardId, origin: Origin, deadline: Option<Nanos>, ask: Ask },
-    Lead { origin: Origin, deadline: Option<Nanos>, ask: LeadAsk },
+    Leader { origin: Origin, deadline: Option<Nanos>, ask: LeaderAsk },
     CancelShard { shard: ShardId, origin: Origin },
-    CancelLead { origin: Origin },
+    CancelLeader { origin: Origin },
 }
 
 /// What a step of the router wants done.
@@ -90,7 +90,7 @@ pub struct Router {
     sequencer: Arc<Sequencer>,
     calls: Calls<Waits>,
     /// Answers of rounds, until stable reaches them.
-    held: Held,
+    held: HeldAnswers,
     /// Calls whose answers are being put together, in their turn.
     merging: VecDeque<u64>,
     slice_keys: usize,
@@ -141,7 +141,7 @@ enum Waits {
     /// Its answer is held until stable reaches it.
     Stable,
     /// The control group.
-    Lead,
+    Leader,
     /// The control group, about a lease that has these keys.
     LeaseOf(Vec<Blob>),
     /// Something from every shard.
@@ -157,7 +157,7 @@ impl Router {
             request_timeout: config.request_timeout,
             sequencer,
             calls: Calls::new(),
-            held: Held::default(),
+            held: HeldAnswers::default(),
             merging: VecDeque::new(),
             slice_keys: config.slice_keys,
             visits: config.slice_keys,
@@ -219,8 +219,8 @@ impl Router {
             }
             Plan::Round(txn, kind) => {
                 let origin = self.open(now, ticket, deadline, Waits::Round(kind));
-                let ask = LeadAsk::Round(txn);
-                effects.outgoing.push(Outgoing::Lead { origin, deadline, ask });
+                let ask = LeaderAsk::Round(txn);
+                effects.outgoing.push(Outgoing::Leader { origin, deadline, ask });
             }
             Plan::Other(request) => return self.other(now, ticket, deadline, request, effects),
         }
@@ -248,10 +248,16 @@ impl Router {
             }
             Request::Defragment => Gather::defragment(self.shards),
             Request::Compact(request) => {
-                return self.lead(now, ticket, deadline, LeadAsk::Compact(request), effects);
+                return self.ask_leader(
+                    now,
+                    ticket,
+                    deadline,
+                    LeaderAsk::Compact(request),
+                    effects,
+                );
             }
             Request::Alarm(request) => {
-                return self.lead(now, ticket, deadline, LeadAsk::Alarm(request), effects);
+                return self.ask_leader(now, ticket, deadline, LeaderAsk::Alarm(request), effects);
             }
             Request::LeaseTimeToLive(LeaseTimeToLiveRequest { id, keys: true }) => {
                 Gather::lease_keys(id, self.shards)
@@ -261,8 +267,8 @@ impl Router {
             | Request::LeaseKeepAlive { .. }
             | Request::LeaseTimeToLive(_)
             | Request::LeaseLeases => {
-                let ask = LeadAsk::Lease(lease_ask(&request));
-                return self.lead(now, ticket, deadline, ask, effects);
+                let ask = LeaderAsk::Lease(lease_ask(&request));
+                return self.ask_leader(now, ticket, deadline, ask, effects);
             }
             other => return Some(Err(Refusal::Internal(format!("nobody routes {other:?}")))),
         };
@@ -279,19 +285,19 @@ impl Router {
         ticket: Ticket,
         effects: &mut RouterEffects,
     ) -> Option<Answer> {
-        self.lead(now, ticket, None, LeadAsk::OutOfSpace, effects)
+        self.ask_leader(now, ticket, None, LeaderAsk::OutOfSpace, effects)
     }
 
-    fn lead(
+    fn ask_leader(
         &mut self,
         now: Nanos,
         ticket: Ticket,
         deadline: Option<Nanos>,
-        ask: LeadAsk,
+        ask: LeaderAsk,
         effects: &mut RouterEffects,
     ) -> Option<Answer> {
-        let origin = self.open(now, ticket, deadline, Waits::Lead);
-        effects.outgoing.push(Outgoing::Lead { origin, deadline, ask });
+        let origin = self.open(now, ticket, deadline, Waits::Leader);
+        effects.outgoing.push(Outgoing::Leader { origin, deadline, ask });
         None
     }
 
@@ -346,16 +352,16 @@ impl Router {
     }
 
     /// A shard has told something. What nobody waits for any more is dropped.
-    pub fn told(&mut self, origin: Origin, told: Told, effects: &mut RouterEffects) {
+    pub fn take_reply(&mut self, origin: Origin, reply: ShardReply, effects: &mut RouterEffects) {
         let stable = self.sequencer.stable();
         let shards = self.shards;
         let Some(call) = self.calls.get_mut(origin.call) else {
-            return discard(told, &mut self.discarded);
+            return discard(reply, &mut self.discarded);
         };
         let deadline = call.deadline;
-        let answer = match (&mut call.state, told) {
-            (Waits::Shard(_), Told::Answer(answer)) => answer,
-            (Waits::Read(read), Told::Part(part)) => {
+        let answer = match (&mut call.state, reply) {
+            (Waits::Shard(_), ShardReply::Answer(answer)) => answer,
+            (Waits::Read(read), ShardReply::Part(part)) => {
                 let step = read.take(ShardId(origin.part), part, stable, shards);
                 match step {
                     gather::Step::Wait => return,
@@ -372,19 +378,19 @@ impl Router {
                         }
                         return;
                     }
-                    gather::Step::Lead(_) => unreachable!("a read is no lease's"),
+                    gather::Step::Leader(_) => unreachable!("a read is no lease's"),
                 }
             }
-            (Waits::All(gather), told) => {
-                match gather.take(ShardId(origin.part), told, stable, shards) {
+            (Waits::All(gather), reply) => {
+                match gather.take(ShardId(origin.part), reply, stable, shards) {
                     gather::Step::Wait => return,
                     gather::Step::Merge => unreachable!("it has no keys to merge"),
                     gather::Step::Answer(answer) => answer,
-                    gather::Step::Lead(id) => {
+                    gather::Step::Leader(id) => {
                         call.state = Waits::LeaseOf(gather.take_keys());
                         let origin = Origin { part: 0, ..origin };
-                        let ask = LeadAsk::Lease(LeaseAsk::TimeToLive(id));
-                        effects.outgoing.push(Outgoing::Lead { origin, deadline, ask });
+                        let ask = LeaderAsk::Lease(LeaseAsk::TimeToLive(id));
+                        effects.outgoing.push(Outgoing::Leader { origin, deadline, ask });
                         return;
                     }
                     gather::Step::Ask(asks) => {
@@ -397,7 +403,7 @@ impl Router {
                     }
                 }
             }
-            (waits, told) => unreachable!("{told:?} for a call that waits for {waits:?}"),
+            (waits, reply) => unreachable!("{reply:?} for a call that waits for {waits:?}"),
         };
         let call = self.calls.close(origin.call).expect("it was there");
         effects.answers.push((call.ticket, answer));
@@ -425,7 +431,7 @@ impl Router {
     fn merge_read(&mut self, number: u64, merge: Merge, effects: &mut RouterEffects) {
         let call = self.calls.get_mut(number).expect("a call under way");
         // Taken out; what stands there meanwhile is replaced below.
-        let Waits::Read(read) = std::mem::replace(&mut call.state, Waits::Lead) else {
+        let Waits::Read(read) = std::mem::replace(&mut call.state, Waits::Leader) else {
             unreachable!("a read")
         };
         self.merge(number, Merging { merge, of: Merged::Read(read) }, effects);
@@ -454,7 +460,7 @@ impl Router {
                 self.merging.push_back(number);
                 break;
             }
-            let Waits::Merge(merging) = std::mem::replace(&mut call.state, Waits::Lead) else {
+            let Waits::Merge(merging) = std::mem::replace(&mut call.state, Waits::Leader) else {
                 unreachable!("looked at")
             };
             self.merged(number, *merging, effects);
@@ -503,7 +509,7 @@ impl Router {
         while let Some((call, answer)) = self.held.pop(stable) {
             match self.calls.close(call) {
                 Some(call) => effects.answers.push((call.ticket, answer)),
-                None => discard(Told::Answer(answer), &mut self.discarded),
+                None => discard(ShardReply::Answer(answer), &mut self.discarded),
             }
         }
     }
@@ -535,7 +541,7 @@ impl Router {
     /// Answers what has taken longer than etcd's request timeout, or than its own deadline.
     pub fn expire(&mut self, now: Nanos, effects: &mut RouterEffects) {
         let timeout = self.request_timeout;
-        let late = |call: &Call<Waits>| {
+        let late = |call: &PendingCall<Waits>| {
             // As in etcd, only its client says how long a defragmentation may take.
             let takes_time = matches!(&call.state, Waits::All(gather) if gather.is_defragment());
             !takes_time && now.0.saturating_sub(call.started.0) >= timeout
@@ -569,7 +575,7 @@ impl Router {
                 }
             }
             Waits::Shard(shard) => effects.outgoing.push(Outgoing::CancelShard { shard, origin }),
-            Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLead { origin }),
+            Waits::Round(_) => effects.outgoing.push(Outgoing::CancelLeader { origin }),
             Waits::All(gather) => {
                 effects.outgoing.extend(gather.missing().iter().map(|shard| {
                     let origin = Origin { part: shard.0, ..origin };
@@ -577,7 +583,7 @@ impl Router {
                 }));
             }
             // What is held or told for a call that is closed is dropped when it comes.
-            Waits::Stable | Waits::Lead | Waits::LeaseOf(_) => {}
+            Waits::Stable | Waits::Leader | Waits::LeaseOf(_) => {}
         }
         Some(call.ticket)
     }
@@ -599,12 +605,14 @@ fn whole(kind: RoundKind, path: &RoutedPath, replies: Vec<OpReply>, revision: Re
 }
 
 /// Nobody waits for it any more.
-fn discard(told: Told, discarded: &mut Discarded) {
-    match told {
-        Told::Part(Ok(part)) => part.ranges.into_iter().for_each(|(_, it)| discarded.put(it.kvs)),
-        Told::Answer(Ok(Reply::Range(range))) => discarded.put(range.kvs),
-        Told::Answer(Ok(Reply::DeleteRange(delete))) => discarded.put(delete.prev_kvs),
-        Told::Answer(Ok(Reply::Txn(txn))) => {
+fn discard(reply: ShardReply, discarded: &mut Discarded) {
+    match reply {
+        ShardReply::Part(Ok(part)) => {
+            part.ranges.into_iter().for_each(|(_, it)| discarded.put(it.kvs))
+        }
+        ShardReply::Answer(Ok(Reply::Range(range))) => discarded.put(range.kvs),
+        ShardReply::Answer(Ok(Reply::DeleteRange(delete))) => discarded.put(delete.prev_kvs),
+        ShardReply::Answer(Ok(Reply::Txn(txn))) => {
             txn.responses.into_iter().for_each(|reply| merge::discard(reply, discarded));
         }
         _ => {}

@@ -35,7 +35,7 @@ pub(super) struct RegisteredBuffers {
 struct Slot {
     registration: u64,
     used: u64,
-    flying: bool,
+    in_flight: bool,
     /// 0: nothing is registered.
     bytes: usize,
 }
@@ -59,8 +59,8 @@ impl RegisteredBuffers {
         let known = self.by_registration.get(&buffer.registration()).copied();
         let slot = known.or_else(|| self.register(ring, buffer))?;
         let entry = &mut self.slots[usize::from(slot)];
-        assert!(!entry.flying, "a buffer is in flight once");
-        entry.flying = true;
+        assert!(!entry.in_flight, "a buffer is in flight once");
+        entry.in_flight = true;
         entry.used = self.turn;
         Some(slot)
     }
@@ -89,7 +89,7 @@ impl RegisteredBuffers {
         let registration = REGISTRATIONS.fetch_add(1, Ordering::Relaxed);
         buffer.set_registration(registration);
         if usize::from(slot) == self.slots.len() {
-            self.slots.push(Slot { registration, used: 0, flying: false, bytes: 0 });
+            self.slots.push(Slot { registration, used: 0, in_flight: false, bytes: 0 });
         }
         let entry = &mut self.slots[usize::from(slot)];
         self.by_registration.remove(&entry.registration);
@@ -109,7 +109,8 @@ impl RegisteredBuffers {
 
     /// The slot with something in it that has not been used for longest.
     fn oldest(&self) -> Option<u16> {
-        let idle = self.slots.iter().enumerate().filter(|(_, slot)| !slot.flying && slot.bytes > 0);
+        let idle =
+            self.slots.iter().enumerate().filter(|(_, slot)| !slot.in_flight && slot.bytes > 0);
         idle.min_by_key(|(_, slot)| slot.used).map(|(at, _)| at as u16)
     }
 
@@ -132,7 +133,7 @@ impl RegisteredBuffers {
     /// The write from this slot has ended.
     pub fn landed(&mut self, slot: Option<u16>) {
         if let Some(slot) = slot {
-            self.slots[usize::from(slot)].flying = false;
+            self.slots[usize::from(slot)].in_flight = false;
         }
     }
 }

@@ -51,19 +51,19 @@ impl Bench {
     }
 
     fn settle(&mut self, log: &mut Log) {
-        let mut flying = 0;
+        let mut in_flight = 0;
         loop {
             while let Some((id, op)) = log.poll() {
                 self.disk.submit((GROUP, id), op);
-                flying += 1;
+                in_flight += 1;
             }
-            if flying == 0 {
+            if in_flight == 0 {
                 assert!(self.disk.is_idle());
                 return;
             }
             for ((_, id), outcome) in self.wait() {
                 log.done(id, outcome).unwrap();
-                flying -= 1;
+                in_flight -= 1;
             }
         }
     }

@@ -227,7 +227,7 @@ pub(super) struct Session {
 }
 
 /// A frame that asks for something.
-struct Asked {
+struct RequestFrame {
     method: Method,
     stream: u32,
     flags: Flags,
@@ -235,7 +235,7 @@ struct Asked {
 }
 
 /// What a request holds until it is answered or cancelled.
-pub(super) struct Held {
+pub(super) struct RequestHold {
     /// The buffer that it is a slice of.
     _buffer: Rc<Charge>,
     reading: Option<Reading>,
@@ -481,7 +481,8 @@ impl Session {
         let on_connection = header.stream == CONNECTION_STREAM;
         match opcode {
             Opcode::Method(method) if !on_connection => {
-                let asked = Asked { method, stream: header.stream, flags: header.flags, payload };
+                let asked =
+                    RequestFrame { method, stream: header.stream, flags: header.flags, payload };
                 self.take_request(now, asked, charge)
             }
             Opcode::Ping if on_connection => self.take_ping(header.flags, &payload),
@@ -508,10 +509,10 @@ impl Session {
     fn take_request(
         self: &Rc<Session>,
         now: Nanos,
-        asked: Asked,
+        asked: RequestFrame,
         charge: &Rc<Charge>,
     ) -> Result<(), FrameFault> {
-        let Asked { method, stream, flags, payload } = asked;
+        let RequestFrame { method, stream, flags, payload } = asked;
         if flags.contains(Flags::CANCEL) {
             self.cancel(stream, method);
             return Ok(());
@@ -555,7 +556,7 @@ impl Session {
                     return Ok(());
                 }
                 let reading = request.gathers().then(|| self.reads.begin(&self.account));
-                let held = Held { _buffer: charge.clone(), reading };
+                let held = RequestHold { _buffer: charge.clone(), reading };
                 let waiter = Waiter::Frames { session: self.clone(), stream, method, held };
                 self.front.submit(now, request, None, waiter, |ticket| {
                     self.under_way.borrow_mut().insert(stream, UnderWay::Ticket(ticket));
@@ -567,7 +568,7 @@ impl Session {
     }
 
     /// The answer to a request; called once for each ticket that was not cancelled.
-    pub(super) fn answer(&self, stream: u32, method: Method, held: Held, answer: Answer) {
+    pub(super) fn answer(&self, stream: u32, method: Method, held: RequestHold, answer: Answer) {
         if let (Some(reading), Ok(reply)) = (held.reading, &answer) {
             reading.came_to(reply.own_bytes());
         }

@@ -16,12 +16,12 @@ use super::meters::{Meters, add};
 use super::pulse::{Attended, Pulses};
 use super::settings::Settings;
 use super::signal::Signal;
-use super::slow::Brief;
-use super::waiters::{Desk, Waiter, Waiters};
+use super::slow::RequestRecord;
+use super::waiters::{OneShot, Waiter, Waiters};
 use super::watching::Feeds;
-use crate::budget::Purse;
+use crate::budget::CoreBudget;
 use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, CORE_REQUESTS_MAX};
-use crate::member::{Answer, Service, Tell, Ticket, Wanted};
+use crate::member::{Answer, PointRead, Service, Ticket, Visit};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
 use crate::rt::{self, InboxSender, Notify, OpenInbox, WaitList, WaitPlace};
@@ -29,7 +29,7 @@ use crate::types::{
     CoreId, Nanos, Refusal, Request, Tally, Term, WatchReply, WatchRequest, WatchStream,
 };
 
-/// Election timeouts without a lead after which the streams that want one end: etcd's number.
+/// Election timeouts without a leader after which the streams that want one end: etcd's number.
 const LEADERLESS_TIMEOUTS: u32 = 3;
 
 /// How often all connections are looked at in the time for which one may make no progress.
@@ -60,7 +60,7 @@ pub struct Front {
     dropping: Signal,
     leaderless: Leaderless,
     /// This core's part of what connections may hold.
-    purse: Rc<Purse>,
+    core_budget: Rc<CoreBudget>,
     /// Connections that wait for room in it, and that there are some.
     budget_waits: WaitList,
     budget_asked: Notify,
@@ -87,7 +87,7 @@ impl Front {
         cores: Vec<InboxSender<Delivery>>,
     ) -> Rc<Front> {
         let header = Cell::new(settings.header);
-        let purse = Purse::new(settings.budget.clone());
+        let core_budget = CoreBudget::new(settings.budget.clone());
         Rc::new(Front {
             core,
             settings,
@@ -95,7 +95,7 @@ impl Front {
             waiters: RefCell::default(),
             feeds: Feeds::default(),
             leaderless: Leaderless::default(),
-            purse,
+            core_budget,
             budget_waits: WaitList::new(),
             budget_asked: Notify::new(),
             work,
@@ -126,7 +126,7 @@ impl Front {
                 }
             }
         };
-        let looking = futures_lite::future::or(self.look_for_lead(), self.look_for_stalls());
+        let looking = futures_lite::future::or(self.look_for_leader(), self.look_for_stalls());
         let looking = futures_lite::future::or(looking, self.look_for_room());
         futures_lite::future::or(receiving, looking).await
     }
@@ -152,7 +152,7 @@ impl Front {
 
     /// Ends the connection `stream` when it makes no progress, until the value returned is dropped.
     pub(super) fn attend(&self, stream: &Rc<rt::TcpStream>) -> Attended<'_> {
-        self.pulses.attend(stream, self.purse.open())
+        self.pulses.attend(stream, self.core_budget.open())
     }
 
     /// Has connections that wait for room in the budget ask again. What makes room may happen on
@@ -162,10 +162,10 @@ impl Front {
             self.budget_asked.wait().await;
             while self.budget_waits.is_waited_for() {
                 rt::sleep(Duration::from_millis(BUDGET_PAUSE_MILLIS)).await;
-                if self.purse.look_at_pass() {
+                if self.core_budget.look_at_pass() {
                     self.pulses.end_pass_holder();
                 }
-                if self.purse.is_worth_asking() {
+                if self.core_budget.is_worth_asking() {
                     self.budget_waits.wake_all();
                 }
             }
@@ -189,12 +189,12 @@ impl Front {
         self.budget_waits.wait(place, cx);
     }
 
-    /// Ends the streams that want a lead once there has been none for too long.
-    async fn look_for_lead(&self) {
+    /// Ends the streams that want a leader once there has been none for too long.
+    async fn look_for_leader(&self) {
         let mut missing = 0;
         loop {
             rt::sleep(self.settings.election_timeout).await;
-            missing = if self.has_lead() { 0 } else { missing + 1 };
+            missing = if self.has_leader() { 0 } else { missing + 1 };
             if missing >= LEADERLESS_TIMEOUTS {
                 self.leaderless.times.set(self.leaderless.times.get() + 1);
                 self.leaderless.streams.wake_all();
@@ -221,23 +221,23 @@ impl Front {
     }
 
     fn answer_at(&self, now: Nanos, ticket: Ticket, answer: Answer) {
-        let Some((brief, waiter)) = self.waiters.borrow_mut().remove(ticket) else {
+        let Some((record, waiter)) = self.waiters.borrow_mut().remove(ticket) else {
             if let Ok(reply) = answer {
                 large::discard(reply);
             }
             return;
         };
-        brief.count(now, &self.settings.figures, &answer);
+        record.count(now, &self.settings.figures, &answer);
         if let (Some(method), Some(remote)) = (waiter.method(), waiter.remote()) {
-            self.handled_in(method, 1, now.0.saturating_sub(brief.started().0));
-            brief.log_if_slow(now, self.settings.slow, method, remote, &answer);
+            self.handled_in(method, 1, now.0.saturating_sub(record.started().0));
+            record.log_if_slow(now, self.settings.slow, method, remote, &answer);
         }
         match waiter {
             Waiter::Frames { session, stream, method, held } => {
                 session.answer(stream, method, held, answer);
             }
             Waiter::Grpc(call) => call.answer(ticket, answer),
-            Waiter::Task(desk) => desk.put(answer),
+            Waiter::Task(one_shot) => one_shot.put(answer),
         }
     }
 
@@ -260,7 +260,7 @@ impl Front {
     /// Must not be called while the service is borrowed.
     pub fn watched(&self, stream: WatchStream, reply: WatchReply) {
         if let Some(feed) = self.feeds.get(stream) {
-            feed.tell(&self.meters, reply);
+            feed.push(&self.meters, reply);
         }
     }
 
@@ -337,9 +337,9 @@ impl Front {
         let ticket = {
             let mut waiters = self.waiters.borrow_mut();
             let full = waiters.len() >= CORE_REQUESTS_MAX;
-            let brief = Brief::of(now, &request);
-            brief.begin(&self.settings.figures);
-            let ticket = waiters.insert(brief, waiter);
+            let record = RequestRecord::of(now, &request);
+            record.begin(&self.settings.figures);
+            let ticket = waiters.insert(record, waiter);
             drop(waiters);
             admitted(ticket);
             if full {
@@ -366,7 +366,7 @@ impl Front {
         Some(answer)
     }
 
-    /// Counts what [`Front::answer_now`] and [`Front::look_up`] have answered of what was read at
+    /// Counts what [`Front::answer_now`] and [`Front::multi_get`] have answered of what was read at
     /// `read`, which are ranges.
     pub(super) fn count_answered(&self, read: Nanos) {
         let answered = self.answered_now.take();
@@ -377,26 +377,30 @@ impl Front {
         }
     }
 
-    /// See [`Service::look_up`].
-    pub(super) fn look_up(&self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
-        let told = self.service.borrow_mut().look_up(wanted, tell);
+    /// See [`Service::multi_get`].
+    pub(super) fn multi_get(&self, wanted: &[PointRead<'_>], visit: &mut Visit<'_>) -> usize {
+        let visited = self.service.borrow_mut().multi_get(wanted, visit);
         let mut answered = self.answered_now.get();
-        answered.done += told as u64;
+        answered.done += visited as u64;
         self.answered_now.set(answered);
-        told
+        visited
     }
 
-    /// Whether a lead member is known.
-    pub(super) fn has_lead(&self) -> bool {
-        self.service.borrow().has_lead()
+    /// Whether a leader is known.
+    pub(super) fn has_leader(&self) -> bool {
+        self.service.borrow().has_leader()
     }
 
     /// Until a stream has to end whatever its client does: the deadline has passed, the server
-    /// stops, or, if the stream `wants_lead`, there has been none for too long.
-    pub(super) async fn end_of_stream(&self, wants_lead: bool, deadline: Option<Nanos>) -> Refusal {
+    /// stops, or, if the stream `requires_leader`, there has been none for too long.
+    pub(super) async fn end_of_stream(
+        &self,
+        requires_leader: bool,
+        deadline: Option<Nanos>,
+    ) -> Refusal {
         let before = self.leaderless.times.get();
         let leaderless = async {
-            let over = || wants_lead && self.leaderless.times.get() != before;
+            let over = || requires_leader && self.leaderless.times.get() != before;
             self.leaderless.streams.until(over).await;
             Refusal::NoLeader
         };
@@ -463,8 +467,8 @@ impl Front {
     /// The client of `ticket` is gone.
     pub(super) fn cancel(&self, ticket: Ticket) {
         let waiter = self.waiters.borrow_mut().remove(ticket);
-        if let Some((brief, _)) = waiter {
-            brief.count_canceled(&self.settings.figures);
+        if let Some((record, _)) = waiter {
+            record.count_canceled(&self.settings.figures);
             self.service.borrow_mut().cancel(ticket);
             self.work.notify();
         }
@@ -481,7 +485,7 @@ impl Front {
 
     /// Asks the core and waits for the answer; dropping the future cancels the request.
     pub(super) async fn ask(&self, request: Request, deadline: Option<Nanos>) -> Answer {
-        Asked::new(self, request, deadline).await
+        PendingRequest::new(self, request, deadline).await
     }
 
     pub(super) fn scratch(&self) -> std::cell::RefMut<'_, BytesMut> {
@@ -516,27 +520,27 @@ impl<H: FnMut() -> bool + Unpin> Drop for BudgetRoom<'_, H> {
 }
 
 /// A request under way, and its answer as a future; dropped before that, it is cancelled.
-pub(super) struct Asked<F: Deref<Target = Front>> {
+pub(super) struct PendingRequest<F: Deref<Target = Front>> {
     front: F,
-    desk: Rc<Desk>,
+    one_shot: Rc<OneShot>,
     ticket: Option<Ticket>,
 }
 
-impl<F: Deref<Target = Front>> Asked<F> {
-    pub(super) fn new(front: F, request: Request, deadline: Option<Nanos>) -> Asked<F> {
-        let desk = Rc::<Desk>::default();
-        let waiter = Waiter::Task(desk.clone());
+impl<F: Deref<Target = Front>> PendingRequest<F> {
+    pub(super) fn new(front: F, request: Request, deadline: Option<Nanos>) -> PendingRequest<F> {
+        let one_shot = Rc::<OneShot>::default();
+        let waiter = Waiter::Task(one_shot.clone());
         let mut ticket = None;
         front.submit(rt::now(), request, deadline, waiter, |given| ticket = Some(given));
-        Asked { front, desk, ticket }
+        PendingRequest { front, one_shot, ticket }
     }
 }
 
-impl<F: Deref<Target = Front> + Unpin> Future for Asked<F> {
+impl<F: Deref<Target = Front> + Unpin> Future for PendingRequest<F> {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        match self.desk.take(cx.waker()) {
+        match self.one_shot.take(cx.waker()) {
             Some(answer) => {
                 self.ticket = None;
                 Poll::Ready(answer)
@@ -546,7 +550,7 @@ impl<F: Deref<Target = Front> + Unpin> Future for Asked<F> {
     }
 }
 
-impl<F: Deref<Target = Front>> Drop for Asked<F> {
+impl<F: Deref<Target = Front>> Drop for PendingRequest<F> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.front.cancel(ticket);
@@ -568,7 +572,7 @@ impl Drop for Handling {
     }
 }
 
-/// How often it was found that there has been no lead for too long, and who wants to know.
+/// How often it was found that there has been no leader for too long, and who wants to know.
 #[derive(Default)]
 struct Leaderless {
     times: Cell<u64>,

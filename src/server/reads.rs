@@ -62,10 +62,10 @@ impl Drop for Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::{Budget, Purse};
+    use crate::budget::{Budget, CoreBudget};
 
     fn account() -> Rc<Account> {
-        Purse::new(Budget::new(1 << 30, 1)).open()
+        CoreBudget::new(Budget::new(1 << 30, 1)).open()
     }
 
     /// How many begin before there is no room.

@@ -37,7 +37,7 @@ pub struct Settings {
     pub request_bytes_max: usize,
     /// etcd's request timeout, for what a connection asks by itself (health checks).
     pub request_timeout: Duration,
-    /// `--election-timeout`: how long there may be no lead is counted in it.
+    /// `--election-timeout`: how long there may be no leader is counted in it.
     pub election_timeout: Duration,
     /// The time for which a client may owe the rest of what it has begun, or read nothing of what
     /// it is sent, before its connection ends.

@@ -14,7 +14,7 @@ use crate::types::{Nanos, Refusal, Reply, Request};
 
 /// What is kept of a request: a look at it, not a copy.
 #[derive(Debug, Default)]
-pub(super) struct Brief {
+pub(super) struct RequestRecord {
     started: Nanos,
     /// The key, or the start of the range; of a txn none.
     key: Bytes,
@@ -41,10 +41,10 @@ enum Counted {
 /// After which etcd asks again where the line is, and counts that.
 const READ_INDEX_RETRY: Duration = Duration::from_millis(500);
 
-impl Brief {
-    pub(super) fn of(now: Nanos, request: &Request) -> Brief {
+impl RequestRecord {
+    pub(super) fn of(now: Nanos, request: &Request) -> RequestRecord {
         let counts = counted(request);
-        let one = |key: &Bytes, value: usize| Brief {
+        let one = |key: &Bytes, value: usize| RequestRecord {
             counts,
             started: now,
             key: key.clone(),
@@ -57,9 +57,9 @@ impl Brief {
             Request::DeleteRange(delete) => one(&delete.range.start, 0),
             Request::Txn(txn) => {
                 let operations = (txn.success.len() + txn.failure.len()) as u32;
-                Brief { counts, started: now, operations, ..Brief::default() }
+                RequestRecord { counts, started: now, operations, ..RequestRecord::default() }
             }
-            _ => Brief { counts, started: now, ..Brief::default() },
+            _ => RequestRecord { counts, started: now, ..RequestRecord::default() },
         }
     }
 
@@ -227,8 +227,8 @@ mod tests {
     fn what_nobody_could_help_counts_as_failed() {
         let figures = CoreMetrics::new(1);
         let put = Request::Put(PutRequest::of(Bytes::from_static(b"k"), Bytes::new()));
-        let put = Brief::of(Nanos(0), &put);
-        let read = Brief::of(Nanos(0), &range(false));
+        let put = RequestRecord::of(Nanos(0), &put);
+        let read = RequestRecord::of(Nanos(0), &range(false));
         let failed = || (figures.proposals_failed.get(), figures.read_indexes_failed.get());
         put.count(Nanos(1), &figures, &Err(Refusal::Timeout));
         put.count(Nanos(1), &figures, &Err(Refusal::EmptyKey));
@@ -249,8 +249,8 @@ mod tests {
         let answer = Ok(Reply::Range(RangeReply::default()));
         let times = [(false, 500), (false, 501), (true, 900)];
         for (serializable, millis) in times {
-            let brief = Brief::of(Nanos(0), &range(serializable));
-            brief.count(Nanos(millis * 1_000_000), &figures, &answer);
+            let record = RequestRecord::of(Nanos(0), &range(serializable));
+            record.count(Nanos(millis * 1_000_000), &figures, &answer);
         }
         assert_eq!(figures.slow_read_indexes.get(), 1);
     }
@@ -258,12 +258,12 @@ mod tests {
     #[test]
     fn a_defragmentation_is_under_way_until_it_ends() {
         let figures = CoreMetrics::new(1);
-        let brief = Brief::of(Nanos(0), &Request::Defragment);
-        brief.begin(&figures);
-        brief.begin(&figures);
+        let record = RequestRecord::of(Nanos(0), &Request::Defragment);
+        record.begin(&figures);
+        record.begin(&figures);
         assert_eq!(figures.defragments_under_way.get(), 2);
-        brief.count_canceled(&figures);
-        brief.count(Nanos(5), &figures, &Err(Refusal::Stopped));
+        record.count_canceled(&figures);
+        record.count(Nanos(5), &figures, &Err(Refusal::Stopped));
         assert_eq!(figures.defragments_under_way.get(), 0);
         assert_eq!(figures.defragment_duration.read().count(), 0, "it did not come to its end");
     }

@@ -10,20 +10,20 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::frames::{Held, Session};
-use super::grpc::Call;
-use super::slow::Brief;
+use super::frames::{RequestHold, Session};
+use super::grpc::UnaryCall;
+use super::slow::RequestRecord;
 use crate::member::{Answer, Ticket};
 use crate::protocol::Method;
 
 /// Where an answer goes.
 pub(super) enum Waiter {
     /// To a stream of a connection that speaks frames.
-    Frames { session: Rc<Session>, stream: u32, method: Method, held: Held },
+    Frames { session: Rc<Session>, stream: u32, method: Method, held: RequestHold },
     /// To a stream of HTTP/2.
-    Grpc(Call),
+    Grpc(UnaryCall),
     /// To a task of this executor.
-    Task(Rc<Desk>),
+    Task(Rc<OneShot>),
 }
 
 impl Waiter {
@@ -48,17 +48,17 @@ impl Waiter {
 
 /// Where a task finds its answer.
 #[derive(Default)]
-pub(super) struct Desk {
-    state: RefCell<DeskState>,
+pub(super) struct OneShot {
+    state: RefCell<OneShotState>,
 }
 
 #[derive(Default)]
-struct DeskState {
+struct OneShotState {
     answer: Option<Answer>,
     waker: Option<Waker>,
 }
 
-impl Desk {
+impl OneShot {
     pub(super) fn put(&self, answer: Answer) {
         let mut state = self.state.borrow_mut();
         state.answer = Some(answer);
@@ -82,7 +82,7 @@ impl Desk {
 /// Every request of the core's connections that has no answer yet.
 #[derive(Default)]
 pub(super) struct Waiters {
-    slots: Slab<(u32, Brief, Waiter)>,
+    slots: Slab<(u32, RequestRecord, Waiter)>,
     generation: u32,
 }
 
@@ -91,9 +91,9 @@ impl Waiters {
         self.slots.len()
     }
 
-    pub(super) fn insert(&mut self, brief: Brief, waiter: Waiter) -> Ticket {
+    pub(super) fn insert(&mut self, record: RequestRecord, waiter: Waiter) -> Ticket {
         self.generation = self.generation.wrapping_add(1);
-        let slot = self.slots.insert((self.generation, brief, waiter));
+        let slot = self.slots.insert((self.generation, record, waiter));
         let slot = u32::try_from(slot).expect("CORE_REQUESTS_MAX bounds the slots");
         Ticket(u64::from(self.generation) << 32 | u64::from(slot))
     }
@@ -104,10 +104,10 @@ impl Waiters {
         self.slots.get_mut(slot).filter(|(own, ..)| *own == generation).map(|(.., waiter)| waiter)
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<(Brief, Waiter)> {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<(RequestRecord, Waiter)> {
         self.get_mut(ticket)?;
-        let (_, brief, waiter) = self.slots.remove(parts(ticket).0);
-        Some((brief, waiter))
+        let (_, record, waiter) = self.slots.remove(parts(ticket).0);
+        Some((record, waiter))
     }
 }
 
@@ -122,9 +122,9 @@ mod tests {
     #[test]
     fn a_late_answer_meets_nobody_after_its_slot_was_given_to_another() {
         let mut waiters = Waiters::default();
-        let first = waiters.insert(Brief::default(), Waiter::Task(Rc::default()));
+        let first = waiters.insert(RequestRecord::default(), Waiter::Task(Rc::default()));
         assert!(waiters.remove(first).is_some());
-        let second = waiters.insert(Brief::default(), Waiter::Task(Rc::default()));
+        let second = waiters.insert(RequestRecord::default(), Waiter::Task(Rc::default()));
         assert_eq!(parts(first).0, parts(second).0, "the slot is used again");
         assert!(waiters.get_mut(first).is_none());
         assert!(waiters.remove(first).is_none());

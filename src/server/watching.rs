@@ -31,14 +31,14 @@ impl Feeds {
 #[derive(Default)]
 pub(super) struct Feed {
     waiting: RefCell<VecDeque<WatchReply>>,
-    told: WaitList,
+    pushed: WaitList,
 }
 
 impl Feed {
-    pub(super) fn tell(&self, meters: &Meters, reply: WatchReply) {
+    pub(super) fn push(&self, meters: &Meters, reply: WatchReply) {
         add(&meters.events_pending, events(&reply));
         self.waiting.borrow_mut().push_back(reply);
-        self.told.wake_all();
+        self.pushed.wake_all();
     }
 }
 
@@ -70,12 +70,12 @@ impl Watching {
     /// Until the core takes another request.
     pub(super) async fn room(&self) {
         // It changes only when the stream is told something.
-        self.feed.told.until(|| self.front.watch_has_room(self.stream)).await;
+        self.feed.pushed.until(|| self.front.watch_has_room(self.stream)).await;
     }
 
     /// What the stream is told next.
     pub(super) async fn next(&self) -> WatchReply {
-        self.feed.told.until(|| !self.feed.waiting.borrow().is_empty()).await;
+        self.feed.pushed.until(|| !self.feed.waiting.borrow().is_empty()).await;
         let reply = self.feed.waiting.borrow_mut().pop_front().expect("just seen");
         take(&self.front.meters().events_pending, events(&reply));
         reply
@@ -93,7 +93,7 @@ impl Drop for Watching {
 
 fn events(reply: &WatchReply) -> u64 {
     match reply {
-        WatchReply::Events(told) => told.events.len() as u64,
+        WatchReply::Events(events) => events.events.len() as u64,
         _ => 0,
     }
 }

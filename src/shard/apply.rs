@@ -1,6 +1,6 @@
 //! Committed entries: a shard's own proposals are only ticked off, everything else is applied.
 
-use super::held::Applied;
+use super::state::Applied;
 use super::{Shard, ShardEffects, entry};
 use crate::line::message::Report;
 use crate::types::{Epoch, LogEntry, Revision};
@@ -40,10 +40,10 @@ impl Shard {
             }
             return;
         }
-        match self.held.apply(entry) {
-            Applied::Plain => {}
+        match self.state.apply(entry) {
+            Applied::Changes => {}
             Applied::Opened { epoch, cut } => {
-                self.telling.roll_back(cut);
+                self.publication.roll_back(cut);
                 self.fail_releases_above(cut, effects);
                 effects.reports.push(Report::Opened { shard: self.id, epoch });
             }
@@ -69,7 +69,7 @@ impl Shard {
     pub(super) fn propose_compaction(&mut self, effects: &mut ShardEffects) {
         let Some(revision) = self.compaction else { return };
         let shard = self.id;
-        if revision.0 <= self.held.store.compacted() {
+        if revision.0 <= self.state.store.compacted() {
             self.compaction = None;
             effects.reports.push(Report::Compacted { shard, revision });
             if !self.jobs.is_compacting() {
@@ -77,7 +77,7 @@ impl Shard {
             }
             return;
         }
-        let Some((epoch, _)) = self.held.opened.filter(|_| self.lane.is_some()) else {
+        let Some((epoch, _)) = self.state.opened.filter(|_| self.lane.is_some()) else {
             self.compaction = None; // The next epoch orders it again.
             return;
         };

@@ -6,7 +6,7 @@ use crate::types::{
     PutRequest, RangeReply, RangeRequest, Refusal, Revision, Sub, TxnRequest,
 };
 use crate::wal::{DiskOp, OpId};
-use crate::watch::WatchTold;
+use crate::watch::HubMessage;
 
 /// A request that may change something and concerns this shard alone.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ pub enum Ask {
 
 /// What a router is told.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum ShardReply {
     Answer(Answer),
     Part(Result<ReadPartReply, Refusal>),
     /// The shard's hash and the compact revision it holds for.
@@ -103,10 +103,10 @@ pub enum Told {
 /// What a step of a shard wants done.
 #[derive(Debug, Default)]
 pub struct ShardEffects {
-    pub told: Vec<(Origin, Told)>,
+    pub replies: Vec<(Origin, ShardReply)>,
     pub reports: Vec<Report>,
     pub disk: Vec<(OpId, DiskOp)>,
-    pub watch: Vec<(CoreId, WatchTold)>,
+    pub watch: Vec<(CoreId, HubMessage)>,
     /// Stable rose to this: whoever waits for it must be woken.
     pub raised: Option<Revision>,
 }

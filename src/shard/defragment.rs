@@ -9,7 +9,7 @@
 //! writes.
 
 use super::entry::ChangesBuilder;
-use super::{Shard, ShardEffects, Told};
+use super::{Shard, ShardEffects, ShardReply};
 use crate::limits::COMPACTION_SLICE_KEYS;
 use crate::types::{LogIndex, Origin, Refusal};
 
@@ -53,7 +53,7 @@ impl Shard {
         }
         match job.step {
             Step::Memory => {
-                if !self.held.store.defragment_slice(COMPACTION_SLICE_KEYS) {
+                if !self.state.store.defragment_slice(COMPACTION_SLICE_KEYS) {
                     return true;
                 }
                 if self.lane.is_none() || self.replica.is_small() {
@@ -122,7 +122,7 @@ impl Shard {
 
     /// Logs an entry without changes, for its index.
     fn propose_nothing(&mut self) {
-        let Some((epoch, _)) = self.held.opened else { return };
+        let Some((epoch, _)) = self.state.opened else { return };
         let entry = ChangesBuilder::new(self.stamp(epoch)).finish();
         // If it is refused, the group is being lost, and the next turn sees that.
         let _ = self.replica.propose(entry);
@@ -136,11 +136,11 @@ impl Shard {
         self.replica.end_giving_back();
         let job = self.jobs.defragment.take().expect("one is under way");
         for origin in job.origins {
-            let told = match outcome.clone() {
-                Ok(()) => Told::Defragmented,
-                Err(refusal) => Told::Answer(Err(refusal)),
+            let reply = match outcome.clone() {
+                Ok(()) => ShardReply::Defragmented,
+                Err(refusal) => ShardReply::Answer(Err(refusal)),
             };
-            effects.told.push((origin, told));
+            effects.replies.push((origin, reply));
         }
     }
 }

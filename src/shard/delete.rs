@@ -11,7 +11,7 @@
 
 use super::ask::{Waiting, Write};
 use super::{Shard, ShardEffects};
-use crate::line::message::{CaseShare, Report, RoundId};
+use crate::line::message::{Report, RequestShare, RoundId};
 use crate::line::routed::{RoutedPath, deletes_ranges};
 use crate::store::{Moment, Scan};
 use crate::types::txn::{self, PathOp};
@@ -98,7 +98,7 @@ impl Shard {
         let ranges: Vec<&KeyRange> = deletes.filter(|range| range.single_key().is_none()).collect();
         // All that are not prepared come to a slice together.
         let bound = self.reads.slice() / ranges.len().max(1);
-        let store = &self.held.store;
+        let store = &self.state.store;
         let is_large = |range: &&KeyRange| store.count(range, Revision::NEWEST) > bound as i64;
         ranges.into_iter().filter(is_large).cloned().collect()
     }
@@ -114,7 +114,7 @@ impl Shard {
             Write::Txn(txn) if !deletes_ranges(txn) => Vec::new(),
             Write::Txn(txn) => {
                 let compares = txn::compares(txn).into_iter();
-                let holds = compares.map(|it| self.held.store.holds(it, Revision::NEWEST));
+                let holds = compares.map(|it| self.state.store.holds(it, Revision::NEWEST));
                 let holds: Vec<bool> = holds.collect();
                 self.large_deletes(txn::choose(txn, &holds).ops.iter())
             }
@@ -124,7 +124,7 @@ impl Shard {
     /// Puts a write aside if its deletes have to be prepared; gives it back if not.
     pub(super) fn put_aside(&mut self, waiting: Waiting) -> Option<Waiting> {
         let ranges = self.deletes_to_prepare(&waiting.write);
-        if ranges.is_empty() || self.held.store.is_delete_prepared(&ranges) {
+        if ranges.is_empty() || self.state.store.is_delete_prepared(&ranges) {
             return Some(waiting);
         }
         self.deleting.waiting.push_back(waiting);
@@ -150,9 +150,9 @@ impl Shard {
         revision: Revision,
         sub: Sub,
     ) -> (DeleteRangeReply, Option<Scan>) {
-        let is_prepared = self.held.store.is_next_prepared(&delete.range);
+        let is_prepared = self.state.store.is_next_prepared(&delete.range);
         let prev_kv = delete.prev_kv && !is_prepared;
-        let reply = self.held.store.delete_range(revision, sub, &delete.range, prev_kv);
+        let reply = self.state.store.delete_range(revision, sub, &delete.range, prev_kv);
         if !is_prepared {
             self.deleting.deleted += reply.deleted as usize;
             return (reply, None);
@@ -168,38 +168,38 @@ impl Shard {
         self.deleting.deleted < SLICES_AT_ONCE * self.reads.slice()
     }
 
-    /// The cases of a round whose deletes have to be prepared first.
-    fn unprepared(&self, shares: &[CaseShare]) -> Vec<u16> {
-        let is_unprepared = |case: &&CaseShare| {
-            let ranges = self.large_deletes(case.path.ops_of(self.id).map(|(_, op)| op));
-            !ranges.is_empty() && !self.held.store.is_delete_prepared(&ranges)
+    /// The requests of a round whose deletes have to be prepared first.
+    fn unprepared(&self, shares: &[RequestShare]) -> Vec<u16> {
+        let is_unprepared = |request: &&RequestShare| {
+            let ranges = self.large_deletes(request.path.ops_of(self.id).map(|(_, op)| op));
+            !ranges.is_empty() && !self.state.store.is_delete_prepared(&ranges)
         };
-        shares.iter().filter(is_unprepared).map(|case| case.case).collect()
+        shares.iter().filter(is_unprepared).map(|request| request.slot).collect()
     }
 
-    /// Says which cases of a round are to be put off.
+    /// Says which requests of a round are to be put off.
     pub(super) fn report_unprepared(
         &self,
         epoch: Epoch,
         round: RoundId,
-        shares: &[CaseShare],
+        shares: &[RequestShare],
         effects: &mut ShardEffects,
     ) {
-        let cases = self.unprepared(shares);
-        if !cases.is_empty() {
+        let slots = self.unprepared(shares);
+        if !slots.is_empty() {
             let shard = self.id;
-            effects.reports.push(Report::Unprepared { shard, epoch, round, cases });
+            effects.reports.push(Report::Unprepared { shard, epoch, round, slots });
         }
     }
 
-    /// Has the deletes of a round's case prepared.
+    /// Has the deletes of a round's request prepared.
     pub(super) fn prepare(&mut self, epoch: Epoch, round: RoundId, path: &RoutedPath) {
         let ranges = self.large_deletes(path.ops_of(self.id).map(|(_, op)| op));
         self.deleting.wanted = Some((epoch, round, ranges));
         self.deleting.current.take_if(|current| matches!(current, Current::Round { .. }));
     }
 
-    /// The case will not come.
+    /// The request will not come.
     pub(super) fn abandon(&mut self) {
         self.deleting.wanted = None;
         self.deleting.current.take_if(|current| matches!(current, Current::Round { .. }));
@@ -218,14 +218,14 @@ impl Shard {
             Some(Current::Write { is_ready, .. }) => {
                 *is_ready && !(self.may_evaluate() && self.prepared_has_room())
             }
-            None => !waits && !self.held.store.has_delete(),
+            None => !waits && !self.state.store.has_delete(),
         };
         !idle || was_full && !self.inbox.is_empty()
     }
 
     /// Does the next step of what is to be prepared; whether another may follow in this turn.
     fn prepare_next(&mut self, visits: &mut usize, effects: &mut ShardEffects) -> bool {
-        let store = &mut self.held.store;
+        let store = &mut self.state.store;
         match &mut self.deleting.current {
             Some(Current::Round { is_ready: true, .. }) if !store.has_delete() => {
                 self.deleting.current = None; // It was made.
@@ -261,13 +261,13 @@ impl Shard {
                 effects.reports.push(Report::Prepared { shard: self.id, epoch, round });
                 return true;
             }
-            self.held.store.begin_delete(&ranges);
+            self.state.store.begin_delete(&ranges);
             self.deleting.current = Some(Current::Round { epoch, round, is_ready: false });
             return true;
         }
         let Some(waiting) = self.deleting.waiting.pop_front() else { return false };
         let ranges = self.deletes_to_prepare(&waiting.write);
-        self.held.store.begin_delete(&ranges);
+        self.state.store.begin_delete(&ranges);
         let waiting = Box::new(waiting);
         self.deleting.current = Some(Current::Write { waiting, is_ready: false });
         true

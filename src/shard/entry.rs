@@ -74,7 +74,7 @@ const _: () = assert!(OPERATION_BYTES + PUT_BYTES <= LOGGED_OVERHEAD_BYTES);
 const _: () = assert!(OPERATION_BYTES + DELETE_BYTES <= LOGGED_OVERHEAD_BYTES);
 const _: () = assert!(OPERATION_BYTES + REVOKE_BYTES <= LOGGED_OVERHEAD_BYTES);
 
-/// In which reign an entry was proposed, and what was stable then.
+/// In which epoch an entry was proposed, and what was stable then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     pub epoch: Epoch,

@@ -1,17 +1,17 @@
 //! Evaluating writes: deciding, against the newest state, what changes.
 //!
-//! All writes that wait at one turn become one entry of the log. A run of plain puts takes its
+//! All writes that wait at one turn become one entry of the log. A run of blind puts takes its
 //! revisions in one step: nothing can refuse them, so none of those is lost to a refusal (R5).
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 
-use super::ask::{Told, Waiting, Write};
+use super::ask::{ShardReply, Waiting, Write};
 use super::entry::{ChangesBuilder, HEADER_BYTES};
-use super::reads::Whose;
+use super::reads::ReadOwner;
 use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
-use crate::line::message::{CaseExecute, ShareReply, Verdict};
+use crate::line::message::{RequestExecute, ShareReply, Verdict};
 use crate::store::{Scan, Store};
 use crate::types::txn::{self, PathOp};
 use crate::types::{
@@ -34,7 +34,7 @@ impl Shard {
             && self.may_delete()
             && (self.prepared_has_room() || self.next_has_room())
         {
-            let Some((epoch, _)) = self.held.opened else { return };
+            let Some((epoch, _)) = self.state.opened else { return };
             let mut entry = ChangesBuilder::new(self.stamp(epoch));
             if self.prepared_has_room()
                 && let Some(waiting) = self.next_prepared()
@@ -76,8 +76,8 @@ impl Shard {
 
     /// A round that waits for room goes first: what is evaluated before it would keep it waiting.
     pub(super) fn may_evaluate(&self) -> bool {
-        let held = self.frozen.is_some() && !crate::teeth::leaves_out(crate::teeth::Rule::Freeze);
-        self.lane.is_some() && !held && self.stalled.is_none() && self.room_to_propose()
+        let frozen = self.frozen.is_some() && !crate::teeth::leaves_out(crate::teeth::Rule::Freeze);
+        self.lane.is_some() && !frozen && self.stalled.is_none() && self.room_to_propose()
     }
 
     /// Whether the log takes what the next write adds at most: asked before a revision is taken
@@ -131,21 +131,21 @@ impl Shard {
         for number in 0..run {
             if number.is_multiple_of(Store::PREFETCHED) {
                 let keys = self.inbox.iter().take(run - number).filter_map(Waiting::put_key);
-                self.held.store.prefetch(keys);
+                self.state.store.prefetch(keys);
             }
             let waiting = self.inbox.pop_front().expect("counted");
             let Write::Put(put) = waiting.write else { unreachable!("counted as a put") };
-            let mut reply = self.held.store.put(revision, Sub(0), &put);
+            let mut reply = self.state.store.put(revision, Sub(0), &put);
             reply.revision = revision;
             self.counters.put_bytes += (put.key.len() + put.value.len()) as u64;
             let at = (revision, Sub(0));
             entry.put(at, None, &put.key, Some(&put.value), Some(LeaseId::NONE));
-            self.held.tail.push_back(Tailed {
+            self.state.tail.push_back(Tailed {
                 revision,
                 index,
                 participants: ShardSet::one(self.id),
             });
-            self.push_release(revision, waiting.origin, Told::Answer(Ok(Reply::Put(reply))));
+            self.push_release(revision, waiting.origin, ShardReply::Answer(Ok(Reply::Put(reply))));
             revision = revision.next();
         }
         self.counters.evaluated += run as u64;
@@ -190,7 +190,7 @@ impl Shard {
         let mut replies = self.run_share(&share, Some((revision, None)), entry).replies;
         let Some((_, OpReply::Put(mut reply))) = replies.pop() else { unreachable!("one put") };
         reply.revision = revision;
-        self.push_release(revision, origin, Told::Answer(Ok(Reply::Put(reply))));
+        self.push_release(revision, origin, ShardReply::Answer(Ok(Reply::Put(reply))));
     }
 
     fn evaluate_delete(
@@ -202,11 +202,11 @@ impl Shard {
         if self.switches.corrupt {
             return self.refuse(origin, Refusal::Corrupt);
         }
-        if self.held.store.count(&delete.range, Revision::NEWEST) == 0 {
+        if self.state.store.count(&delete.range, Revision::NEWEST) == 0 {
             let revision = self.seen();
             let reply = DeleteRangeReply { revision, ..DeleteRangeReply::default() };
-            let told = Told::Answer(Ok(Reply::DeleteRange(reply)));
-            return self.push_release(revision, origin, told);
+            let reply = ShardReply::Answer(Ok(Reply::DeleteRange(reply)));
+            return self.push_release(revision, origin, reply);
         }
         let revision = self.take_one();
         let share = [(Sub(0), PathOp::DeleteRange(delete))];
@@ -216,9 +216,9 @@ impl Shard {
         };
         reply.revision = revision;
         if !later.is_empty() {
-            return self.read_later(Whose::Delete { origin, revision, reply }, later);
+            return self.read_later(ReadOwner::Delete { origin, revision, reply }, later);
         }
-        self.push_release(revision, origin, Told::Answer(Ok(Reply::DeleteRange(reply))));
+        self.push_release(revision, origin, ShardReply::Answer(Ok(Reply::DeleteRange(reply))));
     }
 
     fn evaluate_txn(&mut self, origin: Origin, txn: TxnRequest, entry: &mut ChangesBuilder) {
@@ -226,7 +226,7 @@ impl Shard {
         let path = txn::known(txn).unwrap_or_else(|txn| {
             let holds: Vec<bool> = txn::compares(&txn)
                 .into_iter()
-                .map(|compare| self.held.store.holds(compare, Revision::NEWEST))
+                .map(|compare| self.state.store.holds(compare, Revision::NEWEST))
                 .collect();
             txn::choose(&txn, &holds)
         });
@@ -243,12 +243,12 @@ impl Shard {
         let Ran { replies, later } =
             self.run_share(&share, changes.then_some((revision, None)), entry);
         if !later.is_empty() {
-            let whose = Whose::Write { origin, revision, path, replies };
-            return self.read_later(whose, later);
+            let owner = ReadOwner::Write { origin, revision, path, replies };
+            return self.read_later(owner, later);
         }
         let replies = replies.into_iter().map(|(_, reply)| reply).collect();
         let reply = path.assemble(replies, revision);
-        self.push_release(revision, origin, Told::Answer(Ok(Reply::Txn(reply))));
+        self.push_release(revision, origin, ShardReply::Answer(Ok(Reply::Txn(reply))));
     }
 
     /// Why the alarms, or a full disk, refuse the share.
@@ -269,7 +269,7 @@ impl Shard {
         share: &[(Sub, O)],
         current: Revision,
     ) -> Verdict {
-        self.held.store.validate(share, current, &|lease| self.lease_exists(lease))
+        self.state.store.validate(share, current, &|lease| self.lease_exists(lease))
     }
 
     /// Whether a key may be attached to `lease`.
@@ -306,7 +306,7 @@ impl Shard {
                     let value = (!put.ignore_value).then_some(&put.value[..]);
                     let lease = (!put.ignore_lease).then_some(put.lease);
                     entry.put((revision, *sub), participants.take(), &put.key, value, lease);
-                    OpReply::Put(self.held.store.put(revision, *sub, put))
+                    OpReply::Put(self.state.store.put(revision, *sub, put))
                 }
                 (PathOp::DeleteRange(delete), Some((revision, _))) => {
                     let (reply, previous) = self.delete(delete, revision, *sub);
@@ -320,7 +320,7 @@ impl Shard {
                     OpReply::DeleteRange(reply)
                 }
                 (PathOp::Revoke(lease), Some((revision, _))) => {
-                    let count = self.held.store.delete_lease_keys(revision, *sub, *lease);
+                    let count = self.state.store.delete_lease_keys(revision, *sub, *lease);
                     self.counters.deletes += 1;
                     entry.delete_lease_keys((revision, *sub), participants.take(), *lease, count);
                     let deleted = count as i64;
@@ -337,29 +337,29 @@ impl Shard {
             assert!(entry.len() > logged, "revision {revision} was taken for nothing");
             let participants = participants.unwrap_or(ShardSet::one(self.id));
             let index = self.next_index();
-            self.held.tail.push_back(Tailed { revision, index, participants });
+            self.state.tail.push_back(Tailed { revision, index, participants });
         }
         Ran { replies, later }
     }
 
-    /// Runs the plain paths of a round, which come to nothing that has to be told.
-    pub(super) fn run_plain(&mut self, shares: &[CaseExecute], entry: &mut ChangesBuilder) {
+    /// Runs the blind paths of a round, which come to nothing that has to be told.
+    pub(super) fn run_blind(&mut self, shares: &[RequestExecute], entry: &mut ChangesBuilder) {
         let index = self.next_index();
         let mut puts =
             Vec::with_capacity(shares.iter().map(|share| share.path.path().ops.len()).sum());
-        for (case, share) in shares.iter().enumerate() {
-            puts.extend(share.path.puts_of(self.id).map(|(sub, put)| (case, sub, put)));
+        for (slot, share) in shares.iter().enumerate() {
+            puts.extend(share.path.puts_of(self.id).map(|(sub, put)| (slot, sub, put)));
         }
         let bytes = puts.iter().map(|(_, _, put)| put.key.len() + put.value.len()).sum::<usize>();
         entry.reserve(bytes + puts.len() * LOGGED_OVERHEAD_BYTES);
         self.counters.put_bytes += bytes as u64;
         let mut logged = None;
-        for (number, &(case, sub, put)) in puts.iter().enumerate() {
+        for (number, &(slot, sub, put)) in puts.iter().enumerate() {
             if number % Store::PREFETCHED == 0 {
-                self.held.store.prefetch(puts[number..].iter().map(|(_, _, put)| &put.key[..]));
+                self.state.store.prefetch(puts[number..].iter().map(|(_, _, put)| &put.key[..]));
             }
-            let (revision, participants) = shares[case].change.expect("a plain path changes");
-            let is_first = logged.replace(case) != Some(case);
+            let (revision, participants) = shares[slot].change.expect("a blind path changes");
+            let is_first = logged.replace(slot) != Some(slot);
             entry.put(
                 (revision, sub),
                 is_first.then_some(participants),
@@ -367,9 +367,9 @@ impl Shard {
                 Some(&put.value),
                 Some(LeaseId::NONE),
             );
-            self.held.store.put(revision, sub, put);
+            self.state.store.put(revision, sub, put);
             if is_first {
-                self.held.tail.push_back(Tailed { revision, index, participants });
+                self.state.tail.push_back(Tailed { revision, index, participants });
             }
         }
         self.counters.puts += puts.len() as u64;
@@ -402,11 +402,11 @@ impl Shard {
     /// The header of an answer without effect: it saw pending changes, so it waits for them.
     pub(super) fn seen(&self) -> Revision {
         let queued = self.releases.back().map_or(Revision::EMPTY, |release| release.revision);
-        self.held.store.newest().max(self.sequencer.stable()).max(queued)
+        self.state.store.newest().max(self.sequencer.stable()).max(queued)
     }
 
     fn refuse(&mut self, origin: Origin, refusal: Refusal) {
         self.counters.refused += 1;
-        self.push_release(self.seen(), origin, Told::Answer(Err(refusal)));
+        self.push_release(self.seen(), origin, ShardReply::Answer(Err(refusal)));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::defragment::Defragmenting;
 use super::hashes::Hashes;
-use super::{Shard, ShardEffects, Told};
+use super::{Shard, ShardEffects, ShardReply};
 use crate::limits::{CHECKPOINT_LOG_RATIO, CHECKPOINT_SLICE_BYTES, COMPACTION_SLICE_KEYS};
 use crate::line::message::Report;
 use crate::store::{CheckpointCursor, Store};
@@ -80,11 +80,11 @@ impl Shard {
         if self.frozen.is_some() {
             return true; // A round has checked that the revisions it reads are there.
         }
-        let before = self.held.store.size().versions;
+        let before = self.state.store.size().versions;
         // A read goes on seeing its revision, however long it takes.
-        let floor = self.reads.floor().map_or(self.held.known, |read| read.min(self.held.known));
-        let is_whole = self.held.store.compact_slice(floor, keys);
-        self.counters.versions_compacted += before - self.held.store.size().versions;
+        let floor = self.reads.floor().map_or(self.state.known, |read| read.min(self.state.known));
+        let is_whole = self.state.store.compact_slice(floor, keys);
+        self.counters.versions_compacted += before - self.state.store.size().versions;
         if !is_whole {
             return true;
         }
@@ -108,21 +108,23 @@ impl Shard {
 
     /// As etcd, a revision below 1 is before everything: it hashes nothing and is never too old.
     fn hash_is_overtaken(&self, at: Revision) -> bool {
-        at.0 > 0 && at.0 < self.held.store.compacted()
+        at.0 > 0 && at.0 < self.state.store.compacted()
     }
 
     pub(super) fn hash_some(&mut self, effects: &mut ShardEffects) -> bool {
         let Some(hashing) = self.jobs.hashes.first() else { return false };
-        let told = if hashing.at.0 > 0 && hashing.at.0 < self.held.store.compacted() {
+        let reply = if hashing.at.0 > 0 && hashing.at.0 < self.state.store.compacted() {
             Err(Refusal::Compacted)
         } else {
-            match self.held.store.hash_slice(&mut hashing.cursor, COMPACTION_SLICE_KEYS) {
+            match self.state.store.hash_slice(&mut hashing.cursor, COMPACTION_SLICE_KEYS) {
                 Some(hash) => Ok((hash, hashing.cursor.compacted())),
                 None => return true,
             }
         };
         let waiting = self.jobs.hashes.finish();
-        effects.told.extend(waiting.into_iter().map(|origin| (origin, Told::Hash(told.clone()))));
+        effects
+            .replies
+            .extend(waiting.into_iter().map(|origin| (origin, ShardReply::Hash(reply.clone()))));
         !self.jobs.hashes.is_empty()
     }
 
@@ -149,7 +151,7 @@ impl Shard {
         job.chunk.extend_from_slice(&[0; COMPACTED_BYTES]);
         let bytes = CHECKPOINT_SLICE_BYTES;
         let whole =
-            self.held.store.checkpoint_slice(&mut job.cursor, job.stable, bytes, &mut job.chunk);
+            self.state.store.checkpoint_slice(&mut job.cursor, job.stable, bytes, &mut job.chunk);
         job.chunk[..COMPACTED_BYTES].copy_from_slice(&job.cursor.compacted().to_le_bytes());
         self.replica.push_chunk(&job.chunk);
         if whole {
@@ -164,14 +166,14 @@ impl Shard {
     /// a member with little data is small, and one with much does not write it over and over.
     fn checkpoint_due_bytes(&self) -> u64 {
         let most = self.checkpoint_log_bytes;
-        let state = self.held.store.size().in_use;
+        let state = self.state.store.size().in_use;
         state.saturating_mul(CHECKPOINT_LOG_RATIO).clamp(most / CHECKPOINT_LOG_RATIO, most)
     }
 
     /// D6: it covers stable revisions only. Its index is that of the last entry that holds nothing
     /// above stable; a restart replays from there and skips what the checkpoint has.
     fn begin_checkpoint(&mut self, wanted: Option<LogIndex>) -> bool {
-        let Some((epoch, cut)) = self.held.opened.filter(|_| self.lane.is_some()) else {
+        let Some((epoch, cut)) = self.state.opened.filter(|_| self.lane.is_some()) else {
             return false;
         };
         let waits_for_room = self.jobs.room_in > 0 && wanted.is_none();
@@ -179,7 +181,7 @@ impl Shard {
             return false;
         }
         self.settle();
-        let index = match self.held.tail.front() {
+        let index = match self.state.tail.front() {
             Some(tailed) => LogIndex(tailed.index.0 - 1).min(self.applied),
             None => self.applied,
         };
@@ -188,12 +190,12 @@ impl Shard {
         }
         // While it serves, everything from its Open on is of this term, and that is stable.
         let term = self.replica.term();
-        let stable = self.held.known;
+        let stable = self.state.known;
         self.replica.begin_checkpoint(&CheckpointHeader {
             index,
             term,
             stable,
-            compact: Revision(self.held.store.compacted()),
+            compact: Revision(self.state.store.compacted()),
             opens: vec![(epoch, cut)],
             attachment: attach_note(&self.sequencer.note()),
         });

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 use crate::teeth::{Rule, leaves_out};
 use crate::types::LeaseId;
 
-/// One per core, shared by its shards: the core changes it as the lead tells it to, the shards look
+/// One per core, shared by its shards: the core changes it as the leader tells it to, the shards look
 /// at it when they evaluate a put. Never iterated.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseIds(Rc<RefCell<FxHashSet<LeaseId>>>);

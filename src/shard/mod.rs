@@ -21,7 +21,7 @@
 //! - A shard that has applied a later `Open` evaluates nothing for an earlier epoch (R9).
 //! - Releases leave in the order of their revisions.
 //!
-//! Takeovers are in `line::epoch`, rounds in `line::coordinator`, merged replies of several shards
+//! Takeovers are in `line::takeover`, rounds in `line::coordinator`, merged replies of several shards
 //! in `router`, and files in `wal`.
 
 mod account;
@@ -32,20 +32,20 @@ mod delete;
 pub mod entry;
 mod evaluate;
 mod hashes;
-mod held;
 mod job;
 mod leases;
 mod read;
 mod reads;
 mod recover;
 mod round;
+mod state;
 mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use account::{Account, Revisions};
-pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, Told, Waiting, Write};
+pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, ShardReply, Waiting, Write};
 pub use leases::LeaseIds;
 pub use recover::{RecoveredShard, Recovery, RecoveryError};
 
@@ -63,10 +63,10 @@ use crate::wal::{DiskOutcome, OpId};
 
 use delete::Deleting;
 use entry::Stamp;
-use held::{Held, Tailed};
 use job::Jobs;
 use reads::Reads;
-use watch::Telling;
+use state::{ShardState, Tailed};
+use watch::Publication;
 
 /// What the member tells every shard: switches that refuse writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub struct ShardCounters {
 #[derive(Debug)]
 pub struct Shard {
     id: ShardId,
-    held: Held,
+    state: ShardState,
     replica: Replica,
     sequencer: Arc<Sequencer>,
     switches: Switches,
@@ -139,7 +139,7 @@ pub struct Shard {
     /// Log bytes after which a checkpoint is due.
     checkpoint_log_bytes: u64,
     jobs: Jobs,
-    telling: Telling,
+    publication: Publication,
     counters: ShardCounters,
 }
 
@@ -154,7 +154,7 @@ struct Frozen {
 struct Release {
     revision: Revision,
     origin: Origin,
-    told: Told,
+    reply: ShardReply,
 }
 
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl Shard {
 
     /// What it holds.
     pub fn store(&self) -> &Store {
-        &self.held.store
+        &self.state.store
     }
 
     /// Its group's Raft state and log.
@@ -213,13 +213,13 @@ impl Shard {
 
     /// Revisions of its log that are not known to be stable.
     pub fn unstable(&self) -> usize {
-        self.held.tail.len()
+        self.state.tail.len()
     }
 
     /// The lowest stable that an answer here waits for, or a checkpoint that somebody waits for.
     pub fn waits_for(&self) -> Option<Revision> {
         let released = self.releases.front().map(|release| release.revision);
-        let unstable = self.held.tail.back().filter(|_| self.defragment_wants().is_some());
+        let unstable = self.state.tail.back().filter(|_| self.defragment_wants().is_some());
         let unstable = unstable.map(|tailed| tailed.revision);
         released.into_iter().chain(self.reads.waits_for()).chain(unstable).min()
     }
@@ -253,22 +253,22 @@ impl Shard {
         ask: Ask,
         effects: &mut ShardEffects,
     ) {
-        let told = match ask {
+        let reply = match ask {
             Ask::Write(write) => return self.write(origin, deadline, write),
             read @ (Ask::Range(_) | Ask::ReadTxn(_) | Ask::Part(_)) => {
                 return self.begin_read(origin, read, effects);
             }
             Ask::Hash { at } => match self.begin_hash(origin, at) {
                 Ok(()) => return,
-                Err(refusal) => Told::Hash(Err(refusal)),
+                Err(refusal) => ShardReply::Hash(Err(refusal)),
             },
             Ask::Defragment => {
                 self.defragment(origin);
                 return;
             }
-            Ask::LeaseKeys { lease } => return self.tell_lease_keys(origin, lease),
+            Ask::LeaseKeys { lease } => return self.reply_lease_keys(origin, lease),
         };
-        effects.told.push((origin, told));
+        effects.replies.push((origin, reply));
     }
 
     /// Takes a write; it is evaluated at the next turn.
@@ -285,7 +285,7 @@ impl Shard {
         self.inbox.cancel(origin);
     }
 
-    /// Carries out what the lead orders.
+    /// Carries out what the leader orders.
     pub fn order(&mut self, order: Order, effects: &mut ShardEffects) {
         match order {
             Order::Campaign => {
@@ -312,9 +312,9 @@ impl Shard {
                     effects.reports.push(Report::Checked { shard, epoch, round, verdicts });
                 }
             }
-            Order::Execute { epoch, round, shares, tells } => {
+            Order::Execute { epoch, round, shares, reports } => {
                 if self.is_in_round(epoch, round) {
-                    self.execute(epoch, round, &shares, tells, effects);
+                    self.execute(epoch, round, &shares, reports, effects);
                 }
             }
             Order::Prepare { epoch, round, path } => {
@@ -361,7 +361,7 @@ impl Shard {
         // Before the write of what it tells can leave.
         let is_committed = self.replica.committed_index() == self.replica.last_index();
         if is_committed || !leaves_out(Rule::TellBefore) {
-            self.tell(effects);
+            self.publish(effects);
         }
         while let Some(operation) = self.replica.poll() {
             effects.disk.push(operation);
@@ -388,21 +388,21 @@ impl Shard {
                 break;
             }
             let release = self.releases.pop_front().expect("a front");
-            effects.told.push((release.origin, release.told));
+            effects.replies.push((release.origin, release.reply));
         }
         while self.reads.waits_for().is_some_and(|revision| revision <= stable) {
-            effects.told.append(&mut self.reads.reached(stable));
+            effects.replies.append(&mut self.reads.reached(stable));
         }
     }
 
-    fn push_release(&mut self, revision: Revision, origin: Origin, told: Told) {
+    fn push_release(&mut self, revision: Revision, origin: Origin, reply: ShardReply) {
         let last = self.releases.back().map_or(Revision::EMPTY, |release| release.revision);
         assert!(revision >= last, "releases leave in order: {revision} after {last}");
-        self.releases.push_back(Release { revision, origin, told });
+        self.releases.push_back(Release { revision, origin, reply });
     }
 
     fn serves(&self, epoch: Epoch) -> bool {
-        self.lane.is_some() && self.held.opened.is_some_and(|(opened, _)| opened == epoch)
+        self.lane.is_some() && self.state.opened.is_some_and(|(opened, _)| opened == epoch)
     }
 
     fn is_in_round(&self, epoch: Epoch, round: RoundId) -> bool {
@@ -410,7 +410,7 @@ impl Shard {
     }
 
     fn serve(&mut self, epoch: Epoch) {
-        if self.held.opened.is_none_or(|(opened, _)| opened != epoch) || !self.leading {
+        if self.state.opened.is_none_or(|(opened, _)| opened != epoch) || !self.leading {
             return; // R9: a later Open is applied, or the group was lost meanwhile.
         }
         self.lane = Some(Lane::new(&self.sequencer, self.id));
@@ -423,7 +423,7 @@ impl Shard {
 
     /// The highest stable that may be recorded: the line's if it is open, else what is known.
     fn recorded_stable(&self) -> Revision {
-        if self.lane.is_some() { self.sequencer.stable() } else { self.held.known }
+        if self.lane.is_some() { self.sequencer.stable() } else { self.state.known }
     }
 
     /// Whether the log takes an ordinary entry. Half of what Raft would take, so that a round finds
@@ -442,18 +442,18 @@ impl Shard {
     /// Forgets what is stable: it is whole everywhere.
     fn settle(&mut self) {
         if self.lane.is_some() {
-            self.held.known = self.held.known.max(self.sequencer.stable());
+            self.state.known = self.state.known.max(self.sequencer.stable());
         }
-        self.held.settle();
+        self.state.settle();
     }
 
     fn report_led(&mut self, effects: &mut ShardEffects) {
         self.gathering = false;
-        let above = self.held.tail.iter().filter(|tailed| tailed.revision > self.held.known);
+        let above = self.state.tail.iter().filter(|tailed| tailed.revision > self.state.known);
         let found = above
             .map(|tailed| Found { revision: tailed.revision, participants: tailed.participants })
             .collect();
-        effects.reports.push(Report::Led { shard: self.id, stable: self.held.known, found });
+        effects.reports.push(Report::Led { shard: self.id, stable: self.state.known, found });
     }
 
     /// The group is led elsewhere: what was pending may not survive.
@@ -462,15 +462,16 @@ impl Shard {
         self.leading = false;
         if let Some(first) = self.proposals.front().map(|proposal| proposal.index) {
             // Entries that others commit after all come back through the log.
-            let kept = self.held.tail.iter().take_while(|tailed| tailed.index < first);
-            let cut =
-                kept.last().map_or(self.held.known, |tailed| tailed.revision.max(self.held.known));
-            self.held.store.roll_back(cut);
-            self.telling.roll_back(cut);
+            let kept = self.state.tail.iter().take_while(|tailed| tailed.index < first);
+            let cut = kept
+                .last()
+                .map_or(self.state.known, |tailed| tailed.revision.max(self.state.known));
+            self.state.store.roll_back(cut);
+            self.publication.roll_back(cut);
             self.deleting.roll_back();
-            self.held.tail.retain(|tailed| tailed.index < first);
+            self.state.tail.retain(|tailed| tailed.index < first);
             let lost = self.reads.roll_back(cut);
-            effects.told.extend(lost.into_iter().map(unknown));
+            effects.replies.extend(lost.into_iter().map(unknown));
         }
         self.proposals.clear();
         self.proposed_bytes = 0;
@@ -481,9 +482,9 @@ impl Shard {
     fn fail_releases_above(&mut self, cut: Revision, effects: &mut ShardEffects) {
         while self.releases.back().is_some_and(|release| release.revision > cut) {
             let release = self.releases.pop_back().expect("a back");
-            effects.told.push(unknown(release.origin));
+            effects.replies.push(unknown(release.origin));
         }
-        effects.told.extend(self.reads.fail_above(cut).into_iter().map(unknown));
+        effects.replies.extend(self.reads.fail_above(cut).into_iter().map(unknown));
     }
 
     fn work(&mut self, effects: &mut ShardEffects) -> bool {
@@ -496,6 +497,6 @@ impl Shard {
 }
 
 /// What is told of a write that may or may not have survived its epoch.
-fn unknown(origin: Origin) -> (Origin, Told) {
-    (origin, Told::Answer(Err(Refusal::LeaderChanged)))
+fn unknown(origin: Origin) -> (Origin, ShardReply) {
+    (origin, ShardReply::Answer(Err(Refusal::LeaderChanged)))
 }

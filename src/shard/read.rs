@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::reads::{Reading, Whose};
-use super::{Ask, ReadPart, ReadPartReply, Shard, ShardEffects, Told};
+use super::reads::{ReadOwner, Reading};
+use super::{Ask, ReadPart, ReadPartReply, Shard, ShardEffects, ShardReply};
 use crate::line::message::{CompareShare, Report};
-use crate::store::{CompareScan, Moment, Place, Scan, holds_for_missing};
+use crate::store::{CompareScan, KeyLookup, Moment, Scan, holds_for_missing};
 use crate::types::txn::{self, PathOp};
 use crate::types::{
     Answer, Blob, Compare, LeaseId, OpReply, Origin, RangeReply, RangeRequest, Refusal, Reply,
@@ -17,15 +17,15 @@ impl Shard {
     pub fn range(&mut self, request: &RangeRequest) -> Answer {
         self.counters.ranges += 1;
         let stable = self.sequencer.stable();
-        let at = self.held.store.check_revision(request.revision, stable)?;
-        let mut reply = self.held.store.range(request, at);
+        let at = self.state.store.check_revision(request.revision, stable)?;
+        let mut reply = self.state.store.range(request, at);
         reply.revision = stable;
         Ok(Reply::Range(reply))
     }
 
     /// Begins a read of one key at stable, which the caller ends and counts.
-    pub fn seek<'a>(&'a self, key: &'a [u8]) -> Place<'a> {
-        self.held.store.seek(key)
+    pub fn seek<'a>(&'a self, key: &'a [u8]) -> KeyLookup<'a> {
+        self.state.store.seek(key)
     }
 
     /// A read that [`Shard::seek`] began was answered.
@@ -38,7 +38,7 @@ impl Shard {
         let begun = match ask {
             Ask::Range(request) if request.range.single_key().is_some() => {
                 let answer = self.range(&request);
-                effects.told.push((origin, Told::Answer(answer)));
+                effects.replies.push((origin, ShardReply::Answer(answer)));
                 return;
             }
             Ask::Range(request) => self.begin_range(origin, request),
@@ -46,7 +46,7 @@ impl Shard {
             Ask::Part(part) => match self.begin_part(origin, part) {
                 Ok(reading) => Ok(reading),
                 Err(refusal) => {
-                    effects.told.push((origin, Told::Part(Err(refusal))));
+                    effects.replies.push((origin, ShardReply::Part(Err(refusal))));
                     return;
                 }
             },
@@ -54,7 +54,7 @@ impl Shard {
         };
         match begun {
             Ok(reading) => self.begin_reading(reading, effects),
-            Err(refusal) => effects.told.push((origin, Told::Answer(Err(refusal)))),
+            Err(refusal) => effects.replies.push((origin, ShardReply::Answer(Err(refusal)))),
         }
     }
 
@@ -65,8 +65,8 @@ impl Shard {
     fn begin_range(&mut self, origin: Origin, request: RangeRequest) -> Result<Reading, Refusal> {
         self.counters.ranges += 1;
         let stable = self.sequencer.stable();
-        let at = self.held.store.check_revision(request.revision, stable)?;
-        let mut reading = Reading::new(Whose::Range { origin, stable });
+        let at = self.state.store.check_revision(request.revision, stable)?;
+        let mut reading = Reading::new(ReadOwner::Range { origin, stable });
         reading.range(Sub(0), self.scan(request, Moment::at(at)));
         Ok(reading)
     }
@@ -75,7 +75,7 @@ impl Shard {
     fn begin_read_txn(&mut self, origin: Origin, request: TxnRequest) -> Reading {
         let stable = self.sequencer.stable();
         let compares: Vec<Compare> = txn::compares(&request).into_iter().cloned().collect();
-        let mut reading = Reading::new(Whose::Txn { origin, request, path: None, stable });
+        let mut reading = Reading::new(ReadOwner::Txn { origin, request, path: None, stable });
         for (number, compare) in compares.into_iter().enumerate() {
             reading.compare(number as u32, CompareScan::new(compare, Moment::at(stable)));
         }
@@ -86,16 +86,16 @@ impl Shard {
     /// chose it: that is told, and the router starts again.
     fn begin_part(&mut self, origin: Origin, part: ReadPart) -> Result<Reading, Refusal> {
         assert!(part.at <= self.sequencer.stable(), "R3: a read above stable");
-        if part.at.0 < self.held.store.compacted() {
+        if part.at.0 < self.state.store.compacted() {
             return Err(Refusal::Compacted);
         }
-        let mut reading = Reading::new(Whose::Part { origin });
+        let mut reading = Reading::new(ReadOwner::Part { origin });
         for (number, compare) in part.compares {
             reading.compare(number, CompareScan::new(compare, Moment::at(part.at)));
         }
         for (sub, range) in part.ranges {
             self.counters.ranges += 1;
-            let at = self.held.store.check_revision_in_txn(range.revision, part.at)?.min(part.at);
+            let at = self.state.store.check_revision_in_txn(range.revision, part.at)?.min(part.at);
             reading.range(sub, self.scan(range, Moment::at(at)));
         }
         Ok(reading)
@@ -104,7 +104,7 @@ impl Shard {
     fn begin_reading(&mut self, reading: Reading, effects: &mut ShardEffects) {
         let mut next = Some(reading);
         while let Some(mut reading) = next.take() {
-            if !reading.go_on(&self.held.store, &mut self.reads.visits) {
+            if !reading.go_on(&self.state.store, &mut self.reads.visits) {
                 return self.reads.put_off(reading);
             }
             next = self.read_through(reading, effects);
@@ -121,7 +121,7 @@ impl Shard {
         {
             let share = visits.min(self.reads.share());
             let mut left = share;
-            let is_through = reading.go_on(&self.held.store, &mut left);
+            let is_through = reading.go_on(&self.state.store, &mut left);
             visits -= share - left;
             let rest = if is_through { self.read_through(reading, effects) } else { Some(reading) };
             if let Some(rest) = rest {
@@ -137,37 +137,37 @@ impl Shard {
 
     /// Everything that was asked for is read: tells it, or gives back what has to be read next.
     fn read_through(&mut self, reading: Reading, effects: &mut ShardEffects) -> Option<Reading> {
-        let Reading { decided, found, whose, .. } = reading;
-        match whose {
-            Whose::Range { origin, stable } => {
+        let Reading { decided, found, owner, .. } = reading;
+        match owner {
+            ReadOwner::Range { origin, stable } => {
                 let (_, mut reply) = found.into_iter().next().expect("one range");
                 reply.revision = stable;
-                effects.told.push((origin, Told::Answer(Ok(Reply::Range(reply)))));
+                effects.replies.push((origin, ShardReply::Answer(Ok(Reply::Range(reply)))));
             }
-            Whose::Txn { origin, request, path: None, stable } => {
+            ReadOwner::Txn { origin, request, path: None, stable } => {
                 return self.read_path(origin, request, &decided, stable, effects);
             }
-            Whose::Txn { origin, path: Some(path), stable, .. } => {
+            ReadOwner::Txn { origin, path: Some(path), stable, .. } => {
                 let replies = found.into_iter().map(|(_, reply)| OpReply::Range(reply)).collect();
                 let reply = Reply::Txn(path.assemble(replies, stable));
-                effects.told.push((origin, Told::Answer(Ok(reply))));
+                effects.replies.push((origin, ShardReply::Answer(Ok(reply))));
             }
-            Whose::Part { origin } => {
+            ReadOwner::Part { origin } => {
                 let reply = ReadPartReply { compares: decided, ranges: found };
-                effects.told.push((origin, Told::Part(Ok(reply))));
+                effects.replies.push((origin, ShardReply::Part(Ok(reply))));
             }
-            Whose::Write { origin, revision, path, replies } => {
+            ReadOwner::Write { origin, revision, path, replies } => {
                 let replies = filled(replies, found).into_iter().map(|(_, reply)| reply);
                 let reply = Reply::Txn(path.assemble(replies.collect(), revision));
-                self.tell_at(revision, origin, Told::Answer(Ok(reply)), effects);
+                self.reply_at(revision, origin, ShardReply::Answer(Ok(reply)), effects);
             }
-            Whose::Delete { origin, revision, mut reply } => {
+            ReadOwner::Delete { origin, revision, mut reply } => {
                 reply.prev_kvs = found.into_iter().next().expect("one range").1.kvs;
-                let told = Told::Answer(Ok(Reply::DeleteRange(reply)));
-                self.tell_at(revision, origin, told, effects);
+                let reply = ShardReply::Answer(Ok(Reply::DeleteRange(reply)));
+                self.reply_at(revision, origin, reply, effects);
             }
-            Whose::Round { epoch, round, case, replies, .. } => {
-                let replies = vec![(case, filled(replies, found))];
+            ReadOwner::Round { epoch, round, slot, replies, .. } => {
+                let replies = vec![(slot, filled(replies, found))];
                 effects.reports.push(Report::Executed { shard: self.id, epoch, round, replies });
             }
         }
@@ -189,19 +189,19 @@ impl Shard {
         for (position, op) in path.ops.iter().enumerate() {
             let PathOp::Range(range) = op else { unreachable!("the txn only reads") };
             self.counters.ranges += 1;
-            match self.held.store.check_revision_in_txn(range.revision, stable) {
+            match self.state.store.check_revision_in_txn(range.revision, stable) {
                 Ok(at) => {
                     let scan = self.scan(range.clone(), Moment::at(at.min(stable)));
                     scans.push_back((txn::sub(position), scan));
                 }
                 Err(refusal) => {
-                    effects.told.push((origin, Told::Answer(Err(refusal))));
+                    effects.replies.push((origin, ShardReply::Answer(Err(refusal))));
                     return None;
                 }
             }
         }
-        let whose = Whose::Txn { origin, request, path: Some(path), stable };
-        Some(Reading::new(whose).ranges(scans))
+        let owner = ReadOwner::Txn { origin, request, path: Some(path), stable };
+        Some(Reading::new(owner).ranges(scans))
     }
 
     /// Reads a range that is operation `sub` of a write, which has `revision` if it changes
@@ -214,7 +214,7 @@ impl Shard {
         revision: Option<Revision>,
         sub: Sub,
     ) -> Result<RangeReply, Box<Scan>> {
-        let store = &self.held.store;
+        let store = &self.state.store;
         if range.range.single_key().is_some() {
             let at = if range.revision > 0 { Revision(range.revision) } else { Revision::NEWEST };
             return Ok(store.range(range, at));
@@ -225,39 +225,39 @@ impl Shard {
             None => store.now(),
         };
         let mut scan = self.scan(range.clone(), at);
-        let reply = self.held.store.scan_slice(&mut scan, &mut self.reads.visits);
+        let reply = self.state.store.scan_slice(&mut scan, &mut self.reads.visits);
         reply.ok_or_else(|| Box::new(scan))
     }
 
     /// Has what a write reads go on in later turns.
-    pub(super) fn read_later(&mut self, whose: Whose, scans: VecDeque<(Sub, Scan)>) {
-        self.reads.put_off(Reading::new(whose).ranges(scans));
+    pub(super) fn read_later(&mut self, owner: ReadOwner, scans: VecDeque<(Sub, Scan)>) {
+        self.reads.put_off(Reading::new(owner).ranges(scans));
     }
 
     /// Tells when stable has reached `revision`, which other answers may have passed.
-    fn tell_at(
+    fn reply_at(
         &mut self,
         revision: Revision,
         origin: Origin,
-        told: Told,
+        reply: ShardReply,
         effects: &mut ShardEffects,
     ) {
         if revision <= self.sequencer.stable() {
-            effects.told.push((origin, told));
+            effects.replies.push((origin, reply));
         } else {
-            self.reads.wait(revision, origin, told);
+            self.reads.wait(revision, origin, reply);
         }
     }
 
     /// The keys of a lease in the newest state: which attachments stand is known of that alone, so
     /// the answer waits until stable has reached it.
-    pub(super) fn tell_lease_keys(&mut self, origin: Origin, lease: LeaseId) {
-        let keys = self.held.store.lease_keys(lease).map(Blob::from).collect();
-        self.push_release(self.seen(), origin, Told::LeaseKeys(keys));
+    pub(super) fn reply_lease_keys(&mut self, origin: Origin, lease: LeaseId) {
+        let keys = self.state.store.lease_keys(lease).map(Blob::from).collect();
+        self.push_release(self.seen(), origin, ShardReply::LeaseKeys(keys));
     }
 
     pub(super) fn compare_share(&self, compare: &Compare, at: Revision) -> CompareShare {
-        let share = self.held.store.holds_share(compare, at);
+        let share = self.state.store.holds_share(compare, at);
         let holds = if share.matched { share.all_hold } else { holds_for_missing(compare) };
         CompareShare { matched: share.matched, holds }
     }

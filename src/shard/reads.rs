@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::ask::Told;
+use super::ask::ShardReply;
 use crate::line::message::{CompareShare, RoundId, ShareReply};
 use crate::store::{CompareScan, Scan, Store, holds_for_missing};
 use crate::types::txn::Path;
@@ -26,12 +26,12 @@ pub(super) struct Reading {
     pub decided: Vec<(u32, CompareShare)>,
     ranges: VecDeque<(Sub, Scan)>,
     pub found: Vec<(Sub, RangeReply)>,
-    pub whose: Whose,
+    pub owner: ReadOwner,
 }
 
 /// Whose a read is, and what becomes of it.
 #[derive(Debug)]
-pub(super) enum Whose {
+pub(super) enum ReadOwner {
     /// One range, at the latest or an old revision, while `stable` was the latest.
     Range { origin: Origin, stable: Revision },
     /// A txn that only reads: its compares until `path` is known, then its ranges.
@@ -44,17 +44,17 @@ pub(super) enum Whose {
     /// What a range delete of many keys found.
     Delete { origin: Origin, revision: Revision, reply: DeleteRangeReply },
     /// The same for a share of a round.
-    Round { epoch: Epoch, round: RoundId, case: u16, revision: Revision, replies: ShareReply },
+    Round { epoch: Epoch, round: RoundId, slot: u16, revision: Revision, replies: ShareReply },
 }
 
 impl Reading {
-    pub fn new(whose: Whose) -> Reading {
+    pub fn new(owner: ReadOwner) -> Reading {
         Reading {
             compares: VecDeque::new(),
             decided: Vec::new(),
             ranges: VecDeque::new(),
             found: Vec::new(),
-            whose,
+            owner,
         }
     }
 
@@ -99,23 +99,23 @@ impl Reading {
 
     /// Who may cancel it.
     fn origin(&self) -> Option<Origin> {
-        match self.whose {
-            Whose::Range { origin, .. }
-            | Whose::Txn { origin, .. }
-            | Whose::Part { origin }
-            | Whose::Delete { origin, .. }
-            | Whose::Write { origin, .. } => Some(origin),
-            Whose::Round { .. } => None,
+        match self.owner {
+            ReadOwner::Range { origin, .. }
+            | ReadOwner::Txn { origin, .. }
+            | ReadOwner::Part { origin }
+            | ReadOwner::Delete { origin, .. }
+            | ReadOwner::Write { origin, .. } => Some(origin),
+            ReadOwner::Round { .. } => None,
         }
     }
 
     /// The revision that may be rolled back under it.
     fn pending(&self) -> Option<Revision> {
-        match self.whose {
-            Whose::Write { revision, .. }
-            | Whose::Delete { revision, .. }
-            | Whose::Round { revision, .. } => Some(revision),
-            Whose::Range { .. } | Whose::Txn { .. } | Whose::Part { .. } => None,
+        match self.owner {
+            ReadOwner::Write { revision, .. }
+            | ReadOwner::Delete { revision, .. }
+            | ReadOwner::Round { revision, .. } => Some(revision),
+            ReadOwner::Range { .. } | ReadOwner::Txn { .. } | ReadOwner::Part { .. } => None,
         }
     }
 }
@@ -137,7 +137,7 @@ pub(super) struct Reads {
     /// What is left of that for what comes in.
     pub visits: usize,
     /// Answers that are read and wait for stable.
-    waiting: BTreeMap<Revision, Vec<(Origin, Told)>>,
+    waiting: BTreeMap<Revision, Vec<(Origin, ShardReply)>>,
     /// What nobody wants any more, dropped in slices too.
     discarded: Discarded,
 }
@@ -245,12 +245,12 @@ impl Reads {
     }
 
     /// Keeps an answer until stable has reached `revision`.
-    pub fn wait(&mut self, revision: Revision, origin: Origin, told: Told) {
-        self.waiting.entry(revision).or_default().push((origin, told));
+    pub fn wait(&mut self, revision: Revision, origin: Origin, reply: ShardReply) {
+        self.waiting.entry(revision).or_default().push((origin, reply));
     }
 
     /// The next answers that stable has reached.
-    pub fn reached(&mut self, stable: Revision) -> Vec<(Origin, Told)> {
+    pub fn reached(&mut self, stable: Revision) -> Vec<(Origin, ShardReply)> {
         match self.waits_for().filter(|revision| *revision <= stable) {
             Some(revision) => self.waiting.remove(&revision).expect("it was there"),
             None => Vec::new(),

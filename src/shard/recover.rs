@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::delete::Deleting;
-use super::held::Held;
 use super::job::Jobs;
 use super::reads::Reads;
-use super::watch::Telling;
+use super::state::ShardState;
+use super::watch::Publication;
 use super::{LeaseIds, Shard, ShardCounters, Switches};
 use crate::line::Sequencer;
 use crate::replica::{Found, RecoverError, ReplicaConfig, recover};
@@ -46,16 +46,16 @@ impl Shard {
         disk: &dyn ReadDisk,
         warnings: &mut Vec<String>,
     ) -> Result<RecoveredShard, RecoverError> {
-        let mut held = Held::new(config.shard);
-        let recovered = recover(&config.replica, disk, &mut held)?;
+        let mut state = ShardState::new(config.shard);
+        let recovered = recover(&config.replica, disk, &mut state)?;
         warnings.extend(recovered.warnings);
-        let jobs = Jobs::of(&held.store, recovered.replica.log_bytes());
-        let telling = Telling::new(config.replica.salt, held.store.newest());
+        let jobs = Jobs::of(&state.store, recovered.replica.log_bytes());
+        let publication = Publication::new(config.replica.salt, state.store.newest());
         let checkpointed = recovered.checkpoint.map_or(LogIndex(0), |header| header.index);
-        let account = held.account.take().expect("it was begun with the shard");
+        let account = state.account.take().expect("it was begun with the shard");
         let shard = Shard {
             id: config.shard,
-            held,
+            state,
             replica: recovered.replica,
             sequencer: Arc::clone(sequencer),
             switches: Switches::default(),
@@ -76,7 +76,7 @@ impl Shard {
             checkpointed,
             checkpoint_log_bytes: config.checkpoint_log_bytes,
             jobs,
-            telling,
+            publication,
             counters: ShardCounters::default(),
         };
         Ok(RecoveredShard { shard, found: recovered.found, account })

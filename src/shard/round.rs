@@ -1,9 +1,9 @@
 //! A shard's part in a round: freeze, check, execute, thaw.
 
 use super::entry::{ChangesBuilder, HEADER_BYTES};
-use super::reads::Whose;
+use super::reads::ReadOwner;
 use super::{Frozen, Shard, ShardEffects};
-use crate::line::message::{CaseExecute, CaseShare, Order, Report, RoundId, Verdict};
+use crate::line::message::{Order, Report, RequestExecute, RequestShare, RoundId, Verdict};
 use crate::types::{Epoch, Revision, Sub};
 
 impl Shard {
@@ -18,16 +18,16 @@ impl Shard {
         self.counters.rounds += 1;
         let compares = compares
             .into_iter()
-            .map(|case| {
-                let answers = case.compares.iter().map(|(number, compare)| {
+            .map(|request| {
+                let answers = request.compares.iter().map(|(number, compare)| {
                     (*number, self.compare_share(compare, Revision::NEWEST))
                 });
-                (case.case, answers.collect())
+                (request.slot, answers.collect())
             })
             .collect();
         let verdicts = self.verdicts(&check, current);
         self.report_unprepared(epoch, round, &check, effects);
-        let (shard, newest) = (self.id, self.held.store.newest());
+        let (shard, newest) = (self.id, self.state.store.newest());
         let refuses_puts = self.is_refusing_puts();
         effects.reports.push(Report::Frozen {
             shard,
@@ -41,17 +41,21 @@ impl Shard {
     }
 
     /// What each share would come to; nothing is kept.
-    pub(super) fn verdicts(&self, shares: &[CaseShare], current: Revision) -> Vec<(u16, Verdict)> {
+    pub(super) fn verdicts(
+        &self,
+        shares: &[RequestShare],
+        current: Revision,
+    ) -> Vec<(u16, Verdict)> {
         shares
             .iter()
-            .map(|case| {
-                let share = case.path.share_of(self.id);
+            .map(|request| {
+                let share = request.path.share_of(self.id);
                 let verdict = match self.refusal_of(&share) {
                     // An alarm refuses the whole txn, before any of its operations is looked at.
                     Some(refusal) => Err((Sub(0), refusal)),
                     None => self.validate(&share, current),
                 };
-                (case.case, verdict)
+                (request.slot, verdict)
             })
             .collect()
     }
@@ -61,31 +65,31 @@ impl Shard {
         &mut self,
         epoch: Epoch,
         round: RoundId,
-        shares: &[CaseExecute],
-        tells: bool,
+        shares: &[RequestExecute],
+        reports: bool,
         effects: &mut ShardEffects,
     ) {
         let mut entry = ChangesBuilder::new(self.stamp(epoch));
         let mut replies = Vec::new();
-        let mut told_later = false;
-        // Plain ones that follow one another are run together.
-        for run in shares.chunk_by(|one, next| one.path.is_plain() && next.path.is_plain()) {
-            if run[0].path.is_plain() {
-                self.run_plain(run, &mut entry);
+        let mut replies_later = false;
+        // Blind ones that follow one another are run together.
+        for run in shares.chunk_by(|one, next| one.path.is_blind() && next.path.is_blind()) {
+            if run[0].path.is_blind() {
+                self.run_blind(run, &mut entry);
             } else {
-                let CaseExecute { case, change, path } = &run[0];
+                let RequestExecute { slot, change, path } = &run[0];
                 let change = change.map(|(revision, participants)| (revision, Some(participants)));
                 let share = path.share_of(self.id);
                 let ran = self.run_share(&share, change, &mut entry);
                 if ran.later.is_empty() {
-                    replies.push((*case, ran.replies));
+                    replies.push((*slot, ran.replies));
                     continue;
                 }
-                told_later = true;
-                let revision = change.map_or(self.held.store.newest(), |(revision, _)| revision);
-                let (case, replies) = (*case, ran.replies);
-                let whose = Whose::Round { epoch, round, case, revision, replies };
-                self.read_later(whose, ran.later);
+                replies_later = true;
+                let revision = change.map_or(self.state.store.newest(), |(revision, _)| revision);
+                let (slot, replies) = (*slot, ran.replies);
+                let owner = ReadOwner::Round { epoch, round, slot, revision, replies };
+                self.read_later(owner, ran.later);
             }
         }
         let lane = self.lane.as_mut().expect("it serves");
@@ -99,9 +103,13 @@ impl Shard {
             self.propose_changes(entry);
         }
         self.thaw(effects);
-        let has_told = !replies.is_empty();
-        assert_eq!(tells, has_told || told_later, "what is told is what the coordinator waits for");
-        if has_told {
+        let has_replies = !replies.is_empty();
+        assert_eq!(
+            reports,
+            has_replies || replies_later,
+            "what is told is what the coordinator waits for"
+        );
+        if has_replies {
             effects.reports.push(Report::Executed { shard: self.id, epoch, round, replies });
         }
     }

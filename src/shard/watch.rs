@@ -17,7 +17,7 @@ use super::{Shard, ShardEffects};
 use crate::limits::{WATCH_HISTORY_BYTES, WATCH_REPLY_REVISIONS_MAX};
 use crate::store::HistoryBounds;
 use crate::types::{CoreId, Epoch, Event, Revision};
-use crate::watch::{Compacted, HistoryAsk, HistoryPart, Interest, WatchAsk, WatchTold};
+use crate::watch::{Compacted, HistoryAsk, HistoryPart, HubMessage, Interest, WatchAsk};
 
 /// Of a look into history, but for what the asking hub sets.
 const BOUNDS: HistoryBounds =
@@ -25,21 +25,21 @@ const BOUNDS: HistoryBounds =
 
 /// Who wants what, and how far that has been told.
 #[derive(Debug)]
-pub(super) struct Telling {
+pub(super) struct Publication {
     interest: Interest,
     /// Every change up to here was told to who wanted it then.
-    told: Revision,
+    published: Revision,
 }
 
-impl Telling {
+impl Publication {
     /// Of a shard that holds changes up to `newest`.
-    pub fn new(seed: u64, newest: Revision) -> Telling {
-        Telling { interest: Interest::new(seed), told: newest }
+    pub fn new(seed: u64, newest: Revision) -> Publication {
+        Publication { interest: Interest::new(seed), published: newest }
     }
 
     /// The store has taken back what was above `cut`.
     pub fn roll_back(&mut self, cut: Revision) {
-        self.told = self.told.min(cut);
+        self.published = self.published.min(cut);
     }
 }
 
@@ -49,33 +49,33 @@ impl Shard {
         match ask {
             WatchAsk::Add { topic, keys } => {
                 // What came before is of no interest to it; all that comes after is.
-                self.tell(effects);
-                self.telling.interest.add(keys, core);
-                let newest = self.held.store.newest();
-                let epoch = self.held.opened.map_or(Epoch(0), |(epoch, _)| epoch);
-                effects.watch.push((core, WatchTold::Added { topic, epoch, newest }));
+                self.publish(effects);
+                self.publication.interest.add(keys, core);
+                let newest = self.state.store.newest();
+                let epoch = self.state.opened.map_or(Epoch(0), |(epoch, _)| epoch);
+                effects.watch.push((core, HubMessage::Added { topic, epoch, newest }));
             }
-            WatchAsk::Drop { keys } => self.telling.interest.drop(&keys, core),
+            WatchAsk::Drop { keys } => self.publication.interest.drop(&keys, core),
             WatchAsk::History(ask) => {
                 let fetch = ask.fetch;
                 let part = self.history(&ask);
-                effects.watch.push((core, WatchTold::History { fetch, part }));
+                effects.watch.push((core, HubMessage::History { fetch, part }));
             }
         }
     }
 
     /// Tells what has changed since it last did.
-    pub(super) fn tell(&mut self, effects: &mut ShardEffects) {
-        let Telling { interest, told } = &mut self.telling;
-        let after = *told;
-        *told = self.held.store.newest().max(after);
-        if interest.is_empty() || *told == after {
+    pub(super) fn publish(&mut self, effects: &mut ShardEffects) {
+        let Publication { interest, published } = &mut self.publication;
+        let after = *published;
+        *published = self.state.store.newest().max(after);
+        if interest.is_empty() || *published == after {
             return;
         }
-        let Some((epoch, _)) = self.held.opened else { return };
+        let Some((epoch, _)) = self.state.opened else { return };
         let mut by_core: BTreeMap<CoreId, Vec<Arc<Event>>> = BTreeMap::new();
         let wanted = |key: &[u8]| Some(interest.cores_of(key)).filter(|cores| !cores.is_empty());
-        self.held.store.tell_above(after, wanted, |cores, event| {
+        self.state.store.visit_events_above(after, wanted, |cores, event| {
             let event = Arc::new(event);
             for core in cores.iter() {
                 by_core.entry(core).or_default().push(Arc::clone(&event));
@@ -84,12 +84,12 @@ impl Shard {
         effects.watch.extend(
             by_core
                 .into_iter()
-                .map(|(core, events)| (core, WatchTold::Events { epoch, after, events })),
+                .map(|(core, events)| (core, HubMessage::Events { epoch, after, events })),
         );
     }
 
     fn history(&self, ask: &HistoryAsk) -> Result<HistoryPart, Compacted> {
-        let store = &self.held.store;
+        let store = &self.state.store;
         if ask.after.0 + 1 < store.compacted() {
             return Err(Compacted(Revision(store.compacted())));
         }

@@ -4,7 +4,7 @@ use crate::types::{Answer, Nanos, OpReply, Refusal, Reply, Request, TxnReply};
 
 /// One request and what became of it.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct ClientCall {
     /// Also its ticket, and the mark of its values.
     pub id: u64,
     pub core: usize,
@@ -41,7 +41,7 @@ pub struct Answered {
     pub was_full: bool,
 }
 
-impl Call {
+impl ClientCall {
     /// Whether it may have taken effect or not: nobody was told.
     pub fn is_unknown(&self) -> bool {
         match &self.answered {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::budget::{Account, Budget, Charge, Purse};
+use crate::budget::{Account, Budget, Charge, CoreBudget};
 use crate::chance::Chance;
 
 /// What a request is charged with: far more than its bytes, so that some requests fill the budget.
@@ -37,10 +37,10 @@ impl Connections {
     /// So many connections, dealt out to the cores of a member that has just started.
     pub fn open(budget_bytes: usize, count: usize, cores: usize) -> Connections {
         let budget = Budget::new(budget_bytes, cores);
-        let purses: Vec<_> = (0..cores).map(|_| Purse::new(budget.clone())).collect();
+        let core_budgets: Vec<_> = (0..cores).map(|_| CoreBudget::new(budget.clone())).collect();
         let open = |at: usize| {
             let core = at % cores;
-            Connection { core, account: purses[core].open(), begun: None }
+            Connection { core, account: core_budgets[core].open(), begun: None }
         };
         let connections = (0..count).map(open).collect();
         Connections { budget, connections, under_way: BTreeMap::new(), waits: 0 }

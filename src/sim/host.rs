@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::trace::Trace;
 use crate::chance::Chance;
-use crate::line::Post;
+use crate::line::Mailboxes;
 use crate::member::account::{self, GroupAccount};
 use crate::member::{Core, CoreEffects, Fatal, Mail, MemberConfig, RecoverError, Service, Shared};
 use crate::shard::Shard;
@@ -31,8 +31,8 @@ use crate::wal::{DiskOp, DiskOutcome, OpId};
 /// See the module.
 pub struct Host {
     pub shared: Arc<Shared>,
-    cores: Vec<Place>,
-    flying: Vec<Flying>,
+    cores: Vec<HostedCore>,
+    in_flight: Vec<InFlight>,
     /// Answers that no client has yet been given.
     pub answers: Vec<(Ticket, Answer)>,
     /// What watch streams were told and no client has yet read.
@@ -42,14 +42,14 @@ pub struct Host {
 }
 
 /// A core and how its loop stands.
-struct Place {
+struct HostedCore {
     core: Core,
     state: State,
     /// Its doorbell was rung, or an event of its own came.
     rung: bool,
     /// Operations that ended and that it has not been told of.
     ended: VecDeque<(GroupId, OpId, DiskOutcome)>,
-    post: Post<Mail>,
+    mailboxes: Mailboxes<Mail>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ enum State {
     Asleep,
 }
 
-struct Flying {
+struct InFlight {
     core: usize,
     group: GroupId,
     id: OpId,
@@ -76,26 +76,26 @@ impl Host {
         disk: &Disk,
     ) -> Result<Host, RecoverError> {
         let (mut places, mut accounts) = (Vec::new(), Vec::new());
-        let posts = Post::of_all(cores, mailbox_batches);
-        for (core, post) in (0..cores).zip(posts) {
+        let by_core = Mailboxes::of_all(cores, mailbox_batches);
+        for (core, mailboxes) in (0..cores).zip(by_core) {
             let mut core = Core::recover(config, CoreId(core), &shared, disk)?;
             accounts.extend(core.take_accounts());
-            places.push(Place {
+            places.push(HostedCore {
                 core,
                 state: State::Awake,
                 rung: false,
                 ended: VecDeque::new(),
-                post,
+                mailboxes,
             });
         }
         if !leaves_out(Rule::Accounted) {
             account::check(accounts)?;
         }
-        places.iter_mut().for_each(|place: &mut Place| place.core.start());
+        places.iter_mut().for_each(|place: &mut HostedCore| place.core.start());
         Ok(Host {
             shared,
             cores: places,
-            flying: Vec::new(),
+            in_flight: Vec::new(),
             answers: Vec::new(),
             watched: Vec::new(),
             waits_for_room: 0,
@@ -125,13 +125,13 @@ impl Host {
 
     /// Cores that would run if they were let.
     pub fn runnable(&self) -> Vec<usize> {
-        let runs = |place: &Place| place.state != State::Asleep || place.rung;
+        let runs = |place: &HostedCore| place.state != State::Asleep || place.rung;
         (0..self.cores.len()).filter(|&at| runs(&self.cores[at])).collect()
     }
 
     /// Operations of the disk that are under way.
-    pub fn flying(&self) -> usize {
-        self.flying.len()
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// A client's request comes in.
@@ -205,7 +205,7 @@ impl Host {
                 let place = &mut self.cores[at];
                 let stable = self.shared.sequencer.stable();
                 let reached = place.core.park().lowest.is_some_and(|lowest| lowest <= stable);
-                let news = reached || place.post.has_mail();
+                let news = reached || place.mailboxes.has_mail();
                 place.state = if news { State::Awake } else { State::Asleep };
                 return Ok(());
             }
@@ -224,8 +224,8 @@ impl Host {
             place.core.look();
         }
         // What comes while it reads is read in the next turn.
-        let Place { core, post, .. } = place;
-        post.take_while(|| !partly || chance.one_in(2), |mail| core.receive(mail));
+        let HostedCore { core, mailboxes, .. } = place;
+        mailboxes.take_while(|| !partly || chance.one_in(2), |mail| core.receive(mail));
         for (group, op, outcome) in std::mem::take(&mut place.ended) {
             place.core.disk_done(group, op, outcome)?;
         }
@@ -234,7 +234,7 @@ impl Host {
         self.carry_out(at, effects, trace);
         let place = &mut self.cores[at];
         let park = place.core.park();
-        if place.post.owes() {
+        if place.mailboxes.owes() {
             return Ok(());
         }
         if !more && !park.polls {
@@ -248,7 +248,7 @@ impl Host {
     fn carry_out(&mut self, at: usize, effects: CoreEffects, trace: &mut Trace) {
         for (group, id, op) in effects.disk {
             trace.disk(at, group, id, &op);
-            self.flying.push(Flying { core: at, group, id, op });
+            self.in_flight.push(InFlight { core: at, group, id, op });
         }
         let mut mail = effects.mail;
         for (to, mail) in &mail {
@@ -266,9 +266,9 @@ impl Host {
     /// Sends a core's mail, and what was left of its last; whether all of it found room.
     fn send(&mut self, at: usize, mail: &mut Vec<(CoreId, Mail)>) -> bool {
         let mut pushed = Vec::new();
-        let post = &mut self.cores[at].post;
-        post.send(mail, |to| pushed.push(to));
-        let is_sent = !post.owes();
+        let mailboxes = &mut self.cores[at].mailboxes;
+        mailboxes.send(mail, |to| pushed.push(to));
+        let is_sent = !mailboxes.owes();
         for to in pushed {
             if self.shared.waits.pushed(to) {
                 self.cores[usize::from(to.0)].rung = true;
@@ -285,8 +285,8 @@ impl Host {
         chance: &mut Chance,
         trace: &mut Trace,
     ) {
-        let slot = chance.slot(self.flying.len());
-        let Flying { core, group, id, op } = self.flying.swap_remove(slot);
+        let slot = chance.slot(self.in_flight.len());
+        let InFlight { core, group, id, op } = self.in_flight.swap_remove(slot);
         let outcome = if fails {
             disk.tear(op, chance);
             DiskOutcome::Failed("the disk made it up".to_owned())
@@ -300,8 +300,8 @@ impl Host {
 
     /// The process ends here and now.
     pub fn crash(self, disk: &mut Disk, chance: &mut Chance) {
-        for flying in self.flying {
-            disk.tear(flying.op, chance);
+        for in_flight in self.in_flight {
+            disk.tear(in_flight.op, chance);
         }
         disk.crash(chance);
     }

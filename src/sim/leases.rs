@@ -25,8 +25,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::call::Call;
-use super::line::{Broken, Line, Shown};
+use super::call::ClientCall;
+use super::line::{Broken, ObservedLine, Shown};
 use crate::types::{
     LeaseGrantRequest, LeaseId, LeaseTimeToLiveReply, Op, Refusal, Reply, Request, TxnRequest,
 };
@@ -40,13 +40,13 @@ pub struct Clock {
     pub step: u64,
     pub most: u64,
     pub least: u64,
-    /// `least` at the last tick of the lead's core.
+    /// `least` at the last tick of the leader's core.
     pub ticked: u64,
     seen: Option<u64>,
 }
 
 impl Clock {
-    /// The lead's core does a step at `now`; a longer gap than `pause` it may take for one.
+    /// The leader's core does a step at `now`; a longer gap than `pause` it may take for one.
     pub fn look(&mut self, now: u64, pause: u64, is_tick: bool) {
         let gap = self.seen.map_or(0, |seen| now - seen);
         if gap <= pause {
@@ -73,10 +73,10 @@ pub struct Leases {
     extension: u64,
     known: BTreeMap<LeaseId, Lease>,
     /// Calls that were asked and not answered: what held when they were.
-    open: BTreeMap<u64, Asked>,
-    /// Numbers that the lead chose.
+    open: BTreeMap<u64, OpenLeaseCall>,
+    /// Numbers that the leader chose.
     chosen: BTreeSet<LeaseId>,
-    /// The last time at which everything slept: the step, and the lead's last tick.
+    /// The last time at which everything slept: the step, and the leader's last tick.
     rested: (u64, u64),
     /// When the power last went, of [`Clock::most`].
     crashed: u64,
@@ -111,7 +111,7 @@ struct Lease {
 }
 
 #[derive(Debug)]
-struct Asked {
+struct OpenLeaseCall {
     step: u64,
     most: u64,
     /// Before which the leases that it is about do not end.
@@ -190,7 +190,8 @@ impl Leases {
             }
             _ => {}
         }
-        self.open.insert(id, Asked { step: now.step, most: now.most, not_before, names, what });
+        self.open
+            .insert(id, OpenLeaseCall { step: now.step, most: now.most, not_before, names, what });
     }
 
     /// Whether somebody has asked for that and was not answered.
@@ -219,8 +220,8 @@ impl Leases {
     /// A client is answered.
     pub fn answered(
         &mut self,
-        call: &Call,
-        line: &Line,
+        call: &ClientCall,
+        line: &ObservedLine,
         now: Clock,
         stable: i64,
     ) -> Result<(), Broken> {
@@ -264,8 +265,8 @@ impl Leases {
     fn grant_answered(
         &mut self,
         grant: &LeaseGrantRequest,
-        call: &Call,
-        asked: &Asked,
+        call: &ClientCall,
+        asked: &OpenLeaseCall,
         now: Clock,
     ) -> Result<(), Broken> {
         let answer = &call.answered.as_ref().expect("it is answered").answer;
@@ -300,7 +301,7 @@ impl Leases {
                 self.granted(is_chosen, reply.id, reply.ttl, asked, now)
             }
             Err(Refusal::LeaseExist) if is_chosen => {
-                Err("the lead chose a number that is taken".to_owned())
+                Err("the leader chose a number that is taken".to_owned())
             }
             Err(Refusal::LeaseExist) => self.found(grant.id, Found::There, asked),
             _ => Ok(()),
@@ -312,15 +313,15 @@ impl Leases {
         is_chosen: bool,
         id: LeaseId,
         ttl: i64,
-        asked: &Asked,
+        asked: &OpenLeaseCall,
         now: Clock,
     ) -> Result<(), Broken> {
         if is_chosen {
             if id.0 < 0 || !self.chosen.insert(id) {
-                return Err(format!("the lead chose {id} before"));
+                return Err(format!("the leader chose {id} before"));
             }
             if self.known.get(&id).is_some_and(|other| other.gone.is_none()) {
-                return Err(format!("the lead chose {id}, which a client had"));
+                return Err(format!("the leader chose {id}, which a client had"));
             }
             self.known.insert(id, Lease::new(ttl));
         }
@@ -334,7 +335,13 @@ impl Leases {
         Ok(())
     }
 
-    fn renewed(&mut self, id: LeaseId, ttl: i64, asked: &Asked, now: Clock) -> Result<(), Broken> {
+    fn renewed(
+        &mut self,
+        id: LeaseId,
+        ttl: i64,
+        asked: &OpenLeaseCall,
+        now: Clock,
+    ) -> Result<(), Broken> {
         let is_open = self.is_asked(id, What::KeepAlive);
         let lease = self.known.get_mut(&id).expect("it was found");
         lease.not_before = lease.not_before.max(asked.most + ttl as u64 * SECOND);
@@ -356,7 +363,7 @@ impl Leases {
     }
 
     /// Somebody found it who asked at `asked`.
-    fn found(&mut self, id: LeaseId, found: Found, asked: &Asked) -> Result<(), Broken> {
+    fn found(&mut self, id: LeaseId, found: Found, asked: &OpenLeaseCall) -> Result<(), Broken> {
         let rested = self.rested;
         let lease = self.known.get(&id).ok_or_else(|| format!("nobody was granted {id}"))?;
         if lease.is_blurred() {
@@ -375,7 +382,7 @@ impl Leases {
     }
 
     /// Somebody found it missing.
-    fn missed(&mut self, id: LeaseId, asked: &Asked, most: u64) -> Result<(), Broken> {
+    fn missed(&mut self, id: LeaseId, asked: &OpenLeaseCall, most: u64) -> Result<(), Broken> {
         let Some(lease) = self.known.get_mut(&id) else { return Ok(()) };
         let was_granted = lease.granted.is_some_and(|step| step < asked.step);
         if !was_granted || lease.is_blurred() || lease.is_revoked {
@@ -396,8 +403,8 @@ impl Leases {
     fn gone(
         &mut self,
         id: LeaseId,
-        asked: &Asked,
-        line: &Line,
+        asked: &OpenLeaseCall,
+        line: &ObservedLine,
         now: Clock,
         stable: i64,
     ) -> Result<(), Broken> {
@@ -412,7 +419,12 @@ impl Leases {
         if keys.is_empty() { Ok(()) } else { Err(format!("{id} is gone, but not {keys:?}")) }
     }
 
-    fn refused(&mut self, request: &Request, asked: &Asked, now: Clock) -> Result<(), Broken> {
+    fn refused(
+        &mut self,
+        request: &Request,
+        asked: &OpenLeaseCall,
+        now: Clock,
+    ) -> Result<(), Broken> {
         let mut first = None;
         for id in names(request) {
             match self.missed(id, asked, now.most) {
@@ -434,10 +446,10 @@ impl Leases {
 
     fn time_to_live(
         &mut self,
-        call: &Call,
+        call: &ClientCall,
         reply: &LeaseTimeToLiveReply,
-        asked: &Asked,
-        line: &Line,
+        asked: &OpenLeaseCall,
+        line: &ObservedLine,
         now: Clock,
         stable: i64,
     ) -> Result<(), Broken> {
@@ -475,8 +487,8 @@ impl Leases {
     fn listed(
         &mut self,
         leases: &[LeaseId],
-        asked: &Asked,
-        line: &Line,
+        asked: &OpenLeaseCall,
+        line: &ObservedLine,
         now: Clock,
         stable: i64,
     ) -> Result<(), Broken> {
@@ -484,7 +496,7 @@ impl Leases {
         if set.len() != leases.len() {
             return Err("a lease is listed twice".to_owned());
         }
-        // One that the lead chose for somebody who was not told has no other trace.
+        // One that the leader chose for somebody who was not told has no other trace.
         let told = leases.iter().filter(|id| self.known.contains_key(id) || id.0 < CHOSEN_MIN);
         for &id in told.collect::<Vec<_>>() {
             self.found(id, Found::There, asked)?;
@@ -498,7 +510,7 @@ impl Leases {
     }
 
     /// A revision is stable that was not before: no key may be attached to what is gone.
-    pub fn shown(&self, line: &Line, revision: i64) -> Result<(), Broken> {
+    pub fn shown(&self, line: &ObservedLine, revision: i64) -> Result<(), Broken> {
         for change in line.changes(revision) {
             let Some(kv) = &change.put else { continue };
             if kv.lease == LeaseId::NONE {
@@ -518,10 +530,10 @@ impl Leases {
     }
 
     /// Revisions that only the end of a lease explains: each had a cause.
-    pub fn ended(&mut self, ends: &[(i64, LeaseId)], line: &Line) -> Result<(), Broken> {
+    pub fn ended(&mut self, ends: &[(i64, LeaseId)], line: &ObservedLine) -> Result<(), Broken> {
         for &(revision, id) in ends {
             let Shown { step, time } = line.shown_at(revision);
-            let asked = Asked {
+            let asked = OpenLeaseCall {
                 step,
                 most: time,
                 not_before: BTreeMap::new(),
@@ -582,7 +594,7 @@ impl Leases {
 const SLACK: u64 = SECOND / 2;
 /// Seconds above which a TTL is refused, always.
 const TTL_MAX: i64 = 9_000_000_000;
-/// Numbers from here on are the lead's choice.
+/// Numbers from here on are the leader's choice.
 const CHOSEN_MIN: i64 = 1 << 48;
 
 impl Lease {
@@ -608,7 +620,12 @@ impl Lease {
 }
 
 /// The keys that a lease is said to have were all there at some time in between, and no other.
-fn check_keys(reply: &LeaseTimeToLiveReply, line: &Line, from: i64, to: i64) -> Result<(), Broken> {
+fn check_keys(
+    reply: &LeaseTimeToLiveReply,
+    line: &ObservedLine,
+    from: i64,
+    to: i64,
+) -> Result<(), Broken> {
     let named: BTreeSet<Vec<u8>> = reply.keys.iter().map(|key| key.to_vec()).collect();
     let mut ever = BTreeSet::new();
     let mut always: Option<BTreeSet<Vec<u8>>> = None;
@@ -632,7 +649,7 @@ fn check_keys(reply: &LeaseTimeToLiveReply, line: &Line, from: i64, to: i64) -> 
 }
 
 /// Whether a grant is over without a lease, and not because its number is taken.
-fn is_refusal(call: &Call) -> bool {
+fn is_refusal(call: &ClientCall) -> bool {
     match &call.answered.as_ref().expect("it is answered").answer {
         Ok(_) | Err(Refusal::LeaseExist) => false,
         Err(_) => !call.is_unknown(),
@@ -670,7 +687,7 @@ pub fn names(request: &Request) -> BTreeSet<LeaseId> {
 }
 
 /// The leases that a write that made `revision` named for what it put.
-fn attached(request: &Request, line: &Line, revision: Option<i64>) -> BTreeSet<LeaseId> {
+fn attached(request: &Request, line: &ObservedLine, revision: Option<i64>) -> BTreeSet<LeaseId> {
     fn of_txn(txn: &TxnRequest, found: &mut BTreeSet<(Vec<u8>, LeaseId)>) {
         for op in txn.success.iter().chain(&txn.failure) {
             match op {

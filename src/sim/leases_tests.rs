@@ -13,8 +13,8 @@ use crate::types::{
 /// A history as it is told, at whole seconds that are steps, too.
 struct Tale {
     leases: Leases,
-    line: Line,
-    calls: Vec<Call>,
+    line: ObservedLine,
+    calls: Vec<ClientCall>,
 }
 
 fn clock(second: u64) -> Clock {
@@ -37,7 +37,7 @@ fn change(key: &str, revision: i64, lease: i64) -> Change {
 /// On a line where 2 puts `a` with lease 11, and 3 deletes it.
 fn tale() -> Tale {
     let gone = Change { sub: 0, key: b"a".to_vec(), put: None };
-    let line = Line::of(vec![vec![change("a", 2, 11)], vec![gone]]);
+    let line = ObservedLine::of(vec![vec![change("a", 2, 11)], vec![gone]]);
     Tale { leases: Leases::new(1, SECOND), line, calls: Vec::new() }
 }
 
@@ -46,7 +46,7 @@ impl Tale {
         let invoked = Invoked { now: Nanos(0), after: 1, stable: 1, compacted: -1 };
         let id = self.calls.len() as u64;
         self.leases.asked(id, &request, clock(second));
-        self.calls.push(Call {
+        self.calls.push(ClientCall {
             id,
             core: 0,
             request,
@@ -228,7 +228,10 @@ fn a_return_is_found() {
         || Ok(Reply::LeaseLeases(LeaseLeasesReply { revision: Revision(3), leases: vec![] }));
     assert!(is_found(unlisted.told((3, 3), Request::LeaseLeases, 3, none()), "ns left"));
     assert!(is_found(Tale::granted().left(7, 2, -1, &[]), "is gone, but not"));
-    assert!(is_found(tale.leases.shown(&Line::of(vec![vec![change("a", 2, 9)]]), 2), "nobody was"));
+    assert!(is_found(
+        tale.leases.shown(&ObservedLine::of(vec![vec![change("a", 2, 9)]]), 2),
+        "nobody was"
+    ));
 }
 
 #[test]

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use super::call::Call;
+use super::call::ClientCall;
 use super::host::Host;
 use super::model::{Change, Model};
 use super::verdict;
@@ -28,7 +28,7 @@ pub type Broken = String;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Line {
+pub struct ObservedLine {
     model: Model,
     /// Everything up to the highest revision that was ever seen stable, as it was found.
     shown: Model,
@@ -61,10 +61,10 @@ struct Choice {
     rest: Vec<usize>,
 }
 
-impl Line {
+impl ObservedLine {
     /// Of an empty store, at revision 1.
-    pub fn new() -> Line {
-        Line {
+    pub fn new() -> ObservedLine {
+        ObservedLine {
             model: Model::default(),
             shown: Model::default(),
             shown_at: vec![Shown::default(); 2],
@@ -184,7 +184,7 @@ impl Line {
 
     /// Gives every revision up to `cut` its call and judges every call; none of them can change
     /// anything any more.
-    pub fn settle(&mut self, calls: &[Call], cut: i64) -> Result<(), Broken> {
+    pub fn settle(&mut self, calls: &[ClientCall], cut: i64) -> Result<(), Broken> {
         let mut owners: BTreeMap<i64, usize> = BTreeMap::new();
         for (at, call) in calls.iter().enumerate() {
             let Some(revision) = call.made() else { continue };
@@ -230,7 +230,7 @@ impl Line {
     /// each is tried.
     fn attribute(
         &mut self,
-        calls: &[Call],
+        calls: &[ClientCall],
         owners: &mut BTreeMap<i64, usize>,
         cut: i64,
     ) -> Result<(), Broken> {
@@ -275,7 +275,7 @@ impl Line {
     /// Calls of unknown outcome that explain a revision, the likeliest last.
     fn candidates(
         &self,
-        calls: &[Call],
+        calls: &[ClientCall],
         owners: &BTreeMap<i64, usize>,
         revision: i64,
     ) -> Result<Vec<usize>, Broken> {
@@ -313,16 +313,16 @@ impl Line {
     }
 
     /// Whether `call`, carried out on the state before `revision`, changes what is there.
-    fn explains(&self, call: &Call, revision: i64) -> Result<(), Broken> {
+    fn explains(&self, call: &ClientCall, revision: i64) -> Result<(), Broken> {
         let found = &self.revisions[revision as usize];
-        let tell = |what: String| {
+        let broken = |what: String| {
             Err(format!("revision {revision} is {found:?}, but {what}, for {call:?}"))
         };
         match self.model.evaluate(&call.request, revision - 1) {
-            Err(refusal) => tell(format!("the model answers {refusal:?}")),
+            Err(refusal) => broken(format!("the model answers {refusal:?}")),
             Ok((_, mut changes)) => {
                 changes.sort_by(|a, b| (a.sub, &a.key).cmp(&(b.sub, &b.key)));
-                if changes == *found { Ok(()) } else { tell(format!("it should be {changes:?}")) }
+                if changes == *found { Ok(()) } else { broken(format!("it should be {changes:?}")) }
             }
         }
     }
@@ -343,10 +343,10 @@ impl Line {
 }
 
 #[cfg(test)]
-impl Line {
+impl ObservedLine {
     /// Of made-up revisions, the first of which is 2; each is seen a second after the one before.
-    pub fn of(revisions: Vec<Vec<Change>>) -> Line {
-        let mut line = Line::new();
+    pub fn of(revisions: Vec<Vec<Change>>) -> ObservedLine {
+        let mut line = ObservedLine::new();
         for changes in revisions {
             line.revisions.push(changes.clone());
             line.shown.push(line.newest(), &changes);

@@ -192,7 +192,7 @@ pub fn simulate(options: &Options) -> Result<Summary, Box<Failure>> {
 fn attempt(options: &Options, trace: &mut Trace) -> Result<Summary, (u64, String)> {
     let mut chance = Chance::new(options.seed);
     let plan = Plan::draw(&mut chance, options.cores, options.shards);
-    trace.tell(|| format!("{plan:?}"));
+    trace.record(|| format!("{plan:?}"));
     let mut world = World::new(options.seed, plan, options.without, chance);
     PANIC.set(None);
     let ran = panic::catch_unwind(AssertUnwindSafe(|| world.run(options.steps, trace)));

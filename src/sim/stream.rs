@@ -21,7 +21,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::line::{Broken, Line};
+use super::line::{Broken, ObservedLine};
 use super::model::Change;
 use crate::types::{
     Event, KeyValue, WatchCreate, WatchEvents, WatchId, WatchRefusal, WatchReply, WatchRequest,
@@ -31,7 +31,7 @@ use crate::types::{
 /// What everybody knows when a client asks or reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
-    pub line: &'a Line,
+    pub line: &'a ObservedLine,
     /// The stable that is published.
     pub stable: i64,
     /// The highest compaction that was answered.
@@ -45,7 +45,7 @@ pub struct Moment<'a> {
 pub struct Stream {
     pub core: usize,
     pub number: WatchStream,
-    asked: VecDeque<Asked>,
+    asked: VecDeque<OwedReply>,
     /// Numbers in use once everything asked is done.
     taken: BTreeSet<WatchId>,
     next_id: i64,
@@ -63,7 +63,7 @@ pub struct Stream {
 
 /// A request that waits for its answer.
 #[derive(Debug)]
-struct Asked {
+struct OwedReply {
     stable: i64,
     compacted: i64,
     expected: Expected,
@@ -116,7 +116,7 @@ impl Stream {
             WatchRequest::Progress => Expected::Progress,
         };
         let (stable, compacted) = (at.stable, at.compacted);
-        self.asked.push_back(Asked { stable, compacted, expected });
+        self.asked.push_back(OwedReply { stable, compacted, expected });
     }
 
     fn create(&mut self, create: &WatchCreate) -> Expected {
@@ -147,16 +147,16 @@ impl Stream {
 
     /// Its watchers as somebody would create them again who lost the connection.
     pub fn resumptions(&self) -> impl Iterator<Item = WatchCreate> + '_ {
-        let living = self.watchers.iter().filter(|(_, watcher)| !watcher.is_compacted);
-        living.map(|(&id, watcher)| {
+        let live = self.watchers.iter().filter(|(_, watcher)| !watcher.is_compacted);
+        live.map(|(&id, watcher)| {
             let create = watcher.create.clone();
             WatchCreate { start: watcher.next, id, ..create }
         })
     }
 
     /// The client reads a reply.
-    pub fn told(&mut self, reply: &WatchReply, at: Moment<'_>) -> Result<(), Broken> {
-        let told = match reply {
+    pub fn check(&mut self, reply: &WatchReply, at: Moment<'_>) -> Result<(), Broken> {
+        let checked = match reply {
             WatchReply::Created { id, revision } => self.created(*id, revision.0, at),
             WatchReply::Refused { revision, reason } => self.refused(revision.0, *reason, at),
             WatchReply::Events(events) => self.events(events, at),
@@ -170,7 +170,7 @@ impl Stream {
             }
             WatchReply::Ended(refusal) => Err(format!("nobody ended it: {refusal:?}")),
         };
-        told.map_err(|broken| {
+        checked.map_err(|broken| {
             let Stream { core, number, watchers, .. } = self;
             format!(
                 "watch: {broken}: stream {} of core {core}, stable {}, {reply:?}, watchers \
@@ -181,7 +181,7 @@ impl Stream {
     }
 
     /// The request that a reply answers; requests for progress before it got nothing.
-    fn answered(&mut self, is_progress: bool) -> Result<Asked, Broken> {
+    fn answered(&mut self, is_progress: bool) -> Result<OwedReply, Broken> {
         while let Some(asked) = self.asked.pop_front() {
             if is_progress == matches!(asked.expected, Expected::Progress) {
                 return Ok(asked);
@@ -235,7 +235,7 @@ impl Stream {
         gone.map(|_| ()).ok_or_else(|| "it never lived".to_owned())
     }
 
-    fn living(&mut self, id: WatchId) -> Result<&mut Watcher, Broken> {
+    fn live_watcher(&mut self, id: WatchId) -> Result<&mut Watcher, Broken> {
         let watcher = self.watchers.get_mut(&id).ok_or("there is no such watcher")?;
         if watcher.is_compacted {
             return Err("it was cancelled by a compaction".to_owned());
@@ -243,21 +243,21 @@ impl Stream {
         Ok(watcher)
     }
 
-    fn events(&mut self, told: &WatchEvents, at: Moment<'_>) -> Result<(), Broken> {
+    fn events(&mut self, reply: &WatchEvents, at: Moment<'_>) -> Result<(), Broken> {
         if self.owed >= self.room {
             return Err(format!("it owes {} bytes and has no room", self.owed));
         }
-        let watcher = self.living(told.id)?;
-        let last = told.events.last().ok_or("it tells of nothing")?.revision.0;
-        if told.revision.0 < last || told.revision.0 > at.stable {
+        let watcher = self.live_watcher(reply.id)?;
+        let last = reply.events.last().ok_or("it tells of nothing")?.revision.0;
+        if reply.revision.0 < last || reply.revision.0 > at.stable {
             return Err("R3: its header is below its events, or above stable".to_owned());
         }
         let create = &watcher.create;
-        if (told.prev_kv, told.fragment) != (create.prev_kv, create.fragment) {
+        if (reply.prev_kv, reply.fragment) != (create.prev_kv, create.fragment) {
             return Err("it was asked for in another form".to_owned());
         }
-        let bytes: usize = told.events.iter().map(|event| event.bytes(told.prev_kv)).sum();
-        if bytes != told.bytes {
+        let bytes: usize = reply.events.iter().map(|event| event.bytes(reply.prev_kv)).sum();
+        if bytes != reply.bytes {
             return Err(format!("its events come to {bytes} bytes"));
         }
         if watcher.is_doomed {
@@ -265,7 +265,7 @@ impl Stream {
         }
         let expected = wanted(at.line, create, watcher.next, last);
         let compacting = at.compactions.iter().map(|(_, revision)| *revision).max().unwrap_or(-1);
-        let mut found = told.events.iter();
+        let mut found = reply.events.iter();
         for (revision, change, prev) in expected {
             let Some(event) = found.next() else {
                 return Err(format!("revision {revision} is missing, with {change:?}"));
@@ -280,7 +280,7 @@ impl Stream {
             return Err(format!("nobody wants {event:?}"));
         }
         watcher.next = last + 1;
-        self.owed += told.bytes;
+        self.owed += reply.bytes;
         Ok(())
     }
 
@@ -297,7 +297,7 @@ impl Stream {
         for (id, watcher) in &mut self.watchers {
             // What its client gave up is none of the stream's any more, though it is told later.
             let is_left =
-                |asked: &Asked| matches!(asked.expected, Expected::Canceled(left) if left == *id);
+                |asked: &OwedReply| matches!(asked.expected, Expected::Canceled(it) if it == *id);
             if self.asked.iter().any(is_left) {
                 continue;
             }
@@ -311,7 +311,7 @@ impl Stream {
 
     /// Progress of one watcher, by the clock.
     fn notified(&mut self, id: WatchId, revision: i64, at: Moment<'_>) -> Result<(), Broken> {
-        let watcher = self.living(id)?;
+        let watcher = self.live_watcher(id)?;
         if !watcher.create.progress_notify {
             return Err("nobody wanted to be notified".to_owned());
         }
@@ -320,7 +320,7 @@ impl Stream {
     }
 
     fn compacted(&mut self, id: WatchId, compacted: i64, at: Moment<'_>) -> Result<(), Broken> {
-        let watcher = self.living(id)?;
+        let watcher = self.live_watcher(id)?;
         if compacted <= watcher.next {
             return Err("what it wants next is not compacted".to_owned());
         }
@@ -338,7 +338,7 @@ impl Stream {
     /// must have been told everything.
     pub fn check_rest(&self, at: Moment<'_>) -> Result<(), Broken> {
         let core = self.core;
-        let is_open = |asked: &&Asked| !matches!(asked.expected, Expected::Progress);
+        let is_open = |asked: &&OwedReply| !matches!(asked.expected, Expected::Progress);
         if let Some(asked) = self.asked.iter().find(is_open) {
             return Err(format!("everything sleeps, and a stream of core {core} waits: {asked:?}"));
         }
@@ -378,7 +378,7 @@ impl Stream {
 
 impl Watcher {
     /// It is told that nothing is missing up to `revision`.
-    fn progress(&mut self, revision: i64, line: &Line) -> Result<(), Broken> {
+    fn progress(&mut self, revision: i64, line: &ObservedLine) -> Result<(), Broken> {
         if self.create.start > revision {
             return Err(format!("{self:?} waits for a revision to come"));
         }
@@ -420,7 +420,7 @@ fn check_event(event: &Event, revision: i64, change: &Change) -> Result<(), Brok
 
 /// What a watcher is told of the revisions from `next` to `last`.
 fn wanted<'l>(
-    line: &'l Line,
+    line: &'l ObservedLine,
     create: &WatchCreate,
     next: i64,
     last: i64,

@@ -24,9 +24,9 @@ fn delete(sub: u32, key: &str) -> Change {
 }
 
 /// 2: a. 3: a and b. 4: a is deleted. 5: b. 6: c.
-fn line() -> Line {
+fn line() -> ObservedLine {
     let second = Change { sub: 1, ..put("b", 3, 3, 1) };
-    Line::of(vec![
+    ObservedLine::of(vec![
         vec![put("a", 2, 2, 1)],
         vec![put("a", 2, 3, 2), second],
         vec![delete(0, "a")],
@@ -35,7 +35,7 @@ fn line() -> Line {
     ])
 }
 
-fn at(line: &Line) -> Moment<'_> {
+fn at(line: &ObservedLine) -> Moment<'_> {
     Moment { line, stable: line.newest(), compacted: -1, compactions: &[(1, 3)] }
 }
 
@@ -44,17 +44,17 @@ fn of(range: KeyRange, start: i64) -> WatchCreate {
 }
 
 /// A stream with a watcher of `create`, made when `created` was stable.
-fn stream(line: &Line, create: WatchCreate, created: i64) -> Stream {
+fn stream(line: &ObservedLine, create: WatchCreate, created: i64) -> Stream {
     let mut stream = Stream::new(0, WatchStream(1), 1 << 20);
     let early = Moment { stable: created, ..at(line) };
     stream.ask(&WatchRequest::Create(create), early);
     let reply = WatchReply::Created { id: WatchId(0), revision: Revision(created) };
-    stream.told(&reply, early).unwrap();
+    stream.check(&reply, early).unwrap();
     stream
 }
 
 /// The events of some revisions, as they are right.
-fn events(line: &Line, keys: &[&str], revisions: &[i64]) -> WatchEvents {
+fn events(line: &ObservedLine, keys: &[&str], revisions: &[i64]) -> WatchEvents {
     let mut events = Vec::new();
     for &revision in revisions {
         for change in line.changes(revision) {
@@ -71,8 +71,8 @@ fn events(line: &Line, keys: &[&str], revisions: &[i64]) -> WatchEvents {
     WatchEvents { id: WatchId(0), revision, events, prev_kv: true, fragment: false, bytes }
 }
 
-fn tell(stream: &mut Stream, line: &Line, told: WatchEvents) -> Result<(), Broken> {
-    stream.told(&WatchReply::Events(told), at(line))
+fn tell(stream: &mut Stream, line: &ObservedLine, told: WatchEvents) -> Result<(), Broken> {
+    stream.check(&WatchReply::Events(told), at(line))
 }
 
 fn progress(id: i64, revision: i64) -> WatchReply {
@@ -96,12 +96,12 @@ fn a_watcher_that_is_told_everything_in_any_portions_holds() {
             tell(&mut stream, &line, events(&line, &["a", "b", "c"], part)).unwrap();
         }
         stream.check_rest(at(&line)).unwrap();
-        stream.told(&progress(0, 6), at(&line)).unwrap();
+        stream.check(&progress(0, 6), at(&line)).unwrap();
         assert!(stream.owed > 0);
     }
     let mut one = stream(&line, of(KeyRange::single(Bytes::from("b")), 0), 2);
     tell(&mut one, &line, events(&line, &["b"], &[3])).unwrap();
-    one.told(&progress(0, 4), at(&line)).unwrap();
+    one.check(&progress(0, 4), at(&line)).unwrap();
     tell(&mut one, &line, events(&line, &["b"], &[5])).unwrap();
     one.check_rest(at(&line)).unwrap();
     assert_eq!(one.resumptions().map(|create| create.start).collect::<Vec<_>>(), [6]);
@@ -125,7 +125,7 @@ fn what_is_missing_doubled_or_out_of_order_is_found() {
     assert!(is_found(fresh().check_rest(at(&line)), "never told of revision 2"));
     let above = Moment { stable: 4, ..at(&line) };
     let told = WatchReply::Events(events(&line, &all, &[2, 3, 4, 5]));
-    assert!(is_found(fresh().told(&told, above), "above stable"));
+    assert!(is_found(fresh().check(&told, above), "above stable"));
 }
 
 #[test]
@@ -161,19 +161,19 @@ fn what_was_before_and_what_is_filtered_is_held_against_the_line() {
 fn progress_that_says_too_much_or_too_little_is_found() {
     let line = line();
     let fresh = || stream(&line, of(KeyRange::single(Bytes::from("b")), 2), 6);
-    assert!(is_found(fresh().told(&progress(0, 3), at(&line)), "revision 3 was never told"));
-    fresh().told(&progress(0, 2), at(&line)).unwrap();
+    assert!(is_found(fresh().check(&progress(0, 3), at(&line)), "revision 3 was never told"));
+    fresh().check(&progress(0, 2), at(&line)).unwrap();
     let mut ahead = fresh();
     tell(&mut ahead, &line, events(&line, &["b"], &[3])).unwrap();
-    assert!(is_found(ahead.told(&progress(0, 2), at(&line)), "has been told more"));
-    assert!(is_found(fresh().told(&progress(-1, 2), at(&line)), "answers nothing"));
+    assert!(is_found(ahead.check(&progress(0, 2), at(&line)), "has been told more"));
+    assert!(is_found(fresh().check(&progress(-1, 2), at(&line)), "answers nothing"));
     let mut future = stream(&line, of(KeyRange::all(), 9), 6);
-    assert!(is_found(future.told(&progress(0, 6), at(&line)), "waits for a revision"));
+    assert!(is_found(future.check(&progress(0, 6), at(&line)), "waits for a revision"));
     let mut silent =
         stream(&line, WatchCreate { progress_notify: false, ..of(KeyRange::all(), 7) }, 6);
-    assert!(is_found(silent.told(&progress(0, 6), at(&line)), "nobody wanted"));
+    assert!(is_found(silent.check(&progress(0, 6), at(&line)), "nobody wanted"));
     silent.ask(&WatchRequest::Progress, at(&line));
-    assert!(is_found(silent.told(&progress(-1, 5), at(&line)), "below 6"));
+    assert!(is_found(silent.check(&progress(-1, 5), at(&line)), "below 6"));
 }
 
 #[test]
@@ -190,22 +190,22 @@ fn requests_are_answered_in_order_and_with_the_right_numbers() {
         stream.ask(&request, now);
     }
     for id in [1, 0] {
-        stream.told(&created(id), now).unwrap();
+        stream.check(&created(id), now).unwrap();
     }
-    assert!(is_found(stream.told(&created(1), now), "should have the id WatchId(2)"));
+    assert!(is_found(stream.check(&created(1), now), "should have the id WatchId(2)"));
     let reason = WatchRefusal::DuplicateId;
-    stream.told(&WatchReply::Refused { revision: Revision(6), reason }, now).unwrap();
+    stream.check(&WatchReply::Refused { revision: Revision(6), reason }, now).unwrap();
     for request in [WatchRequest::Cancel(WatchId(1)), WatchRequest::Cancel(WatchId(7)), create(1)] {
         stream.ask(&request, now);
     }
     assert!(is_found(stream.check_rest(now), "waits"));
-    stream.told(&canceled(1), now).unwrap();
-    stream.told(&created(1), now).unwrap();
-    assert!(is_found(stream.told(&canceled(1), now), "answers nothing"));
-    assert!(is_found(stream.told(&WatchReply::Ended(Refusal::Stopped), now), "nobody ended"));
+    stream.check(&canceled(1), now).unwrap();
+    stream.check(&created(1), now).unwrap();
+    assert!(is_found(stream.check(&canceled(1), now), "answers nothing"));
+    assert!(is_found(stream.check(&WatchReply::Ended(Refusal::Stopped), now), "nobody ended"));
     let empty = KeyRange::from_api(Bytes::from("b"), Bytes::from("a"));
     stream.ask(&WatchRequest::Create(of(empty, -1)), now);
-    assert!(is_found(stream.told(&created(3), now), "no answer"));
+    assert!(is_found(stream.check(&created(3), now), "no answer"));
 }
 
 #[test]
@@ -217,17 +217,17 @@ fn a_compaction_cancels_only_what_it_has_reached() {
         compacted: Some(Revision(at)),
     };
     let b = || KeyRange::single(Bytes::from("b"));
-    stream(&line, of(b(), 2), 6).told(&canceled(3), at(&line)).unwrap();
+    stream(&line, of(b(), 2), 6).check(&canceled(3), at(&line)).unwrap();
     assert!(is_found(
-        stream(&line, of(b(), 3), 6).told(&canceled(3), at(&line)),
+        stream(&line, of(b(), 3), 6).check(&canceled(3), at(&line)),
         "is not compacted"
     ));
     assert!(is_found(
-        stream(&line, of(b(), 2), 6).told(&canceled(4), at(&line)),
+        stream(&line, of(b(), 2), 6).check(&canceled(4), at(&line)),
         "nobody asked for that"
     ));
     let mut gone = stream(&line, of(b(), 2), 6);
-    gone.told(&canceled(3), at(&line)).unwrap();
+    gone.check(&canceled(3), at(&line)).unwrap();
     assert!(is_found(tell(&mut gone, &line, events(&line, &["b"], &[3])), "by a compaction"));
     assert_eq!(gone.resumptions().count(), 0);
     assert!(!gone.owes_progress(6));
@@ -236,7 +236,7 @@ fn a_compaction_cancels_only_what_it_has_reached() {
     let mut doomed = Stream::new(0, WatchStream(1), 1 << 20);
     doomed.ask(&WatchRequest::Create(of(b(), 2)), known);
     let created = WatchReply::Created { id: WatchId(0), revision: Revision(6) };
-    doomed.told(&created, known).unwrap();
+    doomed.check(&created, known).unwrap();
     assert!(is_found(doomed.check_rest(known), "never told of revision 3"));
     assert!(is_found(tell(&mut doomed, &line, events(&line, &["b"], &[3])), "was compacted"));
 }

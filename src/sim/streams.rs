@@ -91,7 +91,7 @@ impl Streams {
         let place = chance.slot(self.open.len());
         if chance.one_in(self.habits.close_every) {
             let stream = self.open.swap_remove(place);
-            trace.tell(|| format!("the client of stream {} leaves", stream.number.0));
+            trace.record(|| format!("the client of stream {} leaves", stream.number.0));
             if chance.one_in(2) {
                 self.lose(&stream);
             }
@@ -124,14 +124,16 @@ impl Streams {
         } else {
             return;
         };
-        trace.tell(|| format!("core {}: stream {} asks {request:?}", stream.core, stream.number.0));
+        trace.record(|| {
+            format!("core {}: stream {} asks {request:?}", stream.core, stream.number.0)
+        });
         stream.ask(&request, at);
         host.watch(stream.core, now, stream.number, request);
     }
 
     fn open_one(&mut self, core: usize, host: &mut Host, now: Nanos, trace: &mut Trace) {
         let number = host.watch_open(core, now);
-        trace.tell(|| format!("core {core}: a client opens stream {}", number.0));
+        trace.record(|| format!("core {core}: a client opens stream {}", number.0));
         self.open.push(Stream::new(core, number, self.room));
     }
 
@@ -145,15 +147,15 @@ impl Streams {
         for (core, number, reply) in std::mem::take(&mut host.watched) {
             trace.watched(core, number, &reply);
             *self.kinds.entry(kind(&reply)).or_default() += 1;
-            if let WatchReply::Events(told) = &reply {
-                self.events += told.events.len() as u64;
+            if let WatchReply::Events(events) = &reply {
+                self.events += events.events.len() as u64;
             }
             let mut open = self.open.iter_mut();
             let found = open.find(|stream| (stream.core, stream.number) == (core, number));
             let Some(stream) = found else {
                 return Err(format!("watch: nobody listens on {number:?} of core {core}"));
             };
-            stream.told(&reply, at)?;
+            stream.check(&reply, at)?;
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Trace {
     }
 
     /// Tells of an event, in words that are made only when they are kept.
-    pub fn tell(&mut self, words: impl FnOnce() -> String) {
+    pub fn record(&mut self, words: impl FnOnce() -> String) {
         let step = self.step;
         if let Some(lines) = &mut self.lines {
             if lines.len() == LINES_MAX {
@@ -94,7 +94,7 @@ impl Trace {
                 words = shown;
             }
         }
-        self.tell(|| format!("core {core}: disk {}: {words}", id.0 & 0xff_ffff));
+        self.record(|| format!("core {core}: disk {}: {words}", id.0 & 0xff_ffff));
     }
 
     /// An operation ended.
@@ -103,14 +103,14 @@ impl Trace {
         self.number(id.0);
         let done = matches!(outcome, DiskOutcome::Done(_));
         self.number(u64::from(done));
-        self.tell(|| format!("disk: group {group}: {} ended, done: {done}", id.0 & 0xff_ffff));
+        self.record(|| format!("disk: group {group}: {} ended, done: {done}", id.0 & 0xff_ffff));
     }
 
     /// A core sends mail.
     pub fn mail(&mut self, core: usize, to: CoreId, mail: &Mail) {
         self.number((core as u64) << 16 | u64::from(to.0));
         if self.lines.is_some() {
-            self.tell(|| format!("core {core} ▶ {to}: {mail:?}"));
+            self.record(|| format!("core {core} ▶ {to}: {mail:?}"));
         }
     }
 
@@ -120,7 +120,7 @@ impl Trace {
         self.number((core as u64) << 32 | 2);
         self.number(stream.0);
         self.bytes(shown.as_bytes());
-        self.tell(|| format!("core {core}: stream {} is told: {shown}", stream.0));
+        self.record(|| format!("core {core}: stream {} is told: {shown}", stream.0));
     }
 
     /// A client is answered.
@@ -128,6 +128,6 @@ impl Trace {
         let shown = format!("{answer:?}");
         self.number(ticket.0);
         self.bytes(shown.as_bytes());
-        self.tell(|| format!("answer {}: {shown}", ticket.0));
+        self.record(|| format!("answer {}: {shown}", ticket.0));
     }
 }

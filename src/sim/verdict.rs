@@ -1,26 +1,30 @@
 //! Whether one call's answer is what the line says it must be.
 
-use super::call::{Answered, Call, header};
+use super::call::{Answered, ClientCall, header};
 use super::leases;
-use super::line::{Broken, Line};
+use super::line::{Broken, ObservedLine};
 use crate::types::{LeaseId, Op, Refusal, Reply, Request, TxnRequest};
 
 /// Judges `call`, which made the revision `made`, if any. The model holds the line.
-pub(super) fn judge(line: &mut Line, call: &Call, made: Option<i64>) -> Result<(), Broken> {
+pub(super) fn judge(
+    line: &mut ObservedLine,
+    call: &ClientCall,
+    made: Option<i64>,
+) -> Result<(), Broken> {
     let Some(answered) = &call.answered else { return Ok(()) };
-    let tell = |what: &str| Err(format!("step {}: {what}: {call:?}", answered.step));
+    let broken = |what: &str| Err(format!("step {}: {what}: {call:?}", answered.step));
     if let Some(header) = header(&answered.answer) {
         if header < call.invoked.after.max(call.invoked.stable) {
-            return tell("the header is older than what was answered before it was asked");
+            return broken("the header is older than what was answered before it was asked");
         }
         if header > answered.stable {
-            return tell("R3: the header is above stable");
+            return broken("R3: the header is above stable");
         }
     }
     match &answered.answer {
         Ok(Reply::Compact(_)) => {
             if matches!(&call.request, Request::Compact(c) if c.revision > answered.stable) {
-                return tell("it compacted what was not there");
+                return broken("it compacted what was not there");
             }
             Ok(())
         }
@@ -28,7 +32,7 @@ pub(super) fn judge(line: &mut Line, call: &Call, made: Option<i64>) -> Result<(
             let at = (reply.hash_revision, reply.compact_revision);
             let hash = *line.hashes().entry(at).or_insert(reply.hash);
             if hash != reply.hash {
-                return tell(&format!("the hash at {at:?} was {hash}"));
+                return broken(&format!("the hash at {at:?} was {hash}"));
             }
             Ok(())
         }
@@ -48,17 +52,17 @@ pub(super) fn judge(line: &mut Line, call: &Call, made: Option<i64>) -> Result<(
                     let header = header(&answered.answer).expect("it has one");
                     match line.answer_at(&call.request, header) {
                         Some(answer) => answer.map(|reply| (reply, Vec::new())),
-                        None => return tell("it should have changed something"),
+                        None => return broken("it should have changed something"),
                     }
                 }
             };
             match expected {
                 Ok((expected, _)) if expected == *reply => {}
-                expected => return tell(&format!("expected {expected:?}")),
+                expected => return broken(&format!("expected {expected:?}")),
             }
             let is_gone = |at: i64| at > 0 && at < call.invoked.compacted;
             if matches!(&call.request, Request::Range(range) if is_gone(range.revision)) {
-                return tell("it read what was compacted before it was asked");
+                return broken("it read what was compacted before it was asked");
             }
             Ok(())
         }
@@ -66,8 +70,13 @@ pub(super) fn judge(line: &mut Line, call: &Call, made: Option<i64>) -> Result<(
     }
 }
 
-fn refused(line: &Line, call: &Call, answered: &Answered, refusal: &Refusal) -> Result<(), Broken> {
-    let tell = |what: &str| Err(format!("step {}: {what}: {call:?}", answered.step));
+fn refused(
+    line: &ObservedLine,
+    call: &ClientCall,
+    answered: &Answered,
+    refusal: &Refusal,
+) -> Result<(), Broken> {
+    let broken = |what: &str| Err(format!("step {}: {what}: {call:?}", answered.step));
     let asked = newest_asked(&call.request);
     let right = match refusal {
         Refusal::Timeout => answered.now.0 > call.invoked.now.0 + 900_000_000,
@@ -97,7 +106,7 @@ fn refused(line: &Line, call: &Call, answered: &Answered, refusal: &Refusal) -> 
         }
         _ => false,
     };
-    if right { Ok(()) } else { tell("it should not have been refused") }
+    if right { Ok(()) } else { broken("it should not have been refused") }
 }
 
 /// The revisions that a request names.

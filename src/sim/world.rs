@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::call::{Answered, Call, Invoked, header, kind};
+use super::call::{Answered, ClientCall, Invoked, header, kind};
 use super::connections::Connections;
 use super::damage::{self, Expected};
 use super::disk::Disk;
 use super::host::Host;
 use super::leases::{Clock, Leases};
-use super::line::{Broken, Line, Shown};
+use super::line::{Broken, ObservedLine, Shown};
 use super::plan::{Plan, TICK};
 use super::stream::Moment;
 use super::streams::Streams;
@@ -30,21 +30,21 @@ pub struct World {
     host: Option<Host>,
     connections: Connections,
     workload: Workload,
-    line: Line,
+    line: ObservedLine,
     streams: Streams,
     leases: Leases,
     now: u64,
-    /// Calls that wait for the lead's clock, and since when everything else sleeps: to be told that
+    /// Calls that wait for the leader's clock, and since when everything else sleeps: to be told that
     /// a lease is gone whose time is over, that has to end first.
     waiting: BTreeMap<u64, u64>,
-    /// When the lead's core last ticked.
-    lead_ticked: u64,
+    /// When the leader's core last ticked.
+    leader_ticked: u64,
     /// Of leases; and when the last start was.
     clock: Clock,
     booted: u64,
     /// Calls of this life, and of earlier ones that no epoch has settled.
-    calls: Vec<Call>,
-    old: Vec<Call>,
+    calls: Vec<ClientCall>,
+    old: Vec<ClientCall>,
     /// Calls without an answer: number to place in `calls`.
     open: BTreeMap<u64, usize>,
     next: u64,
@@ -79,7 +79,7 @@ impl World {
             leases: Leases::new(leases.ttl_min, leases.election_timeout),
             clock: Clock::default(),
             booted: 0,
-            lead_ticked: 0,
+            leader_ticked: 0,
             waiting: BTreeMap::new(),
             plan,
             left_out,
@@ -88,7 +88,7 @@ impl World {
             host: None,
             connections: Connections::open(1, 1, 1),
             workload,
-            line: Line::new(),
+            line: ObservedLine::new(),
             now: 1_000_000_000,
             calls: Vec::new(),
             old: Vec::new(),
@@ -148,7 +148,7 @@ impl World {
         }
         if self.chance.one_in(self.plan.full_every) {
             self.disk.fill(!self.disk.full);
-            trace.tell(|| format!("the disk is full: {}", self.disk.full));
+            trace.record(|| format!("the disk is full: {}", self.disk.full));
         }
         if self.chance.one_in(self.plan.cancel_every) {
             self.cancel(trace);
@@ -159,22 +159,22 @@ impl World {
         if self.chance.one_in(self.plan.pause_every) {
             // Longer than an election timeout: nobody can have renewed a lease meanwhile.
             let nanos = self.chance.within(1_100_000_000, 20_000_000_000);
-            trace.tell(|| format!("the process is paused for {nanos} ns"));
+            trace.record(|| format!("the process is paused for {nanos} ns"));
             self.now += nanos;
         }
         if self.chance.one_in(self.streams.every()) {
             self.watch(trace);
         }
         let host = self.host.as_ref().expect("it runs");
-        let (runnable, flying) = (host.runnable().len(), host.flying());
+        let (runnable, in_flight) = (host.runnable().len(), host.in_flight());
         let idle = self.plan.sessions.saturating_sub(self.open.len());
         let weights = [
             self.plan.weights[0] * u64::from(runnable > 0),
-            self.plan.weights[1] * u64::from(flying > 0),
+            self.plan.weights[1] * u64::from(in_flight > 0),
             self.plan.weights[2] * u64::from(idle > 0),
             self.plan.weights[3],
         ];
-        if runnable == 0 && flying == 0 {
+        if runnable == 0 && in_flight == 0 {
             self.check_rest()?;
             if idle == 0 || self.chance.one_in(8) {
                 self.tick(trace);
@@ -183,7 +183,7 @@ impl World {
         }
         match self.chance.weighed(&weights) {
             0 if runnable > 0 => self.run_core(trace),
-            1 if flying > 0 => {
+            1 if in_flight > 0 => {
                 let fails = self.chance.one_in(self.plan.fail_every);
                 self.end_operation(fails, trace);
                 Ok(())
@@ -205,10 +205,10 @@ impl World {
             && let Some(harm) = self.harm()
         {
             self.summary.harms += 1;
-            trace.tell(|| format!("harm: {}", harm.what));
+            trace.record(|| format!("harm: {}", harm.what));
             match (harm.expected, self.host(cores)) {
                 (Expected::Refused, Err(RecoverError::Files(error))) if is_damage(&error) => {
-                    trace.tell(|| format!("refused: {error}"));
+                    trace.record(|| format!("refused: {error}"));
                     damage::undo(&mut self.disk, harm);
                 }
                 (Expected::Unharmed, Ok(_)) => {}
@@ -221,7 +221,8 @@ impl World {
             }
         }
         let host = self.host(cores).map_err(|error| format!("the start is refused: {error}"))?;
-        trace.tell(|| format!("a member of {cores} cores and {} shards starts", self.plan.shards));
+        trace
+            .record(|| format!("a member of {cores} cores and {} shards starts", self.plan.shards));
         let (budget, connections) = (self.plan.budget_bytes, self.plan.connections);
         self.connections = Connections::open(budget, connections, usize::from(cores));
         self.host = Some(host);
@@ -244,7 +245,7 @@ impl World {
 
     fn crash(&mut self, trace: &mut Trace) {
         let Some(host) = self.host.take() else { return };
-        trace.tell(|| "the power goes".to_owned());
+        trace.record(|| "the power goes".to_owned());
         self.summary.crashes += 1;
         let waits = [("FullMailbox", host.waits_for_room), ("FullBudget", self.connections.waits)];
         for (what, times) in waits.into_iter().filter(|(_, times)| *times > 0) {
@@ -262,7 +263,7 @@ impl World {
     /// What everybody knows now.
     fn moment<'a>(
         host: &Host,
-        line: &'a Line,
+        line: &'a ObservedLine,
         known: Known,
         compactions: &'a [(u64, i64)],
     ) -> Moment<'a> {
@@ -278,8 +279,8 @@ impl World {
         self.streams.act(host, Nanos(self.now), at, knows, &mut self.chance, trace);
     }
 
-    /// The lead's core does a step.
-    fn lead_looks(&mut self, is_tick: bool) {
+    /// The leader's core does a step.
+    fn leader_looks(&mut self, is_tick: bool) {
         let pause = self.plan.config.leases.election_timeout;
         self.clock.look(self.now, pause, is_tick);
     }
@@ -288,12 +289,12 @@ impl World {
         let host = self.host.as_mut().expect("it runs");
         let at = self.chance.pick(&host.runnable());
         trace.number(at as u64);
-        if at == usize::from(host.shared.lead_core().0) {
-            self.lead_looks(false);
+        if at == usize::from(host.shared.leader_core().0) {
+            self.leader_looks(false);
         }
         let host = self.host.as_mut().expect("it runs");
         if let Err(fatal) = host.run(at, Nanos(self.now), &mut self.chance, trace) {
-            trace.tell(|| format!("core {at} gives up: {fatal}"));
+            trace.record(|| format!("core {at} gives up: {fatal}"));
             self.crash(trace);
             return Ok(());
         }
@@ -308,7 +309,7 @@ impl World {
         let shown = self.line.newest();
         if !self.is_settled && host.shared.sequencer.is_open() {
             let cut = host.shared.sequencer.cut().0;
-            trace.tell(|| format!("an epoch opens at {cut}"));
+            trace.record(|| format!("an epoch opens at {cut}"));
             self.line.recovered(host, cut, now)?;
             self.line.settle(&self.old, cut)?;
             self.leases.ended(&self.line.take_lease_ends(), &self.line)?;
@@ -379,7 +380,7 @@ impl World {
         let host = self.host.as_mut().expect("it runs");
         let with_deadline = self.chance.one_in(self.plan.deadline_every);
         let deadline = with_deadline.then(|| Nanos(self.now + self.chance.within(0, 30_000_000)));
-        trace.tell(|| format!("call {id} to core {core}: {request:?}"));
+        trace.record(|| format!("call {id} to core {core}: {request:?}"));
         if let Request::Compact(request) = &request {
             self.compactions.push((id, request.revision));
         }
@@ -392,7 +393,7 @@ impl World {
         self.leases.asked(id, &request, self.clock);
         self.open.insert(id, self.calls.len());
         self.connections.began(id, charge);
-        self.calls.push(Call {
+        self.calls.push(ClientCall {
             id,
             core,
             request: request.clone(),
@@ -415,20 +416,20 @@ impl World {
         self.connections.ended(id);
         let call = &mut self.calls[at];
         call.canceled = true;
-        trace.tell(|| format!("the client of call {id} leaves"));
+        trace.record(|| format!("the client of call {id} leaves"));
         self.host.as_mut().expect("it runs").cancel(call.core, Ticket(id));
     }
 
     fn tick(&mut self, trace: &mut Trace) {
         let host = self.host.as_mut().expect("it runs");
         let cores = host.cores();
-        let lead = usize::from(host.shared.lead_core().0);
+        let leader = usize::from(host.shared.leader_core().0);
         self.pass(TICK / cores as u64);
         let (at, entropy) = (self.chance.slot(cores), self.chance.number());
-        trace.tell(|| format!("core {at} ticks"));
-        if at == lead {
-            self.lead_looks(true);
-            self.lead_ticked = self.now;
+        trace.record(|| format!("core {at} ticks"));
+        if at == leader {
+            self.leader_looks(true);
+            self.leader_ticked = self.now;
         }
         let host = self.host.as_mut().expect("it runs");
         host.tick(at, Nanos(self.now), entropy);
@@ -452,7 +453,7 @@ impl World {
             member: alarm.member,
             kind: Some(alarm.kind),
         });
-        trace.tell(|| format!("the operator disarms {alarm:?}"));
+        trace.record(|| format!("the operator disarms {alarm:?}"));
         host.submit(0, Nanos(self.now), Ticket(OPERATOR + self.next), request, None);
     }
 
@@ -479,7 +480,7 @@ impl World {
             // It may have come just after a tick.
             let since = *self.waiting.entry(id).or_insert(self.now);
             let waits_for_tick = matches!(call.request, Request::LeaseKeepAlive { .. });
-            if !waits_for_tick || self.lead_ticked > since {
+            if !waits_for_tick || self.leader_ticked > since {
                 return Err(format!("everything sleeps, and a client waits: {call:?}"));
             }
         }
@@ -504,19 +505,19 @@ impl World {
                 self.streams.rest(host, Nanos(self.now), at, trace);
             }
             self.streams.give_back(host);
-            let (runnable, flying) = (host.runnable().len(), host.flying());
+            let (runnable, in_flight) = (host.runnable().len(), host.in_flight());
             if self.chance.one_in(self.plan.busy_steps_per_tick.max(60)) {
                 self.tick(trace);
                 continue;
             }
-            if runnable == 0 && flying == 0 {
+            if runnable == 0 && in_flight == 0 {
                 if !self.has_retried(4) {
                     self.tick(trace);
                     continue;
                 }
                 self.check_rest()?;
                 if !self.open.is_empty() {
-                    self.tick(trace); // For the lead's clock.
+                    self.tick(trace); // For the leader's clock.
                     continue;
                 }
                 self.connections.rest()?;
@@ -526,7 +527,7 @@ impl World {
                 }
                 continue;
             }
-            if runnable > 0 && (flying == 0 || self.chance.one_in(2)) {
+            if runnable > 0 && (in_flight == 0 || self.chance.one_in(2)) {
                 self.run_core(trace)?;
             } else {
                 self.end_operation(false, trace);
@@ -601,7 +602,7 @@ enum Stage {
     Answers,
     /// Whoever asked for progress got it.
     Progress,
-    /// Leases end until the lead has ticked beyond that.
+    /// Leases end until the leader has ticked beyond that.
     Expiry { until: u64 },
 }
 

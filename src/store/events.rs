@@ -30,18 +30,18 @@ pub struct History {
 impl Store {
     /// Goes over the changes above `after`, pending ones included, in order. Of those whose key
     /// `wanted` says something about, `tell` gets that and the event.
-    pub fn tell_above<W>(
+    pub fn visit_events_above<W>(
         &self,
         after: Revision,
         mut wanted: impl FnMut(&[u8]) -> Option<W>,
-        mut tell: impl FnMut(W, Event),
+        mut visit: impl FnMut(W, Event),
     ) {
         let mut repeats = Repeats::default();
         for (revision, key) in self.timeline.above(after.0) {
             if let Some(wanted) = wanted(key) {
                 let record = self.tree.get(key).expect("the timeline names keys that are there");
                 let nth = repeats.nth(revision, key, record);
-                tell(wanted, self.event_at(record, revision, nth));
+                visit(wanted, self.event_at(record, revision, nth));
             }
         }
     }

@@ -28,7 +28,7 @@ fn range(key: &str, end: &str) -> KeyRange {
 
 fn told_above(store: &Store, after: i64) -> Vec<String> {
     let mut told = Vec::new();
-    store.tell_above(Revision(after), |_| Some(()), |(), event| told.push(show(&event)));
+    store.visit_events_above(Revision(after), |_| Some(()), |(), event| told.push(show(&event)));
     told
 }
 
@@ -87,7 +87,7 @@ fn history_is_what_changes_says_and_comes_in_parts_of_whole_revisions() {
                 store.apply_put(at, sub, key.as_bytes(), Some(b"v"), lease).unwrap();
             }
         }
-        store.tell_above(
+        store.visit_events_above(
             Revision(newest - 1),
             |_| Some(()),
             |(), event| told.push(Arc::new(event)),

@@ -20,21 +20,21 @@ use crate::types::{KeyRange, RangeEnd, Sub};
 pub(super) struct Existence<'a> {
     put: BTreeSet<&'a [u8]>,
     /// By their beginnings, with their ends.
-    gone: BTreeMap<Place<'a>, Place<'a>>,
+    gone: BTreeMap<KeyBound<'a>, KeyBound<'a>>,
 }
 
 /// A place between keys: before a key, behind it, or (with `true` first) behind all.
-type Place<'a> = (bool, &'a [u8], bool);
+type KeyBound<'a> = (bool, &'a [u8], bool);
 
-const fn before(key: &[u8]) -> Place<'_> {
+const fn before(key: &[u8]) -> KeyBound<'_> {
     (false, key, false)
 }
 
-const fn behind(key: &[u8]) -> Place<'_> {
+const fn behind(key: &[u8]) -> KeyBound<'_> {
     (false, key, true)
 }
 
-const END: Place<'_> = (true, &[], false);
+const END: KeyBound<'_> = (true, &[], false);
 
 impl<'a> Existence<'a> {
     /// After all of `ops`.

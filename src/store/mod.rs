@@ -90,7 +90,7 @@ pub use evaluate::{Share, combine, holds_for_missing};
 pub use events::{History, HistoryBounds};
 pub use hash::HashCursor;
 pub use moment::Moment;
-pub use read::{Change, Changes, Place};
+pub use read::{Change, Changes, KeyLookup};
 pub use scan::{CompareScan, Scan};
 pub use size::Size;
 pub use write::{Mismatch, NothingToKeep};

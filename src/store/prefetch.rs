@@ -1,6 +1,6 @@
 //! A hint: which keys are about to be written.
 
-use super::{Place, Store};
+use super::{KeyLookup, Store};
 
 impl Store {
     /// So many keys are asked for at once: enough for the memory of the first to be there when the
@@ -11,11 +11,11 @@ impl Store {
     /// for it, for one thing after the other; so here each thing is asked for of all keys before
     /// the next one is.
     pub fn prefetch<'a>(&'a self, keys: impl Iterator<Item = &'a [u8]>) {
-        let mut places: [Option<Place<'a>>; Store::PREFETCHED] = [const { None }; _];
+        let mut places: [Option<KeyLookup<'a>>; Store::PREFETCHED] = [const { None }; _];
         for (place, key) in places.iter_mut().zip(keys) {
             *place = Some(self.seek(key));
         }
-        places.iter_mut().flatten().for_each(Place::approach);
-        places.iter().flatten().for_each(Place::prefetch);
+        places.iter_mut().flatten().for_each(KeyLookup::approach);
+        places.iter().flatten().for_each(KeyLookup::prefetch);
     }
 }

@@ -25,14 +25,14 @@ pub struct Change {
 
 /// On the way to a key, in steps each of which asks for the memory that the next one looks at: a
 /// caller who looks for several keys does every step for all of them and waits once, not for each.
-pub struct Place<'a> {
+pub struct KeyLookup<'a> {
     key: &'a [u8],
     leaf: &'a Leaf,
     /// Where in the leaf.
     at: Option<usize>,
 }
 
-impl Place<'_> {
+impl KeyLookup<'_> {
     /// The first step: where in its leaf the key can only be.
     pub fn approach(&mut self) {
         self.at = self.leaf.approach(self.key);
@@ -67,11 +67,11 @@ impl Store {
         record.live_at(at.0).map(|version| record.key_value(version))
     }
 
-    /// Begins to look for a key; see [`Place`].
-    pub fn seek<'a>(&'a self, key: &'a [u8]) -> Place<'a> {
+    /// Begins to look for a key; see [`KeyLookup`].
+    pub fn seek<'a>(&'a self, key: &'a [u8]) -> KeyLookup<'a> {
         let leaf = self.tree.leaf_of(key);
         leaf.prefetch();
-        Place { key, leaf, at: None }
+        KeyLookup { key, leaf, at: None }
     }
 
     /// Whether the key existed at `at`.

@@ -37,7 +37,7 @@ number! {
     ClusterId(u64)
 }
 number! {
-    /// The number of a reign: the index of its `Epoch` entry in the control group's log.
+    /// The number of an epoch: the index of its `Epoch` entry in the control group's log.
     Epoch(u64)
 }
 number! {

@@ -161,7 +161,7 @@ pub struct StatusReply {
     /// Bytes that live data take.
     pub db_size_in_use: i64,
     pub db_size_quota: i64,
-    /// The lead member; 0 if there is none.
+    /// The leader; 0 if there is none.
     pub leader: MemberId,
     /// The control group's term.
     pub raft_term: u64,

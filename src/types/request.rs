@@ -292,9 +292,9 @@ pub struct AlarmRequest {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseGrantRequest {
-    /// 0: the lead chooses.
+    /// 0: the leader chooses.
     pub id: LeaseId,
-    /// Seconds that the client wants; the lead has a minimum and etcd's maximum.
+    /// Seconds that the client wants; the leader has a minimum and etcd's maximum.
     pub ttl: i64,
 }
 

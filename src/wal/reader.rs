@@ -122,7 +122,7 @@ pub(super) enum Head {
     Bad,
 }
 
-enum Place {
+enum FoundBatch {
     /// The expected batch, with its header.
     Expected(BatchHeader, Bytes),
     /// Not a whole batch; `torn` if one was begun.
@@ -216,12 +216,12 @@ impl<'d> Reader<'d> {
     pub fn next_batch(&mut self, out: &mut Vec<Item>) -> Result<bool, OpenError> {
         while self.tail.is_none() {
             let torn = match self.look()? {
-                Place::Expected(header, batch) => {
+                FoundBatch::Expected(header, batch) => {
                     self.take(&header, batch, out)?;
                     return Ok(true);
                 }
-                Place::Nothing { torn } => torn,
-                Place::Wrong(what) => return Err(self.damage_here(&what)),
+                FoundBatch::Nothing { torn } => torn,
+                FoundBatch::Wrong(what) => return Err(self.damage_here(&what)),
             };
             if !self.next_segment()? && !self.torn_header()? {
                 self.check_end()?;
@@ -252,48 +252,50 @@ impl<'d> Reader<'d> {
     }
 
     /// What is at the place where the next batch should be?
-    fn look(&mut self) -> Result<Place, OpenError> {
+    fn look(&mut self) -> Result<FoundBatch, OpenError> {
         let Some(file) = self.files.get(self.at) else {
-            return Ok(Place::Nothing { torn: false });
+            return Ok(FoundBatch::Nothing { torn: false });
         };
         let offset = self.offset.max(BLOCK_BYTES as u64);
         let Some((header, batch)) = whole_batch(self.disk, &mut self.window, file, offset)? else {
             let head = self.window.get(self.disk, &file.path, file.len, offset, BLOCK_BYTES)?;
             let torn = BatchHeader::decode(&head)
                 .is_some_and(|header| self.is_ours(&header) && header.sequence == self.next());
-            return Ok(Place::Nothing { torn });
+            return Ok(FoundBatch::Nothing { torn });
         };
         let wanted = self.next();
         if header.salt == self.config.owner.salt && header.group != self.config.owner.group {
-            return Ok(Place::Wrong(format!("a batch of group {} is here", header.group)));
+            return Ok(FoundBatch::Wrong(format!("a batch of group {} is here", header.group)));
         }
         if !self.is_ours(&header) {
-            return Ok(Place::Nothing { torn: false });
+            return Ok(FoundBatch::Nothing { torn: false });
         }
         if !self.config.verify_chain() && header.sequence >= wanted {
-            return Ok(Place::Expected(header, batch));
+            return Ok(FoundBatch::Expected(header, batch));
         }
         let here = header.segment == file.number && header.offset == offset;
         if header.sequence < wanted && header.segment < file.number {
-            return Ok(Place::Nothing { torn: false });
+            return Ok(FoundBatch::Nothing { torn: false });
         }
         if header.sequence != wanted || !here {
-            return Ok(Place::Wrong(format!(
+            return Ok(FoundBatch::Wrong(format!(
                 "batch {wanted} should be here, but batch {} is, written for segment {} at {}",
                 header.sequence, header.segment, header.offset
             )));
         }
         if header.previous_crc != self.chain.previous_crc {
-            return Ok(Place::Wrong(format!("batch {wanted} does not follow the one before it")));
+            return Ok(FoundBatch::Wrong(format!(
+                "batch {wanted} does not follow the one before it"
+            )));
         }
         let torn_with_header = match file.head {
             Head::Begun(head) => offset == BLOCK_BYTES as u64 && head.first_crc != header.crc,
             Head::Older | Head::Bad => true,
         };
         if torn_with_header {
-            return Ok(Place::Nothing { torn: true });
+            return Ok(FoundBatch::Nothing { torn: true });
         }
-        Ok(Place::Expected(header, batch))
+        Ok(FoundBatch::Expected(header, batch))
     }
 
     fn next(&self) -> u64 {

@@ -38,7 +38,7 @@ pub(super) struct Segments {
     pub prepared: VecDeque<Spare>,
     /// Left over by a crash, to be removed in this order before anything is prepared.
     discard: VecDeque<DiskPath>,
-    chore: Option<(OpId, Chore)>,
+    chore: Option<(OpId, SegmentJob)>,
     /// The next segment could not be prepared for want of space.
     pub full: bool,
     /// Space is short: the next one is as small as can be.
@@ -78,7 +78,7 @@ pub(super) struct Segment {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Chore {
+enum SegmentJob {
     Prepare { spare: Spare, recycles: bool },
     Remove,
     Discard,
@@ -150,7 +150,7 @@ impl Segments {
 
     /// Whether files that were given up are still to be removed.
     pub fn is_removing(&self) -> bool {
-        let removes = matches!(self.chore, Some((_, Chore::Discard | Chore::Remove)));
+        let removes = matches!(self.chore, Some((_, SegmentJob::Discard | SegmentJob::Remove)));
         removes || self.gives_up || !self.discard.is_empty()
     }
 
@@ -197,14 +197,14 @@ impl Segments {
         Some(op)
     }
 
-    fn next_chore(&mut self) -> Option<(Chore, DiskOp)> {
+    fn next_chore(&mut self) -> Option<(SegmentJob, DiskOp)> {
         if std::mem::take(&mut self.gives_up) {
             // The highest first: the numbers on disk have no gaps at any time.
             let paths = self.prepared.drain(..).rev();
             self.discard.extend(paths.map(|spare| segment_path(self.group, spare.number)));
         }
         if let Some(path) = self.discard.pop_front() {
-            return Some((Chore::Discard, DiskOp::Remove { path }));
+            return Some((SegmentJob::Discard, DiskOp::Remove { path }));
         }
         if let Some(spare) = self.free.pop_front() {
             let path = segment_path(self.group, spare.number);
@@ -214,7 +214,7 @@ impl Segments {
             if self.prepared.len() < PREPARED_MAX && fits {
                 return Some(self.prepare(spare.bytes, Some(path)));
             }
-            return Some((Chore::Remove, DiskOp::Remove { path }));
+            return Some((SegmentJob::Remove, DiskOp::Remove { path }));
         }
         let due = self.wanted
             || match self.current() {
@@ -225,14 +225,14 @@ impl Segments {
         due.then(|| self.prepare(self.next_bytes(), None))
     }
 
-    fn prepare(&self, bytes: u64, recycle: Option<DiskPath>) -> (Chore, DiskOp) {
+    fn prepare(&self, bytes: u64, recycle: Option<DiskPath>) -> (SegmentJob, DiskOp) {
         let newest = self.prepared.back().map(|spare| spare.number);
         let newest = newest.or(self.current().map(|current| current.number));
         let number = newest.unwrap_or(0) + 1;
         let path = segment_path(self.group, number);
         let recycles = recycle.is_some();
         let op = DiskOp::PrepareSegment { path, bytes, recycle };
-        (Chore::Prepare { spare: Spare { number, bytes }, recycles }, op)
+        (SegmentJob::Prepare { spare: Spare { number, bytes }, recycles }, op)
     }
 
     /// Ends the chore with this number; `full` if there was no space for it.
@@ -240,16 +240,16 @@ impl Segments {
         let (expected, chore) = self.chore.take().expect("an outcome belongs to an operation");
         assert_eq!(id, expected, "an outcome belongs to the operation in flight");
         match chore {
-            Chore::Prepare { .. } if full => {
+            SegmentJob::Prepare { .. } if full => {
                 (self.full, self.small) = (true, true);
                 None
             }
-            Chore::Prepare { spare, recycles } => {
+            SegmentJob::Prepare { spare, recycles } => {
                 (self.full, self.small) = (false, false);
                 self.prepared.push_back(spare);
                 Some(if recycles { Finished::Recycled } else { Finished::Prepared })
             }
-            Chore::Remove | Chore::Discard => Some(Finished::Removed),
+            SegmentJob::Remove | SegmentJob::Discard => Some(Finished::Removed),
         }
     }
 

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use super::hub::{Hub, HubEffects, shards_of};
 use super::keys::Keys;
+use super::message::{Compacted, HistoryAsk, HistoryPart, WatchAsk};
 use super::watcher::{NONE, State, Wants, Watcher};
-use super::word::{Compacted, HistoryAsk, HistoryPart, WatchAsk};
 use crate::limits::{WATCH_FETCHES_MAX, WATCH_RECENT_VISITS};
 use crate::types::{Event, Revision, WatchReply};
 
@@ -115,11 +115,11 @@ impl Hub {
             }
             last = event.revision;
         }
-        self.tell_past(slot, events, through, effects);
+        self.deliver_history(slot, events, through, effects);
     }
 
     /// Tells a watcher all of its events up to `through`; whether it is synced then or goes on.
-    fn tell_past(
+    fn deliver_history(
         &mut self,
         slot: u32,
         events: Vec<Arc<Event>>,
@@ -215,7 +215,7 @@ impl Hub {
                     let from = events.partition_point(|event| event.revision < next);
                     let wanted = events[from..].iter().filter(|event| wants.takes(event));
                     let events = wanted.cloned().collect();
-                    self.tell_past(slot, events, fetch.through, effects);
+                    self.deliver_history(slot, events, fetch.through, effects);
                 }
             }
         }
@@ -229,8 +229,8 @@ impl Hub {
         watcher.state = State::Compacted;
         let stream = self.streams.at(watcher.stream).number;
         let (id, revision) = (watcher.id, Revision(0));
-        let told = WatchReply::Canceled { id, revision, compacted: Some(at) };
-        effects.told.push((stream, told));
+        let reply = WatchReply::Canceled { id, revision, compacted: Some(at) };
+        effects.replies.push((stream, reply));
     }
 }
 

@@ -101,8 +101,8 @@ impl Hub {
             let last = events.last().expect("a piece holds something").revision;
             stream.give(bytes);
             self.events += count as u64;
-            watcher.wants.set(Wants::TOLD, true);
-            let told = WatchEvents {
+            watcher.wants.set(Wants::HAD_EVENTS, true);
+            let reply = WatchEvents {
                 id: watcher.id,
                 revision: header.unwrap_or(last),
                 events,
@@ -110,7 +110,7 @@ impl Hub {
                 fragment,
                 bytes,
             };
-            effects.told.push((stream.number, WatchReply::Events(told)));
+            effects.replies.push((stream.number, WatchReply::Events(reply)));
             events = rest;
         }
         Ok(())

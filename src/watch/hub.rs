@@ -7,10 +7,10 @@ use super::catch_up::Fetch;
 use super::emit::Touched;
 use super::inflow::Inflow;
 use super::keys::Keys;
+use super::message::{HubMessage, WatchAsk};
 use super::recent::Recent;
-use super::stream::{Asked, Streams, What};
+use super::stream::{QueuedRequest, Streams, What};
 use super::watcher::{State, Wants, Watcher, Watchers};
-use super::word::{WatchAsk, WatchTold};
 use crate::limits::{
     WATCH_HISTORY_VISITS, WATCH_RECENT_EVENTS_MAX, WATCH_REPLY_REVISIONS_MAX,
     WATCH_STREAM_BYTES_MAX,
@@ -59,7 +59,7 @@ impl Default for WatchLimits {
 /// What a step of a hub wants done.
 #[derive(Debug, Default)]
 pub struct HubEffects {
-    pub told: Vec<(WatchStream, WatchReply)>,
+    pub replies: Vec<(WatchStream, WatchReply)>,
     pub asks: Vec<(ShardId, WatchAsk)>,
 }
 
@@ -210,7 +210,7 @@ impl Hub {
         if stream.asked.is_empty() {
             self.asking.fresh.push(stream.number);
         }
-        stream.asked.push_back(Asked { need: stable, what });
+        stream.asked.push_back(QueuedRequest { need: stable, what });
         self.is_stirred = true;
         stream.takes_requests()
     }
@@ -241,10 +241,10 @@ impl Hub {
     }
 
     /// Takes what a shard tells.
-    pub fn hear(&mut self, shard: ShardId, told: WatchTold, effects: &mut HubEffects) {
+    pub fn receive(&mut self, shard: ShardId, message: HubMessage, effects: &mut HubEffects) {
         self.is_stirred = true;
-        match told {
-            WatchTold::Added { topic, epoch, newest } => {
+        match message {
+            HubMessage::Added { topic, epoch, newest } => {
                 let newest = self.inflow.still(epoch, newest);
                 if let Some(topic) = self.watchers.topic_named(topic) {
                     topic.unanswered -= 1;
@@ -252,10 +252,10 @@ impl Hub {
                     self.asking.has_heard |= topic.unanswered == 0;
                 }
             }
-            WatchTold::Events { epoch, after, events } => {
+            HubMessage::Events { epoch, after, events } => {
                 self.inflow.take(shard, epoch, after, events, self.position);
             }
-            WatchTold::History { fetch, part } => self.fetched(fetch, part, effects),
+            HubMessage::History { fetch, part } => self.fetched(fetch, part, effects),
         }
     }
 
@@ -372,7 +372,7 @@ impl Hub {
     }
 
     /// What has to happen before a request is answered.
-    fn lacks(&self, asked: &Asked) -> Option<Lacks> {
+    fn lacks(&self, asked: &QueuedRequest) -> Option<Lacks> {
         let mut need = asked.need;
         if let What::Create { slot: Some(slot), .. } = asked.what {
             let topic = self.watchers.topic(self.watchers.of(slot).topic);
@@ -389,7 +389,7 @@ impl Hub {
         let number = self.streams.at(place).number;
         let reply = match what {
             What::Create { id, slot } => {
-                effects.told.push((number, WatchReply::Created { id, revision }));
+                effects.replies.push((number, WatchReply::Created { id, revision }));
                 if let Some(slot) = slot {
                     self.begin(slot);
                 }
@@ -406,7 +406,7 @@ impl Hub {
                 WatchReply::Progress { id: WatchId::NONE, revision }
             }
         };
-        effects.told.push((number, reply));
+        effects.replies.push((number, reply));
     }
 
     /// A watcher has been told that it lives: from here on it is told what happens, after what

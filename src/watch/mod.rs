@@ -61,11 +61,11 @@ mod inflow;
 mod interest;
 mod interval;
 mod keys;
+mod message;
 mod progress;
 mod recent;
 mod stream;
 mod watcher;
-mod word;
 
 #[cfg(test)]
 mod tests;
@@ -73,4 +73,4 @@ mod tests;
 pub use hub::{Hub, HubConfig, HubCounts, HubEffects, WatchLimits};
 pub use interest::Interest;
 pub use keys::{CoreSet, Keys, Span};
-pub use word::{Compacted, HistoryAsk, HistoryPart, TopicId, WatchAsk, WatchTold};
+pub use message::{Compacted, HistoryAsk, HistoryPart, HubMessage, TopicId, WatchAsk};

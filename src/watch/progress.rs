@@ -15,24 +15,24 @@ impl Hub {
             let due = *stream.due.get_or_insert(Nanos(stream.opened.0 + interval));
             if now >= due {
                 stream.due = Some(Nanos(now.0 + interval));
-                self.tell_progress(place, effects);
+                self.notify_progress(place, effects);
             }
         }
     }
 
-    fn tell_progress(&mut self, place: u32, effects: &mut HubEffects) {
+    fn notify_progress(&mut self, place: u32, effects: &mut HubEffects) {
         let revision = self.position;
         let stream = self.streams.at(place);
         for (&id, &slot) in &stream.ids {
             let watcher = self.watchers.of_mut(slot);
-            let is_quiet = !watcher.wants.has(Wants::TOLD);
-            watcher.wants.set(Wants::TOLD, false);
+            let is_quiet = !watcher.wants.has(Wants::HAD_EVENTS);
+            watcher.wants.set(Wants::HAD_EVENTS, false);
             // Synced, and not waiting for a start in the future. A client that does not take its
             // events is told nothing else either: that would pile up.
             let has_progressed = watcher.state == State::Synced && watcher.next <= revision;
             if watcher.wants.has(Wants::PROGRESS) && is_quiet && has_progressed && stream.has_room()
             {
-                effects.told.push((stream.number, WatchReply::Progress { id, revision }));
+                effects.replies.push((stream.number, WatchReply::Progress { id, revision }));
             }
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Stream {
     used: usize,
     room: usize,
     /// Requests that are not answered yet, in order.
-    pub asked: VecDeque<Asked>,
+    pub asked: VecDeque<QueuedRequest>,
     /// Watchers that are not synced: while there are any, a request for progress gets nothing.
     pub unsynced: usize,
     /// Synced watchers that wait for a start in the future, maybe reached meanwhile.
@@ -33,7 +33,7 @@ pub(super) struct Stream {
 /// A request that waits for those before it, and until `need` is stable: what was stable when it
 /// came, so that no answer is older than what its client may have seen.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct QueuedRequest {
     pub need: Revision,
     pub what: What,
 }

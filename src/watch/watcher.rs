@@ -8,7 +8,7 @@ use slab::Slab;
 use super::hash::Seeded;
 use super::interval::IntervalMap;
 use super::keys::Keys;
-use super::word::TopicId;
+use super::message::TopicId;
 use crate::types::{Blob, Epoch, Event, Revision, WatchCreate, WatchId};
 
 /// No place.
@@ -42,7 +42,7 @@ impl Wants {
     pub const NO_PUT: Wants = Wants(1 << 3);
     pub const NO_DELETE: Wants = Wants(1 << 4);
     /// Events were sent since the last tick.
-    pub const TOLD: Wants = Wants(1 << 5);
+    pub const HAD_EVENTS: Wants = Wants(1 << 5);
     /// Starts in the past, and no shard has said whether that is compacted.
     pub const UNCHECKED: Wants = Wants(1 << 6);
 

@@ -25,11 +25,12 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(300);
 #[derive(Default)]
 pub struct Calls {
     watches: BTreeMap<String, Watches>,
-    keep_alives: BTreeMap<String, Call<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse>>,
+    keep_alives:
+        BTreeMap<String, StreamCall<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse>>,
     others: BTreeMap<String, Box<dyn Arrivals>>,
 }
 
-type Watches = Call<pb::WatchRequest, pb::WatchResponse>;
+type Watches = StreamCall<pb::WatchRequest, pb::WatchResponse>;
 
 /// An answer that a call may bring many of.
 pub trait Answer: prost::Message + Default + 'static {
@@ -46,7 +47,7 @@ pub trait Answer: prost::Message + Default + 'static {
 }
 
 /// One call under way.
-struct Call<Req, Resp> {
+struct StreamCall<Req, Resp> {
     stream: Stream<Req, Resp>,
     arrived: VecDeque<Resp>,
     order: Order,
@@ -68,9 +69,9 @@ trait Arrivals {
     fn finish(&mut self) -> Result<(), Error>;
 }
 
-impl<Req: prost::Message, Resp: Answer> Call<Req, Resp> {
-    fn new(stream: Stream<Req, Resp>) -> Call<Req, Resp> {
-        Call { stream, arrived: VecDeque::new(), order: Order::default() }
+impl<Req: prost::Message, Resp: Answer> StreamCall<Req, Resp> {
+    fn new(stream: Stream<Req, Resp>) -> StreamCall<Req, Resp> {
+        StreamCall { stream, arrived: VecDeque::new(), order: Order::default() }
     }
 
     /// Waits for the next message and queues it.
@@ -118,7 +119,7 @@ impl<Req: prost::Message, Resp: Answer> Call<Req, Resp> {
     }
 }
 
-impl<Req: prost::Message, Resp: Answer> Arrivals for Call<Req, Resp> {
+impl<Req: prost::Message, Resp: Answer> Arrivals for StreamCall<Req, Resp> {
     fn expect(&mut self, shown: Shown, count: usize, watcher: Option<i64>) -> Vec<String> {
         let mut lines = Vec::new();
         for _ in 0..count {
@@ -184,7 +185,8 @@ impl Calls {
             Lasting::Observe { stream, request } => {
                 let client = fresh()?.with_timeout(None);
                 let opened = client.server_stream(Method::Observe, request);
-                let call: Call<_, election::LeaderResponse> = Call::new(block_on(opened)?);
+                let call: StreamCall<_, election::LeaderResponse> =
+                    StreamCall::new(block_on(opened)?);
                 self.others.insert(stream.clone(), Box::new(call));
                 Vec::new()
             }
@@ -246,7 +248,7 @@ impl Calls {
     ) -> Result<Vec<String>, Error> {
         if !self.watches.contains_key(name) {
             let stream = block_on(fresh()?.open(Method::Watch))?;
-            self.watches.insert(name.to_owned(), Call::new(stream));
+            self.watches.insert(name.to_owned(), StreamCall::new(stream));
         }
         let call = self.watches.get_mut(name).expect("just opened");
         let mut lines = Vec::new();
@@ -272,7 +274,7 @@ impl Calls {
     ) -> Result<Vec<String>, Error> {
         if !self.keep_alives.contains_key(name) {
             let stream = block_on(fresh()?.open(Method::LeaseKeepAlive))?;
-            self.keep_alives.insert(name.to_owned(), Call::new(stream));
+            self.keep_alives.insert(name.to_owned(), StreamCall::new(stream));
         }
         let call = self.keep_alives.get_mut(name).expect("just opened");
         let request = pb::LeaseKeepAliveRequest { id };
@@ -299,10 +301,10 @@ impl Calls {
 fn start(client: &Client, call: &Concurrency) -> Result<Box<dyn Arrivals>, Error> {
     let client = client.with_timeout(None);
     Ok(match call {
-        Concurrency::Lock { request, .. } => Box::new(Call::new(block_on(
+        Concurrency::Lock { request, .. } => Box::new(StreamCall::new(block_on(
             client.server_stream::<_, lock::LockResponse>(Method::Lock, request),
         )?)),
-        Concurrency::Campaign { request, .. } => Box::new(Call::new(block_on(
+        Concurrency::Campaign { request, .. } => Box::new(StreamCall::new(block_on(
             client.server_stream::<_, election::CampaignResponse>(Method::Campaign, request),
         )?)),
         other => panic!("nothing waits in {other:?}"),

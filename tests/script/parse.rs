@@ -46,7 +46,7 @@ pub enum Command {
 }
 
 /// Words that are still to be read, and by how much revisions differ from a fresh store's.
-pub struct Line {
+pub struct CommandLine {
     words: std::vec::IntoIter<Word>,
     base: i64,
 }
@@ -54,7 +54,7 @@ pub struct Line {
 /// One command line and the indented lines under it. `base` is added to the revisions in it.
 pub fn command(lines: &[&str], base: i64) -> Result<Command, String> {
     let (first, rest) = lines.split_first().ok_or("no command")?;
-    let mut line = Line::new(first, base)?;
+    let mut line = CommandLine::new(first, base)?;
     let verb = line.keyword("a command")?;
     if verb != "txn" && !rest.is_empty() {
         return Err(format!("{verb} takes no indented lines"));
@@ -64,9 +64,9 @@ pub fn command(lines: &[&str], base: i64) -> Result<Command, String> {
     Ok(command)
 }
 
-impl Line {
-    fn new(text: &str, base: i64) -> Result<Line, String> {
-        Ok(Line { words: words::split(text)?.into_iter(), base })
+impl CommandLine {
+    fn new(text: &str, base: i64) -> Result<CommandLine, String> {
+        Ok(CommandLine { words: words::split(text)?.into_iter(), base })
     }
 
     /// What stands after the verb; `under` are the indented lines.
@@ -339,7 +339,7 @@ fn txn(lines: &[&str], base: i64) -> Result<pb::TxnRequest, String> {
         let (part, rest) = lines[at].trim_start().split_once(' ').ok_or("a command is missing")?;
         match part {
             "if" => {
-                let mut line = Line::new(rest, base)?;
+                let mut line = CommandLine::new(rest, base)?;
                 request.compare.push(line.compare()?);
                 line.end()?;
             }

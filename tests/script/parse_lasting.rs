@@ -5,7 +5,7 @@ use braid::protocol::pb::v3electionpb as election;
 use braid::protocol::pb::v3lockpb as lock;
 use pb::watch_create_request::FilterType;
 
-use super::parse::{Command, Line, integer, prefix_end};
+use super::parse::{Command, CommandLine, integer, prefix_end};
 
 /// Of the lease service; `name` is what a picked id is called from then on.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,7 @@ pub enum Lasting {
     Leave(String),
 }
 
-impl Line {
+impl CommandLine {
     pub fn more_commands(&mut self, verb: &str) -> Result<Command, String> {
         let command = match verb {
             "grant" => Command::Lease(self.grant()?),

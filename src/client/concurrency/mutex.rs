@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_lite::FutureExt;
 
-use super::queue::{self, Place};
+use super::queue::{self, QueuePlace};
 use super::{Failure, Session};
 use crate::client::Error;
 use crate::protocol::pb::etcdserverpb as pb;
@@ -83,7 +83,7 @@ impl<'a> Mutex<'a> {
         }
     }
 
-    async fn enter(&mut self) -> Result<Place, Failure> {
+    async fn enter(&mut self) -> Result<QueuePlace, Failure> {
         self.state = State::Entering;
         let session = self.session;
         let (client, lease) = (session.client(), session.lease());
@@ -122,6 +122,6 @@ impl<'a> Mutex<'a> {
 }
 
 /// Whether the own key is the oldest.
-fn is_first(place: &Place) -> bool {
+fn is_first(place: &QueuePlace) -> bool {
     place.first.as_ref().is_none_or(|first| first.create_revision == place.revision)
 }

@@ -24,7 +24,7 @@ pub(super) fn own_key(prefix: &Bytes, lease: LeaseId) -> Bytes {
 }
 
 /// A place in a queue.
-pub(super) struct Place {
+pub(super) struct QueuePlace {
     /// The `create_revision` of the own key.
     pub(super) revision: i64,
     pub(super) header: pb::ResponseHeader,
@@ -41,7 +41,7 @@ pub(super) async fn enter(
     key: &Bytes,
     value: Bytes,
     lease: LeaseId,
-) -> Result<Place, Failure> {
+) -> Result<QueuePlace, Failure> {
     let put = pb::PutRequest { key: key.clone(), value, lease: lease.0, ..Default::default() };
     let get = pb::RangeRequest { key: key.clone(), ..Default::default() };
     let owner = oldest(prefix);
@@ -58,7 +58,7 @@ pub(super) async fn enter(
     });
     let (existing, first) = (ranges.next().flatten(), ranges.next().flatten());
     let revision = existing.as_ref().map_or(header.revision, |kv| kv.create_revision);
-    Ok(Place { revision, header, existing, first })
+    Ok(QueuePlace { revision, header, existing, first })
 }
 
 /// Waits until no key below the prefix is older than `revision`.

@@ -8,7 +8,7 @@ mod simple;
 mod table;
 
 #[cfg(test)]
-mod living_tests;
+mod stream_tests;
 #[cfg(test)]
 mod tests;
 

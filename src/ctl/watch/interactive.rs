@@ -15,7 +15,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::block_on;
 
 use super::show::Reader;
-use super::{Surroundings, Watch, dangling, watching};
+use super::{Watch, WatchEnvironment, dangling, watching};
 use crate::ctl::arguments::watch_line;
 use crate::ctl::exit::{self, Failure};
 use crate::ctl::session::Session;
@@ -24,14 +24,14 @@ use crate::protocol::pb::etcdserverpb as pb;
 
 /// What a line asks for.
 #[derive(Debug)]
-enum Asked {
+enum InteractiveCommand {
     Watch(pb::WatchCreateRequest, Vec<OsString>),
     Progress,
     /// A line that is passed over; why.
     Nothing(String),
 }
 
-pub(super) fn run(session: &Session, surroundings: &Surroundings) -> Result<(), Failure> {
+pub(super) fn run(session: &Session, environment: &WatchEnvironment) -> Result<(), Failure> {
     let lines = lines()?;
     block_on(async {
         let mut reader = Reader::new(watching(session).await?);
@@ -44,10 +44,10 @@ pub(super) fn run(session: &Session, surroundings: &Surroundings) -> Result<(), 
             let Some(line) = input.or(output).await? else { continue };
             let line =
                 line.map_err(|why| invalid(&format!("error reading watch request line: {why}")))?;
-            match asked(&line, surroundings)? {
-                Asked::Watch(request, command) => reader.watch(request, command),
-                Asked::Progress => reader.request_progress(),
-                Asked::Nothing(why) => eprintln!("{why}"),
+            match asked(&line, environment)? {
+                InteractiveCommand::Watch(request, command) => reader.watch(request, command),
+                InteractiveCommand::Progress => reader.request_progress(),
+                InteractiveCommand::Nothing(why) => eprintln!("{why}"),
             }
         }
     })
@@ -79,32 +79,36 @@ fn invalid(why: &str) -> Failure {
 }
 
 /// Reads one line. What cannot be parsed at all ends the program, as it does etcdctl.
-fn asked(line: &str, surroundings: &Surroundings) -> Result<Asked, Failure> {
+fn asked(line: &str, environment: &WatchEnvironment) -> Result<InteractiveCommand, Failure> {
     let words = words(line).ok_or_else(|| invalid("invalid syntax"))?;
     let Some((first, rest)) = words.split_first() else {
         let why = format!("Invalid command: {line} (watch and progress supported)");
-        return Ok(Asked::Nothing(why));
+        return Ok(InteractiveCommand::Nothing(why));
     };
     match &first[..] {
-        b"progress" => return Ok(Asked::Progress),
+        b"progress" => return Ok(InteractiveCommand::Progress),
         b"watch" => {}
-        _ => return Ok(Asked::Nothing(format!("Invalid command {line} (only support watch)"))),
+        _ => {
+            return Ok(InteractiveCommand::Nothing(format!(
+                "Invalid command {line} (only support watch)"
+            )));
+        }
     }
-    if rest.is_empty() && surroundings.key.is_none() {
+    if rest.is_empty() && environment.key.is_none() {
         let why = "command type or key is not provided";
-        return Ok(Asked::Nothing(format!("Invalid command {line} ({why})")));
+        return Ok(InteractiveCommand::Nothing(format!("Invalid command {line} ({why})")));
     }
     let rest: Vec<OsString> = rest.iter().cloned().map(OsString::from_vec).collect();
     let watch: Watch = watch_line(rest.iter().cloned())?;
-    let surroundings = Surroundings {
-        key: surroundings.key.clone(),
-        range_end: surroundings.range_end.clone(),
+    let environment = WatchEnvironment {
+        key: environment.key.clone(),
+        range_end: environment.range_end.clone(),
         dangling: dangling(&rest),
     };
-    let words = watch.words(&surroundings)?;
+    let words = watch.words(&environment)?;
     match watch.request(&words) {
-        Ok(request) => Ok(Asked::Watch(request, watch.command)),
-        Err(why) => Ok(Asked::Nothing(format!("Invalid command {line} ({why})"))),
+        Ok(request) => Ok(InteractiveCommand::Watch(request, watch.command)),
+        Err(why) => Ok(InteractiveCommand::Nothing(format!("Invalid command {line} ({why})"))),
     }
 }
 
@@ -112,13 +116,13 @@ fn asked(line: &str, surroundings: &Surroundings) -> Result<Asked, Failure> {
 mod tests {
     use super::*;
 
-    fn ask(line: &str) -> Result<Asked, Failure> {
-        asked(line, &Surroundings::default())
+    fn ask(line: &str) -> Result<InteractiveCommand, Failure> {
+        asked(line, &WatchEnvironment::default())
     }
 
     #[test]
     fn lines_ask_for_watchers_and_progress() {
-        let Ok(Asked::Watch(request, command)) =
+        let Ok(InteractiveCommand::Watch(request, command)) =
             ask(r#"watch "a b" --rev 5 --prev-kv --prefix -- echo "x y""#)
         else {
             panic!("a watcher");
@@ -126,9 +130,9 @@ mod tests {
         assert_eq!((&request.key[..], &request.range_end[..]), (&b"a b"[..], &b"a c"[..]));
         assert_eq!((request.start_revision, request.prev_kv), (5, true));
         assert_eq!(command, ["echo", "x y"]);
-        assert!(matches!(ask("progress"), Ok(Asked::Progress)));
-        let around = Surroundings { key: Some("k".into()), ..Default::default() };
-        let Ok(Asked::Watch(request, _)) = asked("watch --prev-kv", &around) else {
+        assert!(matches!(ask("progress"), Ok(InteractiveCommand::Progress)));
+        let around = WatchEnvironment { key: Some("k".into()), ..Default::default() };
+        let Ok(InteractiveCommand::Watch(request, _)) = asked("watch --prev-kv", &around) else {
             panic!("a watcher of the environment's key");
         };
         assert_eq!(request.key, "k");
@@ -146,7 +150,7 @@ mod tests {
                  (`range_end` and `--prefix` are mutually exclusive)",
             ),
         ] {
-            let Ok(Asked::Nothing(why)) = ask(line) else { panic!("{line}") };
+            let Ok(InteractiveCommand::Nothing(why)) = ask(line) else { panic!("{line}") };
             assert_eq!(why, text);
         }
         for (line, text) in [

@@ -48,7 +48,7 @@ pub struct Watch {
 
 /// What a watch takes from elsewhere than its flags.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct WatchEnvironment {
     /// From the environment.
     key: Option<OsString>,
     range_end: Option<OsString>,
@@ -59,8 +59,8 @@ pub struct Surroundings {
 const SEPARATOR_ALONE: &str = "bad number of arguments (found separator --, but no commands)";
 const ENVIRONMENT_CONFLICT: &str = "bad number of arguments (found conflicting environment key)";
 
-impl Surroundings {
-    pub fn of(arguments: &[OsString], environment: &[(OsString, OsString)]) -> Surroundings {
+impl WatchEnvironment {
+    pub fn of(arguments: &[OsString], environment: &[(OsString, OsString)]) -> WatchEnvironment {
         let variable = |name: &str| {
             let names = [format!("BRAIDCTL_{name}"), format!("ETCDCTL_{name}")];
             names.iter().find_map(|name| {
@@ -68,7 +68,7 @@ impl Surroundings {
                 set.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
             })
         };
-        Surroundings {
+        WatchEnvironment {
             key: variable("WATCH_KEY"),
             range_end: variable("WATCH_RANGE_END"),
             dangling: dangling(arguments),
@@ -95,12 +95,12 @@ fn dangling(words: &[impl AsRef<OsStr>]) -> bool {
 }
 
 impl Watch {
-    pub fn run(&self, session: &Session, surroundings: &Surroundings) -> Result<(), Failure> {
-        surroundings.check()?;
+    pub fn run(&self, session: &Session, environment: &WatchEnvironment) -> Result<(), Failure> {
+        environment.check()?;
         if self.interactive {
-            return interactive::run(session, surroundings);
+            return interactive::run(session, environment);
         }
-        let words = self.words(surroundings)?;
+        let words = self.words(environment)?;
         let request = self.request(&words).map_err(Failure::bad_arguments)?;
         block_on(async {
             let mut reader = Reader::new(watching(session).await?);
@@ -118,15 +118,15 @@ impl Watch {
     }
 
     /// Key and range end, from the arguments or the environment, never from both.
-    fn words(&self, surroundings: &Surroundings) -> Result<Vec<OsString>, Failure> {
-        if surroundings.dangling {
+    fn words(&self, environment: &WatchEnvironment) -> Result<Vec<OsString>, Failure> {
+        if environment.dangling {
             return Err(Failure::bad_arguments(SEPARATOR_ALONE));
         }
-        match &surroundings.key {
+        match &environment.key {
             Some(_) if !self.arguments.is_empty() => {
                 Err(Failure::bad_arguments(ENVIRONMENT_CONFLICT))
             }
-            Some(key) => Ok([key].into_iter().chain(&surroundings.range_end).cloned().collect()),
+            Some(key) => Ok([key].into_iter().chain(&environment.range_end).cloned().collect()),
             None if self.arguments.is_empty() => {
                 Err(Failure::bad_arguments("bad number of arguments"))
             }
@@ -169,17 +169,17 @@ mod tests {
         watch_line(line.iter().map(OsString::from)).expect("clap takes it")
     }
 
-    fn around(variables: &[(&str, &str)], line: &[&str]) -> Surroundings {
+    fn around(variables: &[(&str, &str)], line: &[&str]) -> WatchEnvironment {
         let line: Vec<OsString> = line.iter().map(OsString::from).collect();
         let variables: Vec<_> = variables.iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Surroundings::of(&line, &variables)
+        WatchEnvironment::of(&line, &variables)
     }
 
     fn request(variables: &[(&str, &str)], line: &[&str]) -> Result<Found, Failure> {
-        let surroundings = around(variables, line);
-        surroundings.check()?;
+        let environment = around(variables, line);
+        environment.check()?;
         let watch = watch(line);
-        let words = watch.words(&surroundings)?;
+        let words = watch.words(&environment)?;
         let request = watch.request(&words).map_err(Failure::bad_arguments)?;
         Ok((request.key.to_vec(), request.range_end.to_vec(), watch.command))
     }

@@ -3,6 +3,6 @@
 #[cfg(feature = "loom")]
 mod loom_models;
 #[cfg(not(feature = "loom"))]
-mod plain;
+mod sequential;
 #[cfg(not(feature = "loom"))]
 mod threads;

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 use super::{Core, CoreEffects, MemberConfig};
 use crate::control::Control;
 use crate::member::account::GroupAccount;
-use crate::member::lead::{Lead, LeadEffects};
+use crate::member::leader::{Leader, LeaderEffects};
 use crate::member::shared::Shared;
 use crate::replica::{RecoverError, ReplicaConfig};
 use crate::router::{Router, RouterConfig, RouterEffects};
@@ -60,7 +60,7 @@ impl Groups {
             shards.push(shard);
         }
         let mut control = None;
-        if shared.lead_core() == id {
+        if shared.leader_core() == id {
             let (replica, me) = (replica(GroupId::CONTROL), config.identity.member);
             let (recovered, found) = Control::recover(&replica, me, disk, &mut warnings)?;
             accounts.push(GroupAccount::of_control(found, recovered.state().epoch));
@@ -82,8 +82,8 @@ impl Core {
         let Groups { mut shards, control, accounts, warnings } = groups;
         let leases = LeaseIds::default();
         shards.iter_mut().for_each(|shard| shard.follow_leases(leases.clone()));
-        let lead = control.map(|control| {
-            Lead::new(config.member.clone(), control, config.leases, Arc::clone(shared))
+        let leader = control.map(|control| {
+            Leader::new(config.member.clone(), control, config.leases, Arc::clone(shared))
         });
         let router = RouterConfig {
             request_timeout: config.request_timeout,
@@ -103,7 +103,7 @@ impl Core {
             config: Arc::clone(config),
             shared: Arc::clone(shared),
             shards,
-            lead,
+            leader,
             open: false,
             parked: RequestQueue::default(),
             switches: Switches::default(),
@@ -116,7 +116,7 @@ impl Core {
             closed: FxHashSet::default(),
             to_router: RouterEffects::default(),
             to_shard: ShardEffects::default(),
-            to_lead: LeadEffects::default(),
+            to_leader: LeaderEffects::default(),
             to_hub: HubEffects::default(),
             ticks: 0,
             warnings,

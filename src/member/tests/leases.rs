@@ -89,7 +89,7 @@ impl Host {
     /// disk operations is done. Returns whether something happened.
     fn step(
         &mut self,
-        flying: &mut Vec<(usize, GroupId, OpId, DiskOp)>,
+        in_flight: &mut Vec<(usize, GroupId, OpId, DiskOp)>,
         mut finishes: impl FnMut(GroupId, &DiskOp) -> bool,
     ) -> bool {
         let mut happened = false;
@@ -102,15 +102,15 @@ impl Host {
             for (to, mail) in effects.mail {
                 self.cores[usize::from(to.0)].receive(mail);
             }
-            flying.extend(effects.disk.into_iter().map(|(group, id, op)| (at, group, id, op)));
+            in_flight.extend(effects.disk.into_iter().map(|(group, id, op)| (at, group, id, op)));
         }
-        for (at, group, id, op) in std::mem::take(flying) {
+        for (at, group, id, op) in std::mem::take(in_flight) {
             if finishes(group, &op) {
                 let outcome = self.disk.finish(op);
                 self.cores[at].disk_done(group, id, outcome).expect("a good disk");
                 happened = true;
             } else {
-                flying.push((at, group, id, op));
+                in_flight.push((at, group, id, op));
             }
         }
         happened
@@ -393,10 +393,10 @@ fn the_keys_of_a_lease_are_those_that_stable_has_reached() {
     host.grant(0, 1, 60).unwrap();
     let attaching = host.send(0, attaching("k", 1));
     let asking = host.send(1, time_to_live(1));
-    let mut flying = Vec::new();
-    while host.step(&mut flying, |_, _| false) {}
+    let mut in_flight = Vec::new();
+    while host.step(&mut in_flight, |_, _| false) {}
     assert!(host.answers.is_empty(), "nothing is durable");
-    while host.step(&mut flying, |_, _| true) {}
+    while host.step(&mut in_flight, |_, _| true) {}
     assert!(host.answers.remove(&attaching).is_some_and(|answer| answer.is_ok()));
     let Some(Ok(Reply::LeaseTimeToLive(reply))) = host.answers.remove(&asking) else {
         panic!("an answer")
@@ -421,10 +421,10 @@ fn alarms_refuse_leases_as_etcd_does_and_stop_none_that_goes() {
     host.grant(0, 1, 2).unwrap();
     host.attach(0, "k", 1).unwrap();
     let revoking = host.send(0, Request::LeaseRevoke { id: LeaseId(1) });
-    let mut flying = Vec::new();
-    host.step(&mut flying, |_, _| false);
+    let mut in_flight = Vec::new();
+    host.step(&mut in_flight, |_, _| false);
     let raising = host.send(0, alarm(AlarmAction::Activate, AlarmKind::Corrupt));
-    while host.step(&mut flying, |_, _| true) {}
+    while host.step(&mut in_flight, |_, _| true) {}
     assert!(host.answers.remove(&raising).is_some_and(|answer| answer.is_ok()));
     assert!(host.answers.remove(&revoking).is_some_and(|answer| answer.is_ok()));
     assert!(host.keys(0).is_empty());
@@ -441,7 +441,7 @@ fn no_put_attaches_to_a_lease_that_ends() {
             let mut host = Host::start(Disk::default(), cores, shards);
             host.grant(0, 1, 60).unwrap();
             host.attach(0, "first", 1).unwrap();
-            let (mut flying, mut puts) = (Vec::new(), Vec::new());
+            let (mut in_flight, mut puts) = (Vec::new(), Vec::new());
             let mut revoking = 0;
             for i in 0..12 {
                 if i == late / 2 {
@@ -452,10 +452,10 @@ fn no_put_attaches_to_a_lease_that_ends() {
                 let ops = (0..3).map(|k| attaching_op(&format!("t{i}-{k}"), 1)).collect();
                 puts.push(host.send(core, txn(ops)));
                 if late % 2 == 0 {
-                    host.step(&mut flying, |_, _| true);
+                    host.step(&mut in_flight, |_, _| true);
                 }
             }
-            while host.step(&mut flying, |_, _| true) {}
+            while host.step(&mut in_flight, |_, _| true) {}
             host.run();
             assert!(host.answers.remove(&revoking).is_some_and(|answer| answer.is_ok()));
             for ticket in puts {
@@ -490,7 +490,7 @@ fn a_crash_in_any_stage_of_a_revoke_leaves_no_key_without_its_lease() {
         for most in 0..12 {
             let mut host = Host::start(before.disk.clone(), 2, shards);
             let revoking = host.send(1, Request::LeaseRevoke { id: LeaseId(1) });
-            let (mut flying, mut written) = (Vec::new(), 0);
+            let (mut in_flight, mut written) = (Vec::new(), 0);
             // The groups of `held` write `most` batches before the crash, the others all.
             let mut finishes = |group: GroupId, _: &DiskOp| {
                 let is_held = held & 1 << group.0 != 0;
@@ -498,7 +498,7 @@ fn a_crash_in_any_stage_of_a_revoke_leaves_no_key_without_its_lease() {
                 !is_held || written <= most
             };
             for _ in 0..40 {
-                host.step(&mut flying, &mut finishes);
+                host.step(&mut in_flight, &mut finishes);
             }
             let answered = host.answers.remove(&revoking);
             let mut host = Host::start(host.disk, 1, shards);
@@ -545,12 +545,12 @@ fn an_epoch_that_ends_leaves_no_lease_half_gone() {
             host.send(0, Request::LeaseRevoke { id: LeaseId(1) }),
             host.send(1, Request::LeaseKeepAlive { id: LeaseId(3) }),
         ];
-        let mut flying = Vec::new();
+        let mut in_flight = Vec::new();
         for _ in 0..steps {
-            host.step(&mut flying, |_, _| true);
+            host.step(&mut in_flight, |_, _| true);
         }
         host.lose();
-        while host.step(&mut flying, |_, _| true) {}
+        while host.step(&mut in_flight, |_, _| true) {}
         host.run();
         let answers = asked.map(|ticket| host.answers.remove(&ticket).expect("an answer"));
         let revokes = [&answers[1], &answers[2]];
@@ -635,13 +635,13 @@ fn a_hundred_thousand_leases_expire_together_at_a_pace() {
     }
     assert!((200..250).contains(&ticks), "{ticks} ticks");
     assert_eq!(host.keys(0), ["p"]);
-    let counters = host.cores[0].lease_counters().expect("the lead's core");
+    let counters = host.cores[0].lease_counters().expect("the leader's core");
     assert_eq!((counters.granted, counters.expired), (100_000, 100_000));
     assert_eq!((counters.revoked, counters.ttls.sum), (100_000, 1_000_000));
     assert_eq!(counters.ttls.places[4], 100_000);
 }
 
-/// What a core asks of itself in the last moment of a turn: here the question to the lead, when a
+/// What a core asks of itself in the last moment of a turn: here the question to the leader, when a
 /// shard has told its keys only because another one, behind it, has raised stable.
 #[test]
 fn a_lone_core_forgets_nothing_that_it_asks_itself() {
@@ -652,17 +652,17 @@ fn a_lone_core_forgets_nothing_that_it_asks_itself() {
         let is_there = |key: &String| shard_of(key.as_bytes(), 2) == ShardId(shard);
         keys.find(is_there).expect("some key is there")
     };
-    let mut flying = Vec::new();
+    let mut in_flight = Vec::new();
     for shard in [1, 0] {
         host.send(0, attaching(&key_of(shard), 7));
-        host.step(&mut flying, |_, _| false);
+        host.step(&mut in_flight, |_, _| false);
     }
     let asked = host.send(0, time_to_live(7));
-    host.step(&mut flying, |_, _| false);
+    host.step(&mut in_flight, |_, _| false);
     for shard in [0, 1] {
         let group = GroupId::of(ShardId(shard));
         assert!(!host.answers.contains_key(&asked), "its keys are pending");
-        while host.step(&mut flying, |of, _| of == group) {}
+        while host.step(&mut in_flight, |of, _| of == group) {}
     }
     let Some(Ok(Reply::LeaseTimeToLive(reply))) = host.answers.remove(&asked) else {
         panic!("it was not answered");

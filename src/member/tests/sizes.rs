@@ -14,12 +14,12 @@ const BATCH_BYTES: usize = 64 << 10;
 const SEGMENT_BYTES: usize = 1 << 20;
 
 /// A write that a shard's log has given out and the disk has not done.
-type Held = (usize, GroupId, OpId, DiskOp);
+type HeldOp = (usize, GroupId, OpId, DiskOp);
 
 impl Host {
     /// Runs for long enough that nothing moves any more but what waits for a write of a shard's
     /// log; those writes are not done.
-    fn run_without_shard_logs(&mut self) -> Vec<Held> {
+    fn run_without_shard_logs(&mut self) -> Vec<HeldOp> {
         const TURNS: usize = 100;
         let mut held = Vec::new();
         for _ in 0..TURNS {
@@ -44,7 +44,7 @@ impl Host {
         held
     }
 
-    fn finish(&mut self, held: Vec<Held>) {
+    fn finish(&mut self, held: Vec<HeldOp>) {
         for (at, group, id, op) in held {
             let outcome = self.disk.finish(op);
             self.cores[at].disk_done(group, id, outcome).expect("a good disk");

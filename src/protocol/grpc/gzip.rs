@@ -48,7 +48,7 @@ impl Encoding {
 pub struct Inflater {
     packed: Bytes,
     /// The last bytes: how long the message is, if it is whole.
-    length_told: u32,
+    length_claimed: u32,
     decoder: MultiGzDecoder<Unpacked>,
 }
 
@@ -66,8 +66,8 @@ impl Inflater {
             return Err(Status::new(code::INTERNAL, text));
         }
         let unpacked = Unpacked { bytes: BytesMut::new(), bytes_max, is_over: false };
-        let length_told = packed.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        Ok(Inflater { packed, length_told, decoder: MultiGzDecoder::new(unpacked) })
+        let length_claimed = packed.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        Ok(Inflater { packed, length_claimed, decoder: MultiGzDecoder::new(unpacked) })
     }
 
     /// Unpacks one slice more; the message once all is there.
@@ -106,7 +106,7 @@ impl Inflater {
             io::ErrorKind::UnexpectedEof => "unexpected EOF",
             // The decoder says so of what is cut off as well.
             _ if error.to_string().contains("checksum") => {
-                let is_whole = self.length_told as usize == unpacked.bytes.len();
+                let is_whole = self.length_claimed as usize == unpacked.bytes.len();
                 if is_whole { "gzip: invalid checksum" } else { "unexpected EOF" }
             }
             _ if error.to_string().contains("header") => "gzip: invalid header",

@@ -64,11 +64,11 @@ pub struct Packed {
 #[derive(Debug)]
 pub struct MessageReader {
     message_bytes_max: usize,
-    held: Held,
+    held: PartialMessage,
 }
 
 #[derive(Debug)]
-enum Held {
+enum PartialMessage {
     /// One piece as it came.
     Piece(Bytes),
     /// The beginning of a message, joined from several.
@@ -78,7 +78,7 @@ enum Held {
 impl MessageReader {
     /// A reader that refuses messages above `message_bytes_max` bytes.
     pub fn new(message_bytes_max: usize) -> MessageReader {
-        MessageReader { message_bytes_max, held: Held::Piece(Bytes::new()) }
+        MessageReader { message_bytes_max, held: PartialMessage::Piece(Bytes::new()) }
     }
 
     /// The limit.
@@ -89,22 +89,22 @@ impl MessageReader {
     /// Takes the next piece of the body.
     pub fn push(&mut self, piece: Bytes) {
         match &mut self.held {
-            Held::Piece(held) if held.is_empty() => *held = piece,
-            Held::Piece(held) => {
+            PartialMessage::Piece(held) if held.is_empty() => *held = piece,
+            PartialMessage::Piece(held) => {
                 let mut joined = BytesMut::with_capacity(held.len() + piece.len());
                 joined.extend_from_slice(held);
                 joined.extend_from_slice(&piece);
-                self.held = Held::Joined(joined);
+                self.held = PartialMessage::Joined(joined);
             }
-            Held::Joined(joined) => joined.extend_from_slice(&piece),
+            PartialMessage::Joined(joined) => joined.extend_from_slice(&piece),
         }
     }
 
     /// The next whole message. `encoding` is what the request's header `grpc-encoding` names.
     pub fn next_message(&mut self, encoding: Encoding) -> Result<Option<Packed>, Status> {
         let held = match &self.held {
-            Held::Piece(held) => &held[..],
-            Held::Joined(joined) => &joined[..],
+            PartialMessage::Piece(held) => &held[..],
+            PartialMessage::Joined(joined) => &joined[..],
         };
         let Some(&[format, a, b, c, d]) = held.first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
@@ -124,11 +124,11 @@ impl MessageReader {
         }
         let is_compressed = is_compressed(format, encoding)?;
         let mut message = match &mut self.held {
-            Held::Piece(held) => held.split_to(PREFIX_BYTES + length),
-            Held::Joined(joined) => {
+            PartialMessage::Piece(held) => held.split_to(PREFIX_BYTES + length),
+            PartialMessage::Joined(joined) => {
                 let message = joined.split_to(PREFIX_BYTES + length).freeze();
                 let rest = std::mem::take(joined).freeze();
-                self.held = Held::Piece(rest);
+                self.held = PartialMessage::Piece(rest);
                 message
             }
         };
@@ -148,8 +148,8 @@ impl MessageReader {
 
     fn held_bytes(&self) -> usize {
         match &self.held {
-            Held::Piece(held) => held.len(),
-            Held::Joined(joined) => joined.len(),
+            PartialMessage::Piece(held) => held.len(),
+            PartialMessage::Joined(joined) => joined.len(),
         }
     }
 }

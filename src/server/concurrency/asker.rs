@@ -48,7 +48,7 @@ impl Asker {
     }
 
     pub(super) async fn ask(&self, request: Request) -> Result<Reply, Status> {
-        self.front.ask(request, self.deadline).await.map_err(|refusal| told(&refusal))
+        self.front.ask(request, self.deadline).await.map_err(|refusal| status_of(&refusal))
     }
 
     pub(super) async fn range(&self, request: RangeRequest) -> Result<RangeReply, Status> {
@@ -67,7 +67,7 @@ impl Asker {
 
     pub(super) async fn delete(&self, key: Bytes) -> Result<DeleteRangeReply, Status> {
         if key.is_empty() {
-            return Err(told(&Refusal::EmptyKey));
+            return Err(status_of(&Refusal::EmptyKey));
         }
         let delete = DeleteRangeRequest { range: KeyRange::single(key), prev_kv: false };
         match self.ask(Request::DeleteRange(delete)).await? {
@@ -125,16 +125,16 @@ impl Events {
     pub(super) async fn next(&self) -> Result<Happened, Over> {
         loop {
             match self.watching.next().await {
-                WatchReply::Events(told) => {
-                    self.front.watch_sent(self.watching.stream(), told.bytes);
-                    return Ok(Happened { revision: told.revision, events: told.events });
+                WatchReply::Events(events) => {
+                    self.front.watch_sent(self.watching.stream(), events.bytes);
+                    return Ok(Happened { revision: events.revision, events: events.events });
                 }
                 WatchReply::Created { .. } | WatchReply::Progress { .. } => {}
                 WatchReply::Canceled { .. } => return Err(Over::Compacted),
-                WatchReply::Ended(refusal) => return Err(Over::Status(told(&refusal))),
+                WatchReply::Ended(refusal) => return Err(Over::Status(status_of(&refusal))),
                 WatchReply::Refused { reason, .. } => {
                     let text = format!("braid: a watcher of a queue was refused: {reason:?}");
-                    return Err(Over::Status(told(&Refusal::Internal(text))));
+                    return Err(Over::Status(status_of(&Refusal::Internal(text))));
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Events {
 }
 
 /// What a caller is told of a refusal: the text, without its code.
-pub(super) fn told(refusal: &Refusal) -> Status {
+pub(super) fn status_of(refusal: &Refusal) -> Status {
     let status = status::of(refusal);
     match refusal {
         Refusal::DeadlineExceeded | Refusal::Canceled => status,

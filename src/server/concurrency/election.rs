@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use futures_lite::future::or;
 
-use super::asker::{Asker, Events, Over, below, created_at, delete_created_at, oldest, put, told};
-use super::place::Place;
+use super::asker::{
+    Asker, Events, Over, below, created_at, delete_created_at, oldest, put, status_of,
+};
+use super::place::QueuePlace;
 use crate::protocol::pb::v3electionpb::{
     CampaignRequest, CampaignResponse, LeaderKey, LeaderRequest, LeaderResponse, ProclaimRequest,
     ProclaimResponse, ResignRequest, ResignResponse,
@@ -22,7 +24,7 @@ pub(super) async fn campaign(
 ) -> Result<CampaignResponse, Status> {
     let CampaignRequest { name, lease, value } = request;
     let lease = asker.lease(lease).await?;
-    let (place, taken) = Place::take(asker, name.clone(), lease, value.clone()).await?;
+    let (place, taken) = QueuePlace::take(asker, name.clone(), lease, value.clone()).await?;
     if taken.before.is_some_and(|before| before.value.as_slice() != &value[..]) {
         proclaimed(asker, &place.key, place.created, lease, value).await?;
     }
@@ -136,10 +138,10 @@ impl Observing<'_> {
             let Some(events) = &self.leader else {
                 return self.find().await;
             };
-            let told = events.next().await?;
-            let puts = told.events.iter().map_while(|event| event.put.as_ref());
-            self.due.extend(puts.map(|kv| response(self.asker, told.revision, kv)));
-            if told.events.iter().any(|event| event.put.is_none()) {
+            let happened = events.next().await?;
+            let puts = happened.events.iter().map_while(|event| event.put.as_ref());
+            self.due.extend(puts.map(|kv| response(self.asker, happened.revision, kv)));
+            if happened.events.iter().any(|event| event.put.is_none()) {
                 self.leader = None;
             }
         }
@@ -165,8 +167,8 @@ impl Observing<'_> {
     ) -> Result<(Revision, KeyValue), Over> {
         let events = self.asker.events(range, from);
         loop {
-            let told = events.next().await?;
-            if let Some(kv) = told.events.iter().find_map(|event| event.put.as_ref()) {
+            let happened = events.next().await?;
+            if let Some(kv) = happened.events.iter().find_map(|event| event.put.as_ref()) {
                 return Ok((Revision(kv.modified), kv.clone()));
             }
         }
@@ -179,7 +181,7 @@ fn response(asker: &Asker, revision: Revision, kv: &KeyValue) -> LeaderResponse 
 
 fn key_of(leader: &LeaderKey) -> Result<Bytes, Status> {
     match leader.key.is_empty() {
-        true => Err(told(&Refusal::EmptyKey)),
+        true => Err(status_of(&Refusal::EmptyKey)),
         false => Ok(leader.key.clone()),
     }
 }

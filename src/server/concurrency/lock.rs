@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::asker::Asker;
-use super::place::Place;
+use super::place::QueuePlace;
 use crate::protocol::pb::v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse};
 use crate::protocol::status::{Status, code};
 use crate::types::{KeyRange, RangeRequest};
@@ -11,7 +11,7 @@ use crate::types::{KeyRange, RangeRequest};
 /// Waits until the caller's key is the oldest of its name.
 pub(super) async fn lock(asker: &Asker, request: LockRequest) -> Result<LockResponse, Status> {
     let lease = asker.lease(request.lease).await?;
-    let (place, taken) = Place::take(asker, request.name, lease, Bytes::new()).await?;
+    let (place, taken) = QueuePlace::take(asker, request.name, lease, Bytes::new()).await?;
     if taken.is_first {
         let header = asker.header(taken.revision);
         return Ok(LockResponse { header, key: place.keep() });

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_lite::future::or;
 
 use super::asker::{
-    Asker, Over, below, created_at, delete_created_at, oldest, put, told, unexpected,
+    Asker, Over, below, created_at, delete_created_at, oldest, put, status_of, unexpected,
     youngest_before,
 };
 use crate::protocol::status::Status;
@@ -21,8 +21,8 @@ use crate::types::{
 /// Between two attempts to give a place up, while the core cannot.
 const GIVE_UP_PAUSE: Duration = Duration::from_millis(100);
 
-/// A place that is given up when it is dropped, until it is [kept](Place::keep).
-pub(super) struct Place {
+/// A place that is given up when it is dropped, until it is [kept](QueuePlace::keep).
+pub(super) struct QueuePlace {
     front: Rc<Front>,
     pub(super) name: Bytes,
     pub(super) key: Bytes,
@@ -49,14 +49,14 @@ pub(super) struct Taken {
     pub(super) is_first: bool,
 }
 
-impl Place {
+impl QueuePlace {
     /// Takes the place of `lease` in the queue `name`, or finds that it has it.
     pub(super) async fn take(
         asker: &Asker,
         name: Bytes,
         lease: LeaseId,
         value: Bytes,
-    ) -> Result<(Place, Taken), Status> {
+    ) -> Result<(QueuePlace, Taken), Status> {
         let key = key(&name, lease);
         let own = Op::Range(RangeRequest::of(KeyRange::single(key.clone())));
         let first = Op::Range(oldest(below(&name)));
@@ -71,14 +71,14 @@ impl Place {
             front.ask(Request::Txn(txn), deadline).await
         });
         let (front, created) = (asker.front.clone(), Revision(0));
-        let mut place = Place { front, name, key, created, state: State::Taking(taking) };
+        let mut place = QueuePlace { front, name, key, created, state: State::Taking(taking) };
         let State::Taking(taking) = &mut place.state else {
             unreachable!("just made so");
         };
         let answer = taking.await;
         // Whatever it was, it is known now.
         place.state = State::Kept;
-        let reply = match answer.map_err(|refusal| told(&refusal))? {
+        let reply = match answer.map_err(|refusal| status_of(&refusal))? {
             Reply::Txn(reply) => reply,
             other => return Err(unexpected(&other)),
         };
@@ -96,7 +96,7 @@ impl Place {
         self.created = before.as_ref().map_or(reply.revision, |kv| Revision(kv.create));
         let Some(OpReply::Range(first)) = responses.next() else {
             let text = "braid: a place was taken without a look at the first".to_owned();
-            return Err(told(&Refusal::Internal(text)));
+            return Err(status_of(&Refusal::Internal(text)));
         };
         let is_first = first.kvs.first().is_none_or(|kv| kv.create == self.created.0);
         Ok(Taken { revision: reply.revision, before, is_first })
@@ -118,7 +118,9 @@ impl Place {
             let events = asker.events(KeyRange::single(key), found.revision);
             loop {
                 match events.next().await {
-                    Ok(told) if told.events.iter().any(|event| event.put.is_none()) => break,
+                    Ok(happened) if happened.events.iter().any(|event| event.put.is_none()) => {
+                        break;
+                    }
                     Ok(_) => {}
                     // A fresh look tells as well whether it is still there.
                     Err(Over::Compacted) => break,
@@ -135,7 +137,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         let (front, key, created) = (self.front.clone(), self.key.clone(), self.created);
         match std::mem::replace(&mut self.state, State::Kept) {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use super::Session;
 use crate::limits::CONNECTION_OUTPUT_BYTES_MAX;
-use crate::member::{LOOKS_MAX, Wanted};
+use crate::member::{MULTI_GET_MAX, PointRead};
 use crate::protocol::convert;
 use crate::protocol::frame::{CONNECTION_STREAM, Flags, FrameFault, Header, encode_frame};
 use crate::protocol::method::Method;
@@ -27,8 +27,8 @@ pub(super) struct Counted {
 /// Gets that stand one after the other in the input.
 struct Gets<'a> {
     count: usize,
-    headers: [Header; LOOKS_MAX],
-    wanted: [Wanted<'a>; LOOKS_MAX],
+    headers: [Header; MULTI_GET_MAX],
+    wanted: [PointRead<'a>; MULTI_GET_MAX],
 }
 
 impl Session {
@@ -43,12 +43,12 @@ impl Session {
         let fields = self.front.header();
         let opcode = Method::Range.opcode();
         let mut output = self.output.borrow_mut();
-        let (before, mut told) = (output.len(), 0);
-        let answered = self.front.look_up(&gets.wanted[..gets.count], &mut |revision, kv| {
-            encode_frame(&mut output, gets.headers[told].stream, opcode, Flags::END, |out| {
+        let (before, mut visited) = (output.len(), 0);
+        let answered = self.front.multi_get(&gets.wanted[..gets.count], &mut |revision, kv| {
+            encode_frame(&mut output, gets.headers[visited].stream, opcode, Flags::END, |out| {
                 convert::encode_get(&fields, revision, kv, out);
             });
-            told += 1;
+            visited += 1;
             match output.len() < CONNECTION_OUTPUT_BYTES_MAX {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
@@ -77,11 +77,11 @@ impl Session {
         let under_way = self.under_way.borrow();
         let mut gets = Gets {
             count: 0,
-            headers: [Header::default(); LOOKS_MAX],
-            wanted: [Wanted::default(); LOOKS_MAX],
+            headers: [Header::default(); MULTI_GET_MAX],
+            wanted: [PointRead::default(); MULTI_GET_MAX],
         };
         let mut rest = input;
-        while gets.count < LOOKS_MAX {
+        while gets.count < MULTI_GET_MAX {
             let (header, payload) = match self.decoder.look(rest) {
                 Ok(Some(seen)) => seen,
                 Ok(None) => return (gets, Ok(None)),
@@ -97,7 +97,7 @@ impl Session {
                 return (gets, Ok(Some(header)));
             }
             gets.headers[gets.count] = header;
-            gets.wanted[gets.count] = Wanted { shard, key };
+            gets.wanted[gets.count] = PointRead { shard, key };
             gets.count += 1;
             rest = &rest[header.frame_bytes()..];
         }

@@ -99,10 +99,10 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::{Budget, Purse};
+    use crate::budget::{Budget, CoreBudget};
 
     fn intake() -> (Rc<Account>, Intake) {
-        let account = Purse::new(Budget::new(1 << 30, 1)).open();
+        let account = CoreBudget::new(Budget::new(1 << 30, 1)).open();
         let intake = Intake::new(&account, &[]);
         (account, intake)
     }

@@ -242,7 +242,7 @@ impl Link {
 }
 
 /// A unary call that waits for the core.
-pub(in crate::server) struct Call {
+pub(in crate::server) struct UnaryCall {
     link: Rc<Link>,
     pub(in crate::server) method: Method,
     respond: Respond,
@@ -251,14 +251,14 @@ pub(in crate::server) struct Call {
     reading: Option<Reading>,
 }
 
-impl Call {
+impl UnaryCall {
     pub(in crate::server) fn remote(&self) -> SocketAddr {
         self.link.remote
     }
 
     pub(in crate::server) fn answer(self, ticket: Ticket, answer: Answer) {
         self.link.under_way.borrow_mut().remove(&ticket);
-        let Call { link, method, respond, reading, .. } = self;
+        let UnaryCall { link, method, respond, reading, .. } = self;
         if let (Some(reading), Ok(reply)) = (reading, &answer) {
             reading.came_to(reply.own_bytes());
         }
@@ -380,7 +380,7 @@ fn start(link: &Rc<Link>, now: Nanos, head: Head, body: RecvStream, respond: Res
     if method.served() == Served::NotYet {
         return refuse(link, Some(method), respond, &status::of(&method.unimplemented()));
     }
-    if head.wants_lead && !link.front.has_lead() {
+    if head.requires_leader && !link.front.has_leader() {
         return refuse(link, Some(method), respond, &status::of(&Refusal::NoLeader));
     }
     let deadline = head.timeout.map(|timeout| deadline(now, timeout));
@@ -647,7 +647,7 @@ fn proceed(
             Ok((request, charge)) if method.kind() == Kind::Unary => {
                 let reading = request.gathers().then(|| link.reads.begin(&link.account));
                 let link = link.clone();
-                let call = Call { link, method, respond, _charge: charge, reading };
+                let call = UnaryCall { link, method, respond, _charge: charge, reading };
                 submit(now, deadline, request, call);
             }
             Ok((request, _)) => {
@@ -670,7 +670,7 @@ fn decode_charged(
     Ok((request, charge))
 }
 
-fn submit(now: Nanos, deadline: Option<Nanos>, request: Request, call: Call) {
+fn submit(now: Nanos, deadline: Option<Nanos>, request: Request, call: UnaryCall) {
     let link = call.link.clone();
     let waiter = Waiter::Grpc(call);
     let mut submitted = None;

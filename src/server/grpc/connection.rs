@@ -50,9 +50,10 @@ pub(in crate::server) async fn serve(
     let remote = stream.peer();
     let turn = Turn::new(&front.settings.figures);
     let wire = Wire::new(stream, pulse, input, Pings::new(keepalive.ping_interval_min), turn);
-    let streams_told = Some(front.settings.streams_max).filter(|max| !matches!(max, 0 | &u32::MAX));
-    let socket = Socket::new(wire.clone(), streams_told.is_none());
-    let mut handshake = builder(streams_told).handshake::<_, Payload>(socket);
+    let streams_announced =
+        Some(front.settings.streams_max).filter(|max| !matches!(max, 0 | &u32::MAX));
+    let socket = Socket::new(wire.clone(), streams_announced.is_none());
+    let mut handshake = builder(streams_announced).handshake::<_, Payload>(socket);
     let handshake = poll_fn(|cx| {
         wire.begin_turn();
         Pin::new(&mut handshake).poll(cx).map(Some)
@@ -98,8 +99,9 @@ pub(in crate::server) async fn serve(
     }
 }
 
-fn builder(streams_told: Option<u32>) -> h2::server::Builder {
-    let streams_max = streams_told.unwrap_or(CONNECTION_STREAMS_MAX).min(CONNECTION_STREAMS_MAX);
+fn builder(streams_announced: Option<u32>) -> h2::server::Builder {
+    let streams_max =
+        streams_announced.unwrap_or(CONNECTION_STREAMS_MAX).min(CONNECTION_STREAMS_MAX);
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)

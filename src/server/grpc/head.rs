@@ -27,8 +27,8 @@ pub(super) struct Head {
     pub(super) encoding: Encoding,
     /// What the client says of the API it speaks.
     pub(super) api_version: Option<HeaderValue>,
-    /// The call is to fail, and a stream to end, if there is no lead.
-    pub(super) wants_lead: bool,
+    /// The call is to fail, and a stream to end, if there is no leader.
+    pub(super) requires_leader: bool,
 }
 
 /// Why a call is not even looked at.
@@ -89,9 +89,9 @@ impl Head {
         }
         let encoding = parts.headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes);
         let encoding = Encoding::of(encoding.map(String::from_utf8_lossy).as_deref())?;
-        let wants_lead = parts.headers.get(HAS_LEADER).is_some_and(|value| value == "true");
+        let requires_leader = parts.headers.get(HAS_LEADER).is_some_and(|value| value == "true");
         let api_version = parts.headers.get(CLIENT_API_VERSION).cloned();
-        Ok(Head { method, timeout, encoding, api_version, wants_lead })
+        Ok(Head { method, timeout, encoding, api_version, requires_leader })
     }
 
     pub(super) fn api_version(&self) -> Option<&str> {

@@ -29,5 +29,5 @@ mod resets;
 mod respond;
 mod stream;
 
-pub(super) use call::Call;
+pub(super) use call::UnaryCall;
 pub(super) use connection::serve;

@@ -270,9 +270,9 @@ impl Outlet for Sending {
 
 /// A call with messages both ways.
 pub(super) fn start_bidi(link: &Rc<Link>, now: Nanos, mut incoming: Incoming, respond: Respond) {
-    let Head { method, timeout, wants_lead, .. } = incoming.head;
+    let Head { method, timeout, requires_leader, .. } = incoming.head;
     let deadline = timeout.map(|timeout| super::call::deadline(now, timeout));
-    let terms = Terms { wants_lead, deadline };
+    let terms = Terms { requires_leader, deadline };
     // At once: clients wait for the headers before they say anything.
     let Ok(mut sending) = Sending::begin(link, method, respond) else {
         return link.meters().handled(method, code::CANCELED);

@@ -13,13 +13,13 @@ use crate::protocol::convert;
 use crate::protocol::method::Method;
 use crate::protocol::status::{self, Status, code};
 use crate::rt::WaitList;
-use crate::server::front::{Asked, Front};
+use crate::server::front::{Front, PendingRequest};
 use crate::types::Refusal;
 
 /// What has been asked and not been answered, oldest first.
 #[derive(Default)]
 struct Due {
-    asked: RefCell<VecDeque<Asked<Rc<Front>>>>,
+    asked: RefCell<VecDeque<PendingRequest<Rc<Front>>>>,
     /// The client has no more to say, or the stream ends for a reason of ours.
     end: RefCell<Option<Status>>,
     changed: WaitList,
@@ -41,7 +41,8 @@ pub(in crate::server) async fn keep_alive(
 ) -> Result<Status, Gone> {
     let due = Due::default();
     let taking = async {
-        let ending = async { Err(front.end_of_stream(terms.wants_lead, terms.deadline).await) };
+        let ending =
+            async { Err(front.end_of_stream(terms.requires_leader, terms.deadline).await) };
         let taking = async { Ok(take(front, &due, inlet).await) };
         let status = match or(ending, taking).await {
             Ok(status) => status?,
@@ -53,7 +54,7 @@ pub(in crate::server) async fn keep_alive(
         due.end(status);
         std::future::pending().await
     };
-    or(taking, tell(&due, outlet)).await
+    or(taking, send_replies(&due, outlet)).await
 }
 
 async fn take(front: &Rc<Front>, due: &Due, inlet: &mut impl Inlet) -> Result<Status, Gone> {
@@ -68,7 +69,7 @@ async fn take(front: &Rc<Front>, due: &Due, inlet: &mut impl Inlet) -> Result<St
         front.meters().received(Method::LeaseKeepAlive, message.len());
         match convert::decode(Method::LeaseKeepAlive, message, &front.settings.limits) {
             Ok(request) => {
-                let asked = Asked::new(front.clone(), request, None);
+                let asked = PendingRequest::new(front.clone(), request, None);
                 due.asked.borrow_mut().push_back(asked);
                 due.changed.wake_all();
             }
@@ -77,7 +78,7 @@ async fn take(front: &Rc<Front>, due: &Due, inlet: &mut impl Inlet) -> Result<St
     }
 }
 
-async fn tell(due: &Due, outlet: &mut impl Outlet) -> Result<Status, Gone> {
+async fn send_replies(due: &Due, outlet: &mut impl Outlet) -> Result<Status, Gone> {
     loop {
         let next = async {
             let is_due = || !due.asked.borrow().is_empty() || due.end.borrow().is_some();

@@ -4,7 +4,7 @@
 //!             ┌──────────── one task ────────────┐
 //!  Inlet ────▶│ taking: messages to the core     │
 //!             │ telling: replies to the client   │────▶ Outlet
-//!             │ ending: stop, no lead, deadline  │
+//!             │ ending: stop, no leader, deadline  │
 //!             └──────────────────────────────────┘
 //! ```
 //!
@@ -69,7 +69,7 @@ pub(super) trait Outlet {
 /// What a stream was opened with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Terms {
-    /// It ends if there is no lead.
-    pub(super) wants_lead: bool,
+    /// It ends if there is no leader.
+    pub(super) requires_leader: bool,
     pub(super) deadline: Option<Nanos>,
 }

@@ -26,12 +26,12 @@ pub(in crate::server) async fn watch(
 ) -> Result<Status, Gone> {
     let watching = Watching::open(front);
     let taking = take(front, &watching, inlet);
-    let telling = tell(front, &watching, outlet);
+    let sending = send_replies(front, &watching, outlet);
     let ending = async {
-        let refusal = front.end_of_stream(terms.wants_lead, terms.deadline).await;
+        let refusal = front.end_of_stream(terms.requires_leader, terms.deadline).await;
         Ok(status::of(&refusal))
     };
-    or(ending, or(taking, telling)).await
+    or(ending, or(taking, sending)).await
 }
 
 async fn take(front: &Front, watching: &Watching, inlet: &mut impl Inlet) -> Result<Status, Gone> {
@@ -62,7 +62,7 @@ async fn take(front: &Front, watching: &Watching, inlet: &mut impl Inlet) -> Res
     }
 }
 
-async fn tell(
+async fn send_replies(
     front: &Front,
     watching: &Watching,
     outlet: &mut impl Outlet,
@@ -81,8 +81,8 @@ async fn tell(
         for message in watch_messages(&front.header(), &reply, bytes_max) {
             outlet.watch_message(&message).await?;
         }
-        if let WatchReply::Events(told) = &reply {
-            outlet.give_back(watching.stream(), told.bytes);
+        if let WatchReply::Events(events) = &reply {
+            outlet.give_back(watching.stream(), events.bytes);
         }
     }
 }

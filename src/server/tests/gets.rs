@@ -5,7 +5,7 @@ use prost::Message;
 use super::frames::{Client, error, get, put};
 use super::*;
 use crate::limits::CONNECTION_OUTPUT_BYTES_MAX;
-use crate::member::LOOKS_MAX;
+use crate::member::MULTI_GET_MAX;
 use crate::protocol::frame::Flags;
 use crate::protocol::method::Method;
 use crate::protocol::pb::etcdserverpb as pb;
@@ -77,7 +77,7 @@ fn what_stands_together_is_looked_up_together_and_everything_is_answered_once() 
     }
     let looked_up = rig.seen[0].lock().expect("no panic").looked_up.clone();
     assert_eq!(looked_up.iter().sum::<usize>(), 41, "forty, and the serializable one");
-    assert!(looked_up.iter().all(|&count| count <= LOOKS_MAX));
+    assert!(looked_up.iter().all(|&count| count <= MULTI_GET_MAX));
     rig.stop();
 }
 

@@ -537,7 +537,7 @@ fn messages_under_gzip_are_taken_and_answered_alike() {
 }
 
 /// The payload of the SETTINGS that a client is told.
-fn settings_told(streams_max: u32) -> Vec<u8> {
+fn settings_received(streams_max: u32) -> Vec<u8> {
     let rig = Rig::start_with(1, move |settings| settings.streams_max = streams_max);
     let mut stream = rig.connect();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("write");
@@ -555,7 +555,7 @@ fn settings_told(streams_max: u32) -> Vec<u8> {
 #[test]
 fn clients_are_told_how_many_streams_there_may_be_only_if_somebody_said_so() {
     let told = |streams_max| {
-        let settings = settings_told(streams_max);
+        let settings = settings_received(streams_max);
         let of_streams = settings.chunks(6).find(|setting| setting[..2] == [0, 3]);
         of_streams.map(|setting| u32::from_be_bytes(setting[2..].try_into().expect("four bytes")))
     };

@@ -42,7 +42,7 @@ struct Stream {
     replies: VecDeque<WatchReply>,
     /// Events for which there was no room.
     behind: VecDeque<WatchEvents>,
-    told_bytes: usize,
+    events_bytes: usize,
     unanswered: usize,
 }
 
@@ -96,7 +96,7 @@ impl Hub {
 
     pub(super) fn sent(&mut self, stream: WatchStream, bytes: usize) {
         let own = self.streams.get_mut(&stream).expect("an open stream");
-        own.told_bytes -= bytes;
+        own.events_bytes -= bytes;
     }
 
     /// A key has changed.
@@ -127,10 +127,10 @@ impl Hub {
         for (&stream, own) in &mut self.streams {
             told.extend(own.replies.drain(..).map(|reply| (stream, reply)));
             while let Some(events) = own.behind.front()
-                && (own.told_bytes == 0 || own.told_bytes + events.bytes <= TOLD_BYTES_MAX)
+                && (own.events_bytes == 0 || own.events_bytes + events.bytes <= TOLD_BYTES_MAX)
             {
                 let events = own.behind.pop_front().expect("just seen");
-                own.told_bytes += events.bytes;
+                own.events_bytes += events.bytes;
                 told.push((stream, WatchReply::Events(events)));
             }
         }
@@ -138,8 +138,8 @@ impl Hub {
     }
 
     /// Of all streams, and of the one that has most.
-    pub(super) fn told_bytes(&self) -> (usize, usize) {
-        let each = self.streams.values().map(|own| own.told_bytes);
+    pub(super) fn events_bytes(&self) -> (usize, usize) {
+        let each = self.streams.values().map(|own| own.events_bytes);
         (each.clone().sum(), each.max().unwrap_or(0))
     }
 }

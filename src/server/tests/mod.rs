@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::budget::Budget;
-use crate::member::{Answer, Service, Tell, Ticket, Wanted};
+use crate::member::{Answer, PointRead, Service, Ticket, Visit};
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::rt::{
     AcceptSettings, Acceptor, ExecutorSettings, Executors, Inbox, InboxSender, Listener,
@@ -52,9 +52,9 @@ struct Seen {
     /// Streams that wait to learn that they have to end.
     streams_waiting: usize,
     /// Bytes of events that streams have been told and not given back.
-    told_bytes: usize,
+    events_bytes: usize,
     /// The most of one stream there has been.
-    told_bytes_max: usize,
+    events_bytes_max: usize,
 }
 
 /// A core that is a map. Keys that begin with `stall` are never answered; ones that begin with
@@ -113,10 +113,10 @@ impl Fake {
     /// What watch streams are told in this turn.
     fn tell(&mut self) -> Vec<(WatchStream, WatchReply)> {
         let told = self.hub.tell();
-        let (sum, max) = self.hub.told_bytes();
+        let (sum, max) = self.hub.events_bytes();
         let mut seen = self.seen.lock().expect("no panic");
-        seen.told_bytes = sum;
-        seen.told_bytes_max = seen.told_bytes_max.max(max);
+        seen.events_bytes = sum;
+        seen.events_bytes_max = seen.events_bytes_max.max(max);
         told
     }
 
@@ -300,12 +300,12 @@ impl Service for Fake {
         None
     }
 
-    fn look_up(&mut self, wanted: &[Wanted<'_>], tell: &mut Tell<'_>) -> usize {
+    fn multi_get(&mut self, wanted: &[PointRead<'_>], visit: &mut Visit<'_>) -> usize {
         let mut told = 0;
         for wanted in wanted.iter().take_while(|wanted| wanted.key.starts_with(b"look")) {
             told += 1;
             let kv = self.kvs.get(wanted.key).map(KeyValue::view);
-            if tell(Revision(self.revision), kv).is_break() {
+            if visit(Revision(self.revision), kv).is_break() {
                 break;
             }
         }
@@ -343,7 +343,7 @@ impl Service for Fake {
         seen.streams_open -= 1;
     }
 
-    fn has_lead(&self) -> bool {
+    fn has_leader(&self) -> bool {
         self.leader != 0
     }
 }

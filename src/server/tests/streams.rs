@@ -344,8 +344,8 @@ fn a_client_that_does_not_read_holds_little_and_misses_nothing() {
             next[at] += 1;
         }
     }
-    rig.until(|seen| seen.told_bytes == 0);
-    let most = rig.seen[0].lock().expect("no panic").told_bytes_max;
+    rig.until(|seen| seen.events_bytes == 0);
+    let most = rig.seen[0].lock().expect("no panic").events_bytes_max;
     assert!(most <= hub::TOLD_BYTES_MAX, "{most}");
     rig.stop();
 }
@@ -362,7 +362,7 @@ fn streams_end_when_the_server_stops() {
     let (sender, receiver) = mpsc::channel();
     let over_grpc = thread::spawn(move || {
         Reached { address }.with_client(async |client| {
-            let mut watch = Call::open(&client, WATCH, &[]).await;
+            let mut watch = TestCall::open(&client, WATCH, &[]).await;
             watch.say(&create("a"));
             assert!(watch.next::<pb::WatchResponse>().await.created);
             sender.send(()).expect("the test waits");
@@ -386,15 +386,15 @@ fn streams_end_when_the_server_stops() {
 }
 
 /// A call with messages both ways.
-struct Call {
+struct TestCall {
     sending: SendStream<Bytes>,
     head: Option<ResponseFuture>,
     body: Option<RecvStream>,
     input: BytesMut,
 }
 
-impl Call {
-    async fn open(client: &SendRequest<Bytes>, path: &str, metadata: &[(&str, &str)]) -> Call {
+impl TestCall {
+    async fn open(client: &SendRequest<Bytes>, path: &str, metadata: &[(&str, &str)]) -> TestCall {
         let mut client = client.clone().ready().await.expect("room");
         let mut head = request(path);
         for (name, value) in metadata {
@@ -402,7 +402,7 @@ impl Call {
         }
         let head = head.body(()).expect("a request");
         let (response, sending) = client.send_request(head, false).expect("sent");
-        Call { sending, head: Some(response), body: None, input: BytesMut::new() }
+        TestCall { sending, head: Some(response), body: None, input: BytesMut::new() }
     }
 
     fn say(&mut self, message: &impl Message) {
@@ -452,7 +452,7 @@ impl Call {
 fn watchers_of_one_stream_over_grpc() {
     let rig = Rig::start(1);
     with_client(&rig, async |client| {
-        let mut watch = Call::open(&client, WATCH, &[]).await;
+        let mut watch = TestCall::open(&client, WATCH, &[]).await;
         // The headers come before anything is said.
         watch.body().await;
         watch.say(&create("a"));
@@ -499,7 +499,7 @@ fn keep_alives_over_grpc() {
     with_client(&rig, async |client| {
         let grant = pb::LeaseGrantRequest { id: 13, ttl: 60 };
         call(&client, "/etcdserverpb.Lease/LeaseGrant", &grant).await;
-        let mut stream = Call::open(&client, KEEP_ALIVE, &[]).await;
+        let mut stream = TestCall::open(&client, KEEP_ALIVE, &[]).await;
         for id in [13, 5, 13] {
             stream.say(&alive(id));
         }
@@ -509,7 +509,7 @@ fn keep_alives_over_grpc() {
             assert_eq!((reply.id, reply.ttl), (id, ttl));
         }
         assert_eq!(stream.end().await, Status::new(0, ""));
-        let mut stream = Call::open(&client, KEEP_ALIVE, &[("grpc-timeout", "30m")]).await;
+        let mut stream = TestCall::open(&client, KEEP_ALIVE, &[("grpc-timeout", "30m")]).await;
         assert_eq!(stream.end().await.code, 4, "its deadline");
     });
     rig.stop();
@@ -519,15 +519,15 @@ fn keep_alives_over_grpc() {
 fn garbage_ends_a_stream_as_go_would() {
     let rig = Rig::start(1);
     with_client(&rig, async |client| {
-        let mut watch = Call::open(&client, WATCH, &[]).await;
+        let mut watch = TestCall::open(&client, WATCH, &[]).await;
         watch.sending.send_data(Bytes::from_static(b"\0\0\0\0\x01\x07"), false).expect("sent");
         let text = "grpc: failed to unmarshal the received message: \
             proto: cannot parse invalid wire-format data";
         assert_eq!(watch.end().await, Status::new(13, text));
-        let mut watch = Call::open(&client, WATCH, &[]).await;
+        let mut watch = TestCall::open(&client, WATCH, &[]).await;
         watch.sending.send_data(Bytes::from_static(b"\0\x7F\0\0\0"), false).expect("sent");
         assert_eq!(watch.end().await.code, 8);
-        let mut watch = Call::open(&client, WATCH, &[]).await;
+        let mut watch = TestCall::open(&client, WATCH, &[]).await;
         watch.sending.send_data(Bytes::from_static(b"\0\0\0\0\x09cut"), true).expect("sent");
         assert_eq!(watch.end().await, Status::new(13, "unexpected EOF"));
     });
@@ -542,12 +542,12 @@ fn a_slow_watch_stream_does_not_hold_up_its_connection() {
     with_client(&rig, async |client| {
         let mut slow = Vec::new();
         for _ in 0..4 {
-            let mut watch = Call::open(&client, WATCH, &[]).await;
+            let mut watch = TestCall::open(&client, WATCH, &[]).await;
             watch.say(&prefix("k"));
             assert!(watch.next::<pb::WatchResponse>().await.created);
             slow.push(watch);
         }
-        let mut quick = Call::open(&client, WATCH, &[]).await;
+        let mut quick = TestCall::open(&client, WATCH, &[]).await;
         quick.say(&create("last"));
         assert!(quick.next::<pb::WatchResponse>().await.created);
         // Far more than the windows of the slow ones and what the connection may owe.
@@ -571,7 +571,7 @@ fn a_slow_watch_stream_does_not_hold_up_its_connection() {
                 }
             }
         }
-        rig.until(|seen| seen.told_bytes == 0);
+        rig.until(|seen| seen.events_bytes == 0);
     });
     rig.stop();
 }
@@ -580,7 +580,7 @@ fn a_slow_watch_stream_does_not_hold_up_its_connection() {
 fn fragments_are_parts_of_one_reply() {
     let rig = Rig::start_with(1, |settings| settings.request_bytes_max = 1 << 20);
     with_client(&rig, async |client| {
-        let mut watch = Call::open(&client, WATCH, &[]).await;
+        let mut watch = TestCall::open(&client, WATCH, &[]).await;
         watch.say(&create_of(pb::WatchCreateRequest {
             key: Bytes::from_static(b"k"),
             prev_kv: true,
@@ -600,13 +600,13 @@ fn fragments_are_parts_of_one_reply() {
 }
 
 #[test]
-fn streams_that_want_a_lead_end_without_one() {
+fn streams_that_require_a_leader_end_without_one() {
     let rig = Rig::start(1);
     with_client(&rig, async |client| {
         let wanting = [("hasleader", "true")];
-        let mut wants = Call::open(&client, WATCH, &wanting).await;
-        let mut keeps = Call::open(&client, KEEP_ALIVE, &wanting).await;
-        let mut does_not = Call::open(&client, WATCH, &[("hasleader", "yes")]).await;
+        let mut wants = TestCall::open(&client, WATCH, &wanting).await;
+        let mut keeps = TestCall::open(&client, KEEP_ALIVE, &wanting).await;
+        let mut does_not = TestCall::open(&client, WATCH, &[("hasleader", "yes")]).await;
         for watch in [&mut wants, &mut does_not] {
             watch.say(&create("k"));
             assert!(watch.next::<pb::WatchResponse>().await.created);
@@ -615,7 +615,7 @@ fn streams_that_want_a_lead_end_without_one() {
         let no_leader = Status::new(14, "etcdserver: no leader");
         assert_eq!(wants.end().await, no_leader);
         assert_eq!(keeps.end().await, no_leader);
-        let mut refused = Call::open(&client, WATCH, &wanting).await;
+        let mut refused = TestCall::open(&client, WATCH, &wanting).await;
         let head = refused.head.take().expect("a head").await.expect("an answer");
         assert_eq!(head.headers()["grpc-status"], "14", "at once");
         call(&client, PUT, &put("set/leader", b"1")).await;

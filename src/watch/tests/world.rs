@@ -13,8 +13,8 @@ use crate::types::{
     WatchCreate, WatchRequest, WatchStream,
 };
 use crate::watch::{
-    Compacted, HistoryAsk, HistoryPart, Hub, HubConfig, HubEffects, Interest, WatchAsk,
-    WatchLimits, WatchTold,
+    Compacted, HistoryAsk, HistoryPart, Hub, HubConfig, HubEffects, HubMessage, Interest, WatchAsk,
+    WatchLimits,
 };
 
 pub const CORE: CoreId = CoreId(3);
@@ -43,7 +43,7 @@ pub struct Shard {
     interest: Interest,
     events: Vec<Arc<Event>>,
     pub asks: VecDeque<WatchAsk>,
-    pub told: VecDeque<WatchTold>,
+    pub told: VecDeque<HubMessage>,
 }
 
 impl World {
@@ -116,7 +116,7 @@ impl World {
             let told: Vec<_> = events.iter().filter(wanted).cloned().collect();
             shard.events.extend(events);
             if !told.is_empty() {
-                shard.told.push_back(WatchTold::Events { epoch, after, events: told });
+                shard.told.push_back(HubMessage::Events { epoch, after, events: told });
             }
         }
         revision
@@ -136,13 +136,13 @@ impl World {
                 shard.interest.add(keys, CORE);
                 let newest = shard.events.last().map_or(Revision(1), |event| event.revision);
                 let epoch = self.epoch;
-                shard.told.push_back(WatchTold::Added { topic, epoch, newest });
+                shard.told.push_back(HubMessage::Added { topic, epoch, newest });
             }
             WatchAsk::Drop { keys } => shard.interest.drop(&keys, CORE),
             WatchAsk::History(ask) => {
                 let fetch = ask.fetch;
                 let part = shard.history(&ask, compacted, visits);
-                shard.told.push_back(WatchTold::History { fetch, part });
+                shard.told.push_back(HubMessage::History { fetch, part });
             }
         }
     }
@@ -151,7 +151,7 @@ impl World {
     pub fn deliver(&mut self, at: usize) {
         let Some(told) = self.shards[at].told.pop_front() else { return };
         let mut effects = HubEffects::default();
-        self.hub.hear(ShardId(at as u16), told, &mut effects);
+        self.hub.receive(ShardId(at as u16), told, &mut effects);
         self.take(effects);
     }
 
@@ -188,7 +188,7 @@ impl World {
         panic!("it does not come to rest");
     }
 
-    /// The reign ends; the next one inherits up to `cut`.
+    /// The epoch ends; the next one inherits up to `cut`.
     pub fn change_epoch(&mut self, cut: Revision) {
         assert!(cut >= self.stable);
         self.epoch = Epoch(self.epoch.0 + 1);
@@ -218,7 +218,7 @@ impl World {
         self.clients.remove(&stream);
         let mut effects = HubEffects::default();
         self.hub.close(stream, &mut effects);
-        assert!(effects.told.is_empty());
+        assert!(effects.replies.is_empty());
         self.take(effects);
     }
 
@@ -239,7 +239,7 @@ impl World {
         for (shard, ask) in effects.asks {
             self.shards[usize::from(shard.0)].asks.push_back(ask);
         }
-        for (stream, reply) in effects.told {
+        for (stream, reply) in effects.replies {
             let client = self.clients.get_mut(&stream).expect("nothing is told to a closed stream");
             client.told(reply, &self.line, self.stable, self.compacted);
         }

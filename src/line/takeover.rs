@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use super::message::{Found, Order};
 use crate::types::{Epoch, Revision, ShardId, ShardSet};
 
-/// Where the reign of this member stands.
+/// How far a member's takeover has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The control group is led elsewhere.
@@ -42,9 +42,9 @@ pub struct Gathered {
     pub found: Vec<Found>,
 }
 
-/// What the reign wants done.
+/// What the takeover wants done.
 #[derive(Debug)]
-pub enum ReignEffect {
+pub enum TakeoverEffect {
     Order(ShardId, Order),
     /// Propose an `Epoch` entry to the control group.
     ProposeEpoch,
@@ -59,15 +59,15 @@ pub enum ReignEffect {
 
 /// The procedure, for one member.
 #[derive(Debug)]
-pub struct Reign {
+pub struct Takeover {
     shards: u16,
     stage: Stage,
 }
 
-impl Reign {
+impl Takeover {
     /// Of a member that leads nothing.
-    pub fn new(shards: u16) -> Reign {
-        Reign { shards, stage: Stage::Idle }
+    pub fn new(shards: u16) -> Takeover {
+        Takeover { shards, stage: Stage::Idle }
     }
 
     /// Where it stands.
@@ -84,42 +84,42 @@ impl Reign {
     }
 
     /// The control group is led from here.
-    pub fn control_won(&mut self, effects: &mut Vec<ReignEffect>) {
+    pub fn control_won(&mut self, effects: &mut Vec<TakeoverEffect>) {
         self.end(effects);
         self.stage = Stage::Gathering { led: BTreeMap::new() };
         for shard in ShardSet::all(self.shards).iter() {
-            effects.push(ReignEffect::Order(shard, Order::Campaign));
+            effects.push(TakeoverEffect::Order(shard, Order::Campaign));
         }
     }
 
     /// The control group is led elsewhere.
-    pub fn control_lost(&mut self, effects: &mut Vec<ReignEffect>) {
+    pub fn control_lost(&mut self, effects: &mut Vec<TakeoverEffect>) {
         self.end(effects);
         self.stage = Stage::Idle;
     }
 
     /// A shard's group is led from here and all that it has committed is applied.
-    pub fn led(&mut self, shard: ShardId, gathered: Gathered, effects: &mut Vec<ReignEffect>) {
+    pub fn led(&mut self, shard: ShardId, gathered: Gathered, effects: &mut Vec<TakeoverEffect>) {
         let Stage::Gathering { led } = &mut self.stage else { return };
         led.insert(shard, gathered);
         if led.len() == usize::from(self.shards) {
             let cut = find_cut(led);
             self.stage = Stage::Numbering { cut };
-            effects.push(ReignEffect::ProposeEpoch);
+            effects.push(TakeoverEffect::ProposeEpoch);
         }
     }
 
     /// An `Epoch` entry of this member is committed in the control group.
-    pub fn numbered(&mut self, epoch: Epoch, effects: &mut Vec<ReignEffect>) {
+    pub fn numbered(&mut self, epoch: Epoch, effects: &mut Vec<TakeoverEffect>) {
         let Stage::Numbering { cut } = self.stage else { return };
         self.stage = Stage::Opening { epoch, cut, opened: ShardSet::EMPTY };
         for shard in ShardSet::all(self.shards).iter() {
-            effects.push(ReignEffect::Order(shard, Order::Open { epoch, cut }));
+            effects.push(TakeoverEffect::Order(shard, Order::Open { epoch, cut }));
         }
     }
 
     /// A shard has applied its `Open`.
-    pub fn opened(&mut self, shard: ShardId, of: Epoch, effects: &mut Vec<ReignEffect>) {
+    pub fn opened(&mut self, shard: ShardId, of: Epoch, effects: &mut Vec<TakeoverEffect>) {
         let Stage::Opening { epoch, cut, opened } = &mut self.stage else { return };
         if *epoch != of {
             return;
@@ -128,25 +128,25 @@ impl Reign {
         if *opened == ShardSet::all(self.shards) {
             let (epoch, cut) = (*epoch, *cut);
             self.stage = Stage::Open { epoch };
-            effects.push(ReignEffect::Open { epoch, cut });
+            effects.push(TakeoverEffect::Open { epoch, cut });
             for shard in ShardSet::all(self.shards).iter() {
-                effects.push(ReignEffect::Order(shard, Order::Serve { epoch }));
+                effects.push(TakeoverEffect::Order(shard, Order::Serve { epoch }));
             }
         }
     }
 
     /// A shard's group is no longer led from here: begin again.
-    pub fn lost(&mut self, effects: &mut Vec<ReignEffect>) {
+    pub fn lost(&mut self, effects: &mut Vec<TakeoverEffect>) {
         if self.stage != Stage::Idle {
             self.control_won(effects);
         }
     }
 
-    fn end(&mut self, effects: &mut Vec<ReignEffect>) {
+    fn end(&mut self, effects: &mut Vec<TakeoverEffect>) {
         if matches!(self.stage, Stage::Open { .. } | Stage::Opening { .. }) {
-            effects.push(ReignEffect::Over);
+            effects.push(TakeoverEffect::Over);
             for shard in ShardSet::all(self.shards).iter() {
-                effects.push(ReignEffect::Order(shard, Order::Halt));
+                effects.push(TakeoverEffect::Order(shard, Order::Halt));
             }
         }
     }
@@ -215,22 +215,22 @@ mod tests {
 
     #[test]
     fn an_epoch_opens_when_every_group_has_and_a_lost_group_ends_it() {
-        let mut reign = Reign::new(2);
+        let mut takeover = Takeover::new(2);
         let mut effects = Vec::new();
-        reign.control_won(&mut effects);
-        reign.led(ShardId(0), group(1, &[]), &mut effects);
-        assert!(matches!(reign.stage(), Stage::Gathering { .. }));
-        reign.led(ShardId(1), group(1, &[]), &mut effects);
-        reign.numbered(Epoch(7), &mut effects);
-        reign.opened(ShardId(0), Epoch(7), &mut effects);
-        assert_eq!(reign.epoch(), None);
-        reign.opened(ShardId(1), Epoch(6), &mut effects);
-        assert_eq!(reign.epoch(), None, "an answer of an older epoch");
-        reign.opened(ShardId(1), Epoch(7), &mut effects);
-        assert_eq!(reign.epoch(), Some(Epoch(7)));
+        takeover.control_won(&mut effects);
+        takeover.led(ShardId(0), group(1, &[]), &mut effects);
+        assert!(matches!(takeover.stage(), Stage::Gathering { .. }));
+        takeover.led(ShardId(1), group(1, &[]), &mut effects);
+        takeover.numbered(Epoch(7), &mut effects);
+        takeover.opened(ShardId(0), Epoch(7), &mut effects);
+        assert_eq!(takeover.epoch(), None);
+        takeover.opened(ShardId(1), Epoch(6), &mut effects);
+        assert_eq!(takeover.epoch(), None, "an answer of an older epoch");
+        takeover.opened(ShardId(1), Epoch(7), &mut effects);
+        assert_eq!(takeover.epoch(), Some(Epoch(7)));
         effects.clear();
-        reign.lost(&mut effects);
-        assert!(effects.iter().any(|effect| matches!(effect, ReignEffect::Over)));
-        assert!(matches!(reign.stage(), Stage::Gathering { .. }));
+        takeover.lost(&mut effects);
+        assert!(effects.iter().any(|effect| matches!(effect, TakeoverEffect::Over)));
+        assert!(matches!(takeover.stage(), Stage::Gathering { .. }));
     }
 }

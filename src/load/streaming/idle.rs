@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::watchers::{Interest, Watching};
-use super::{Facts, Living, scrape};
+use super::{Facts, StreamWorkload, scrape};
 use crate::load::keys::KeyForm;
 use crate::load::run::{Outcome, Plan};
 use crate::load::summary::{Gathered, Summary};
@@ -22,21 +22,21 @@ const DIGITS: usize = 10;
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Watchers that are held until this is dropped.
-pub(super) struct Held {
+pub(super) struct IdleWatchers {
     stop: Arc<AtomicBool>,
     events: Arc<AtomicU64>,
     executors: Option<rt::Executors>,
     facts: Facts,
 }
 
-impl Held {
+impl IdleWatchers {
     /// Creates them, on a thread of their own.
     pub(super) fn create(
         plan: &Plan,
         watchers: u64,
         connections: usize,
         streams: usize,
-    ) -> Result<Held, String> {
+    ) -> Result<IdleWatchers, String> {
         let address = plan.endpoints[0];
         let before = scrape::resident_bytes(address)?;
         let (stop, events) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -52,7 +52,8 @@ impl Held {
         let settings = rt::ExecutorSettings { name: "idle".to_owned(), spin: Duration::ZERO };
         let bodies = vec![move || holding.hold(sender)];
         let executors = rt::start(&settings, bodies).map_err(|error| error.to_string())?;
-        let mut held = Held { stop, events, executors: Some(executors), facts: Facts::new() };
+        let mut held =
+            IdleWatchers { stop, events, executors: Some(executors), facts: Facts::new() };
         let created = created.recv().map_err(|_| "the idle watchers ended early".to_owned())?;
         let per_second = created.map_err(|lost| format!("idle watchers: {}", lost.0))?;
         let with = scrape::resident_bytes(address)?;
@@ -77,7 +78,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for IdleWatchers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(executors) = self.executors.take() {
@@ -155,10 +156,11 @@ async fn hold_one(mut watching: Watching, stop: Arc<AtomicBool>, events: Arc<Ato
 
 /// The workload `idle-watchers`: creates them, holds them, says what they take.
 pub(in crate::load) fn measure_idle(name: &str, plan: &Plan) -> Result<Option<Summary>, String> {
-    let Some(Living::Idle { watchers, connections, streams }) = plan.workload.living else {
+    let Some(StreamWorkload::Idle { watchers, connections, streams }) = plan.workload.streaming
+    else {
         return Ok(None);
     };
-    let held = Held::create(plan, watchers, connections, streams)?;
+    let held = IdleWatchers::create(plan, watchers, connections, streams)?;
     std::thread::sleep(plan.duration);
     let mut facts = held.facts();
     let resident = scrape::resident_bytes(plan.endpoints[0])?;

@@ -58,20 +58,20 @@ impl Ctl {
         granted.split(' ').nth(1).expect("an id").to_owned()
     }
 
-    fn live(&self, words: &[&str]) -> Living {
-        Living::start(self.command(words))
+    fn live(&self, words: &[&str]) -> RunningCommand {
+        RunningCommand::start(self.command(words))
     }
 }
 
 /// A command under way, its output line by line. Dropped, it is killed.
-struct Living {
+struct RunningCommand {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
-impl Living {
-    fn start(mut command: Command) -> Living {
+impl RunningCommand {
+    fn start(mut command: Command) -> RunningCommand {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start braidctl");
         let output = child.stdout.take().expect("piped");
@@ -83,7 +83,7 @@ impl Living {
                 }
             }
         });
-        Living { input: child.stdin.take(), child, lines }
+        RunningCommand { input: child.stdin.take(), child, lines }
     }
 
     fn line(&self) -> String {
@@ -133,7 +133,7 @@ impl Living {
     }
 }
 
-impl Drop for Living {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         // Already gone is as good.
         let _ = self.child.kill();

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::load::text::{parse_count, parse_time};
 
 #[derive(Args, Clone, Debug)]
-pub(in crate::load) struct LivingArguments {
+pub(in crate::load) struct StreamArguments {
     /// Watchers of the workloads watch and idle-watchers
     #[arg(long, default_value = "100", value_parser = parse_count)]
     pub(in crate::load) watchers: u64,
@@ -40,7 +40,7 @@ pub(in crate::load) struct LivingArguments {
 
 /// The numbers that the workloads of this room are made of.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::load) struct LivingShape {
+pub(in crate::load) struct StreamShape {
     pub(in crate::load) watchers: u64,
     pub(in crate::load) watch_connections: usize,
     pub(in crate::load) streams: usize,
@@ -49,9 +49,9 @@ pub(in crate::load) struct LivingShape {
     pub(in crate::load) lease_ttl: u64,
 }
 
-impl LivingArguments {
-    pub(in crate::load) fn shape(&self) -> LivingShape {
-        LivingShape {
+impl StreamArguments {
+    pub(in crate::load) fn shape(&self) -> StreamShape {
+        StreamShape {
             watchers: self.watchers,
             watch_connections: self.watch_connections,
             streams: self.streams,

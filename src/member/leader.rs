@@ -16,10 +16,10 @@ use crate::control::entry::Command;
 use crate::control::{Control, ControlEvent};
 use crate::limits::ALARMS_MAX;
 use crate::line::Sequencer;
-use crate::line::coordinator::{Case, Coordinator, Revoked, RoundEffects, RoundLine};
-use crate::line::epoch::{Gathered, Reign, ReignEffect, Stage};
+use crate::line::coordinator::{Coordinator, Revoked, RoundEffects, RoundLine, RoundRequest};
 use crate::line::message::{Finished, Order, Report};
-use crate::router::{LeadAsk, compacted};
+use crate::line::takeover::{Gathered, Stage, Takeover, TakeoverEffect};
+use crate::router::{LeaderAsk, compacted};
 use crate::types::{
     Alarm, AlarmAction, AlarmKind, AlarmReply, AlarmRequest, Answer, CompactRequest, CoreId,
     GroupId, LeaseId, LogIndex, Member, MemberId, Nanos, Origin, Refusal, Reply, Revision, ShardId,
@@ -27,9 +27,9 @@ use crate::types::{
 };
 use crate::wal::{DiskOp, OpId};
 
-/// What a step of the lead wants done.
+/// What a step of the leader wants done.
 #[derive(Debug, Default)]
-pub(super) struct LeadEffects {
+pub(super) struct LeaderEffects {
     pub orders: Vec<(ShardId, Order)>,
     pub finished: Vec<Finished>,
     pub decided: Vec<(Origin, Answer)>,
@@ -39,13 +39,13 @@ pub(super) struct LeadEffects {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Lead {
+pub(super) struct Leader {
     me: Member,
     shared: Arc<Shared>,
     pub control: Control,
-    reign: Reign,
+    takeover: Takeover,
     pub coordinator: Coordinator,
-    asked: BTreeMap<LogIndex, Asked>,
+    asked: BTreeMap<LogIndex, PendingDecision>,
     /// Alarms among them.
     alarms_asked: usize,
     compactions: Compactions,
@@ -60,7 +60,7 @@ pub(super) struct Lead {
 }
 
 #[derive(Debug)]
-enum Asked {
+enum PendingDecision {
     Compact {
         origin: Origin,
         physical: bool,
@@ -89,9 +89,9 @@ enum Then {
     Revoke(Vec<LeaseId>),
 }
 
-struct Line<'a>(&'a Sequencer);
+struct SequencerLine<'a>(&'a Sequencer);
 
-impl RoundLine for Line<'_> {
+impl RoundLine for SequencerLine<'_> {
     fn newest(&self) -> Revision {
         self.0.newest()
     }
@@ -105,13 +105,13 @@ impl RoundLine for Line<'_> {
     }
 }
 
-impl Lead {
-    pub fn new(me: Member, control: Control, leases: LeaseConfig, shared: Arc<Shared>) -> Lead {
-        Lead {
+impl Leader {
+    pub fn new(me: Member, control: Control, leases: LeaseConfig, shared: Arc<Shared>) -> Leader {
+        Leader {
             leases: Leases::new(leases, MemberId(me.id)),
             me,
             control,
-            reign: Reign::new(shared.shards),
+            takeover: Takeover::new(shared.shards),
             coordinator: Coordinator::new(shared.shards),
             asked: BTreeMap::new(),
             alarms_asked: 0,
@@ -168,23 +168,23 @@ impl Lead {
         &mut self,
         origin: Origin,
         deadline: Option<Nanos>,
-        ask: LeadAsk,
-        effects: &mut LeadEffects,
+        ask: LeaderAsk,
+        effects: &mut LeaderEffects,
     ) {
         match ask {
-            LeadAsk::Round(txn) => {
+            LeaderAsk::Round(txn) => {
                 let mut rounds = RoundEffects::default();
-                self.coordinator.submit(Case { origin, deadline, txn }, &mut rounds);
+                self.coordinator.submit(RoundRequest { origin, deadline, txn }, &mut rounds);
                 effects.take(rounds);
             }
-            LeadAsk::Compact(request) => self.compact(origin, request, effects),
-            LeadAsk::Alarm(request) => self.alarm(origin, request, effects),
-            LeadAsk::OutOfSpace => self.out_of_space(origin, effects),
-            LeadAsk::Lease(ask) => self.leases.ask(origin, ask, effects),
+            LeaderAsk::Compact(request) => self.compact(origin, request, effects),
+            LeaderAsk::Alarm(request) => self.alarm(origin, request, effects),
+            LeaderAsk::OutOfSpace => self.out_of_space(origin, effects),
+            LeaderAsk::Lease(ask) => self.leases.ask(origin, ask, effects),
         }
     }
 
-    fn compact(&mut self, origin: Origin, request: CompactRequest, effects: &mut LeadEffects) {
+    fn compact(&mut self, origin: Origin, request: CompactRequest, effects: &mut LeaderEffects) {
         let refusal = if request.revision <= self.control.state().compacted {
             Refusal::Compacted
         } else if request.revision > self.shared.sequencer.stable().0 {
@@ -196,7 +196,7 @@ impl Lead {
             match self.control.propose(&Command::Compact { revision }) {
                 Some(index) => {
                     let physical = request.physical;
-                    self.asked.insert(index, Asked::Compact { origin, physical });
+                    self.asked.insert(index, PendingDecision::Compact { origin, physical });
                     return;
                 }
                 None => Refusal::LeaderChanged,
@@ -205,7 +205,7 @@ impl Lead {
         effects.decided.push((origin, Err(refusal)));
     }
 
-    fn alarm(&mut self, origin: Origin, request: AlarmRequest, effects: &mut LeadEffects) {
+    fn alarm(&mut self, origin: Origin, request: AlarmRequest, effects: &mut LeaderEffects) {
         let raise = match request.action {
             AlarmAction::Get => {
                 // Whichever member is named, as in etcd.
@@ -232,7 +232,7 @@ impl Lead {
         match self.control.propose(&Command::Alarm { raise, alarm }) {
             Some(index) => {
                 self.alarms_asked += 1;
-                self.asked.insert(index, Asked::Alarm { origin });
+                self.asked.insert(index, PendingDecision::Alarm { origin });
             }
             None => effects.decided.push((origin, Err(Refusal::LeaderChanged))),
         }
@@ -244,7 +244,7 @@ impl Lead {
 
     /// This member's database has reached its quota: the write of `origin` is refused as soon as
     /// the alarm stands.
-    fn out_of_space(&mut self, origin: Origin, effects: &mut LeadEffects) {
+    fn out_of_space(&mut self, origin: Origin, effects: &mut LeaderEffects) {
         let alarm = Alarm { member: MemberId(self.me.id), kind: AlarmKind::NoSpace };
         let proposed = if self.control.state().alarms.contains(&alarm) {
             None
@@ -252,7 +252,7 @@ impl Lead {
             self.control.propose(&Command::Alarm { raise: true, alarm })
         };
         match proposed {
-            Some(index) => drop(self.asked.insert(index, Asked::OutOfSpace { origin })),
+            Some(index) => drop(self.asked.insert(index, PendingDecision::OutOfSpace { origin })),
             None => effects.decided.push((origin, Err(Refusal::NoSpace))),
         }
     }
@@ -263,14 +263,14 @@ impl Lead {
     }
 
     /// Takes a shard's report.
-    pub fn report(&mut self, report: Report, effects: &mut LeadEffects) {
-        let mut reign = Vec::new();
+    pub fn report(&mut self, report: Report, effects: &mut LeaderEffects) {
+        let mut takeover = Vec::new();
         match report {
             Report::Led { shard, stable, found } => {
-                self.reign.led(shard, Gathered { stable, found }, &mut reign);
+                self.takeover.led(shard, Gathered { stable, found }, &mut takeover);
             }
-            Report::Opened { shard, epoch } => self.reign.opened(shard, epoch, &mut reign),
-            Report::Lost { .. } => self.reign.lost(&mut reign),
+            Report::Opened { shard, epoch } => self.takeover.opened(shard, epoch, &mut takeover),
+            Report::Lost { .. } => self.takeover.lost(&mut takeover),
             Report::Compacted { shard, revision } => {
                 let done = self.compactions.applied(shard, revision);
                 self.answer_compactions(done, effects);
@@ -281,7 +281,7 @@ impl Lead {
             }
             round => {
                 let mut rounds = RoundEffects::default();
-                let mut line = Line(&self.shared.sequencer);
+                let mut line = SequencerLine(&self.shared.sequencer);
                 self.coordinator.report(round, &mut line, &mut rounds);
                 for Revoked { lease, revision } in rounds.revoked.drain(..) {
                     self.leases.deleted(lease, revision);
@@ -292,11 +292,11 @@ impl Lead {
                 effects.take(rounds);
             }
         }
-        self.carry_out(reign, effects);
+        self.carry_out(takeover, effects);
     }
 
     /// A core acts on notice `number` and all before it.
-    pub fn noticed(&mut self, core: CoreId, number: u64, effects: &mut LeadEffects) {
+    pub fn noticed(&mut self, core: CoreId, number: u64, effects: &mut LeaderEffects) {
         let last = &mut self.noticed[usize::from(core.0)];
         *last = number.max(*last);
         let everywhere = self.noticed.iter().copied().min().expect("a member has a core");
@@ -310,7 +310,7 @@ impl Lead {
 
     /// One turn: decides about leases, moves the control group, begins a round. Returns whether
     /// there is more that wants another turn.
-    pub fn turn(&mut self, now: Nanos, effects: &mut LeadEffects) -> bool {
+    pub fn turn(&mut self, now: Nanos, effects: &mut LeaderEffects) -> bool {
         let stable = self.shared.sequencer.stable();
         let more = self.leases.turn(now, &mut self.control, stable, effects);
         let mut events = Vec::new();
@@ -318,9 +318,9 @@ impl Lead {
         for event in events {
             self.event(event, effects);
         }
-        self.tell_of_leases(effects);
+        self.notify_leases(effects);
         let mut rounds = RoundEffects::default();
-        let mut line = Line(&self.shared.sequencer);
+        let mut line = SequencerLine(&self.shared.sequencer);
         self.coordinator.turn(now, &mut line, &mut rounds);
         effects.take(rounds);
         let replica = self.control.replica();
@@ -333,7 +333,7 @@ impl Lead {
         more
     }
 
-    fn tell_of_leases(&mut self, effects: &mut LeadEffects) {
+    fn notify_leases(&mut self, effects: &mut LeaderEffects) {
         let news = self.leases.take_news();
         if news.is_empty() {
             return;
@@ -348,17 +348,17 @@ impl Lead {
         }
     }
 
-    fn event(&mut self, event: ControlEvent, effects: &mut LeadEffects) {
-        let mut reign = Vec::new();
+    fn event(&mut self, event: ControlEvent, effects: &mut LeaderEffects) {
+        let mut takeover = Vec::new();
         match event {
-            ControlEvent::Won(_) => self.reign.control_won(&mut reign),
-            ControlEvent::Lost => self.reign.control_lost(&mut reign),
-            ControlEvent::Numbered(epoch) => self.reign.numbered(epoch, &mut reign),
+            ControlEvent::Won(_) => self.takeover.control_won(&mut takeover),
+            ControlEvent::Lost => self.takeover.control_lost(&mut takeover),
+            ControlEvent::Numbered(epoch) => self.takeover.numbered(epoch, &mut takeover),
             ControlEvent::Decided { index, command, changed } => {
                 self.decided(index, command, changed, effects);
             }
         }
-        self.carry_out(reign, effects);
+        self.carry_out(takeover, effects);
     }
 
     fn decided(
@@ -366,11 +366,11 @@ impl Lead {
         index: LogIndex,
         command: Command,
         changed: bool,
-        effects: &mut LeadEffects,
+        effects: &mut LeaderEffects,
     ) {
         match (command, self.asked.remove(&index)) {
             (Command::Compact { revision }, asked) => {
-                if let Some(Asked::Compact { origin, physical }) = asked {
+                if let Some(PendingDecision::Compact { origin, physical }) = asked {
                     self.applied.compactions.count(changed);
                     if !changed {
                         effects.decided.push((origin, Err(Refusal::Compacted)));
@@ -384,11 +384,11 @@ impl Lead {
                 let alarms = self.control.state().alarms.iter().copied().collect();
                 let number = self.notice(Notice::Alarms(alarms), effects);
                 self.applied.alarms.count(true);
-                if let Some(Asked::OutOfSpace { origin }) = asked {
+                if let Some(PendingDecision::OutOfSpace { origin }) = asked {
                     let then = Then::Answer(origin, Err(Refusal::NoSpace));
                     self.unnoticed.push_back(Unnoticed { number, then });
                 }
-                if let Some(Asked::Alarm { origin }) = asked {
+                if let Some(PendingDecision::Alarm { origin }) = asked {
                     self.alarms_asked -= 1;
                     // Raising one that stands lists it; disarming one that does not, nothing.
                     let affected = if changed || raise { vec![alarm] } else { Vec::new() };
@@ -396,7 +396,7 @@ impl Lead {
                     self.unnoticed.push_back(Unnoticed { number, then });
                 }
             }
-            (Command::Publish(_), _) => self.tell_members(effects),
+            (Command::Publish(_), _) => self.notify_members(effects),
             (Command::Epoch { .. }, _) => unreachable!("an epoch is an event of its own"),
             (lease, _) => self.lease_decided(index, lease, changed, effects),
         }
@@ -407,7 +407,7 @@ impl Lead {
         index: LogIndex,
         command: Command,
         changed: bool,
-        effects: &mut LeadEffects,
+        effects: &mut LeaderEffects,
     ) {
         let stable = self.shared.sequencer.stable();
         match command {
@@ -424,31 +424,31 @@ impl Lead {
         }
     }
 
-    fn tell_members(&mut self, effects: &mut LeadEffects) {
+    fn notify_members(&mut self, effects: &mut LeaderEffects) {
         let members = self.control.state().members.values().cloned().collect();
         self.notice(Notice::Members(members), effects);
         let published = self.control.state().members.get(&self.me.id) == Some(&self.me);
-        if published && self.reign.epoch().is_some() && !self.is_ready {
+        if published && self.takeover.epoch().is_some() && !self.is_ready {
             self.is_ready = true;
             self.notice(Notice::Ready, effects);
         }
     }
 
-    fn answer_compactions(&mut self, done: Vec<Origin>, effects: &mut LeadEffects) {
+    fn answer_compactions(&mut self, done: Vec<Origin>, effects: &mut LeaderEffects) {
         let revision = self.shared.sequencer.stable();
         effects.decided.extend(done.into_iter().map(|origin| (origin, compacted(revision))));
     }
 
-    fn carry_out(&mut self, reign: Vec<ReignEffect>, effects: &mut LeadEffects) {
-        for effect in reign {
+    fn carry_out(&mut self, takeover: Vec<TakeoverEffect>, effects: &mut LeaderEffects) {
+        for effect in takeover {
             match effect {
-                ReignEffect::Order(shard, order) => effects.orders.push((shard, order)),
-                ReignEffect::ProposeEpoch => {
+                TakeoverEffect::Order(shard, order) => effects.orders.push((shard, order)),
+                TakeoverEffect::ProposeEpoch => {
                     // If control was lost meanwhile, that is the next event.
                     self.control.propose_epoch();
                 }
-                ReignEffect::Over => self.over(effects),
-                ReignEffect::Open { epoch, cut } => {
+                TakeoverEffect::Over => self.over(effects),
+                TakeoverEffect::Open { epoch, cut } => {
                     self.shared.set_epoch(epoch);
                     self.shared.sequencer.open(cut);
                     self.coordinator.open(epoch);
@@ -461,7 +461,7 @@ impl Lead {
                 }
             }
         }
-        if let Stage::Open { .. } = self.reign.stage()
+        if let Stage::Open { .. } = self.takeover.stage()
             && !self.is_ready
         {
             self.settle_in(effects);
@@ -469,8 +469,8 @@ impl Lead {
     }
 
     /// The first turn of an open epoch: publish this member, repeat what shards may lack.
-    fn settle_in(&mut self, effects: &mut LeadEffects) {
-        let waiting = self.asked.values().any(|asked| matches!(asked, Asked::Publish));
+    fn settle_in(&mut self, effects: &mut LeaderEffects) {
+        let waiting = self.asked.values().any(|asked| matches!(asked, PendingDecision::Publish));
         if waiting {
             return;
         }
@@ -479,13 +479,13 @@ impl Lead {
             self.order_all(&Order::Compact { revision }, effects);
         }
         if self.control.state().members.get(&self.me.id) == Some(&self.me) {
-            self.tell_members(effects);
+            self.notify_members(effects);
         } else if let Some(index) = self.control.propose(&Command::Publish(self.me.clone())) {
-            self.asked.insert(index, Asked::Publish);
+            self.asked.insert(index, PendingDecision::Publish);
         }
     }
 
-    fn over(&mut self, effects: &mut LeadEffects) {
+    fn over(&mut self, effects: &mut LeaderEffects) {
         self.shared.sequencer.close();
         self.is_ready = false;
         let mut rounds = RoundEffects::default();
@@ -493,9 +493,9 @@ impl Lead {
         effects.take(rounds);
         self.alarms_asked = 0;
         for asked in std::mem::take(&mut self.asked).into_values() {
-            let (Asked::Compact { origin, .. }
-            | Asked::Alarm { origin }
-            | Asked::OutOfSpace { origin }) = asked
+            let (PendingDecision::Compact { origin, .. }
+            | PendingDecision::Alarm { origin }
+            | PendingDecision::OutOfSpace { origin }) = asked
             else {
                 continue;
             };
@@ -508,19 +508,19 @@ impl Lead {
         self.notice(Notice::Over, effects);
     }
 
-    fn order_all(&self, order: &Order, effects: &mut LeadEffects) {
+    fn order_all(&self, order: &Order, effects: &mut LeaderEffects) {
         let shards = ShardSet::all(self.shared.shards);
         effects.orders.extend(shards.iter().map(|shard| (shard, order.clone())));
     }
 
-    fn notice(&mut self, notice: Notice, effects: &mut LeadEffects) -> u64 {
+    fn notice(&mut self, notice: Notice, effects: &mut LeaderEffects) -> u64 {
         self.notice += 1;
         effects.notices.push((self.notice, notice));
         self.notice
     }
 }
 
-impl LeadEffects {
+impl LeaderEffects {
     fn take(&mut self, rounds: RoundEffects) {
         self.orders.extend(rounds.orders);
         self.finished.extend(rounds.finished);

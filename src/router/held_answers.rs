@@ -8,7 +8,7 @@ use crate::types::{Answer, Revision};
 /// one coordinator, so nearly every answer comes behind all that are here; the others have a place
 /// of their own, for one in the midst of many would have to move them.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldAnswers {
     /// Those that came in order.
     answers: VecDeque<(Revision, u64, Answer)>,
     /// Those that came late, by revision and by how manieth they were.
@@ -16,7 +16,7 @@ pub(super) struct Held {
     lates: u64,
 }
 
-impl Held {
+impl HeldAnswers {
     /// Keeps the answer to `call`.
     pub fn insert(&mut self, revision: Revision, call: u64, answer: Answer) {
         if self.answers.back().is_some_and(|(last, ..)| *last > revision) {
@@ -57,15 +57,15 @@ mod tests {
     use super::*;
     use crate::types::Refusal;
 
-    fn held(entries: &[(i64, u64)]) -> Held {
-        let mut held = Held::default();
+    fn held(entries: &[(i64, u64)]) -> HeldAnswers {
+        let mut held = HeldAnswers::default();
         for &(revision, call) in entries {
             held.insert(Revision(revision), call, Err(Refusal::Timeout));
         }
         held
     }
 
-    fn released(held: &mut Held, stable: i64) -> Vec<u64> {
+    fn released(held: &mut HeldAnswers, stable: i64) -> Vec<u64> {
         std::iter::from_fn(|| held.pop(Revision(stable))).map(|(call, _)| call).collect()
     }
 
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_late_moves_no_other() {
-        let mut held = Held::default();
+        let mut held = HeldAnswers::default();
         let expected = (1..1000).flat_map(|i| [2 * i, 2 * i + 1]);
         (1..1000).for_each(|i| held.insert(Revision(2 * i), 2 * i as u64, Err(Refusal::Timeout)));
         for i in (1..1000).rev() {

@@ -37,7 +37,7 @@ pub struct HistoryAsk {
 
 /// From a shard to a hub.
 #[derive(Clone, Debug)]
-pub enum WatchTold {
+pub enum HubMessage {
     /// Everything above `newest`, which is held in `epoch` and may be pending, will be told.
     Added { topic: TopicId, epoch: Epoch, newest: Revision },
     /// All that the core wants of what changed above `after`, pending: it counts when stable has

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::ledger::{Astray, Delivery, Ledger, Read};
+use super::ledger::{Delivery, Ledger, Read, StrayEvent};
 use super::{Facts, ROW_AFTER, ROW_ALL, ROW_DELIVERY, Shared, WatchPlan};
 use crate::load::keys::{KeyForm, prefix_end};
 use crate::load::protobuf;
@@ -251,12 +251,13 @@ impl Watching {
     ) -> Result<bool, Lost> {
         let Watching { wires, streams, foreign, cancelled, .. } = self;
         let mut recorder = thread.recorder.borrow_mut();
-        let mut told = Telling { ledger, recorder: &mut recorder, now: None, reached_all: false };
+        let mut deliveries =
+            Deliveries { ledger, recorder: &mut recorder, now: None, reached_all: false };
         let read = wires.poll_answers(cx, |answer| match take_message(streams, answer) {
-            Ok((stream, message)) => *foreign += told.take(stream, message),
+            Ok((stream, message)) => *foreign += deliveries.take(stream, message),
             Err(reason) => *cancelled = Some(reason),
         })?;
-        if told.reached_all {
+        if deliveries.reached_all {
             delivered.wake_all();
         }
         wires.poll_flush(cx)?;
@@ -304,11 +305,11 @@ fn judge_streams(
     ledger: &Ledger,
     recorder: &mut Recorder,
 ) -> Facts {
-    let (mut expected, mut told, mut lost) = (0, 0, 0);
+    let (mut expected, mut delivered, mut lost) = (0, 0, 0);
     for watcher in streams.iter().flat_map(|stream| &stream.watchers) {
         let acknowledged = ledger.acknowledged(watcher.target);
         expected += acknowledged;
-        told += watcher.count;
+        delivered += watcher.count;
         lost += acknowledged.saturating_sub(watcher.count);
     }
     if lost > 0 {
@@ -317,7 +318,7 @@ fn judge_streams(
     }
     let mut facts = Facts::new();
     facts.insert("events expected".to_owned(), expected as f64);
-    facts.insert("events delivered".to_owned(), told as f64);
+    facts.insert("events delivered".to_owned(), delivered as f64);
     if foreign > 0 {
         facts.insert("events of other writers".to_owned(), foreign as f64);
     }
@@ -325,7 +326,7 @@ fn judge_streams(
 }
 
 /// One reading of events.
-struct Telling<'a> {
+struct Deliveries<'a> {
     ledger: &'a Ledger,
     recorder: &'a mut Recorder,
     /// One reading of the clock for everything that came at once.
@@ -334,7 +335,7 @@ struct Telling<'a> {
     reached_all: bool,
 }
 
-impl Telling<'_> {
+impl Deliveries<'_> {
     /// Takes the events of a message; how many were of other writers.
     fn take(&mut self, stream: &mut Stream, message: &[u8]) -> u64 {
         let id = protobuf::watched(message).id;
@@ -367,7 +368,7 @@ impl Telling<'_> {
         foreign
     }
 
-    fn judge(&mut self, watcher: &mut Watcher, delivery: Result<Delivery, Astray>, now: Nanos) {
+    fn judge(&mut self, watcher: &mut Watcher, delivery: Result<Delivery, StrayEvent>, now: Nanos) {
         let (code, text) = match delivery {
             Ok(Delivery { failed: true, .. }) => return,
             Ok(delivery) if delivery.target == watcher.target => {
@@ -375,8 +376,8 @@ impl Telling<'_> {
                 return self.record(&delivery, now);
             }
             Ok(_) => (EVENT_STRANGE, "an event of a key that is not watched"),
-            Err(Astray::Unknown) => (EVENT_STRANGE, "an event of a put that was over"),
-            Err(Astray::Twice) => (EVENT_TWICE, "more events of a put than watchers"),
+            Err(StrayEvent::Unknown) => (EVENT_STRANGE, "an event of a put that was over"),
+            Err(StrayEvent::Twice) => (EVENT_TWICE, "more events of a put than watchers"),
         };
         self.recorder.failed(ROW_DELIVERY, code, text);
     }
@@ -387,11 +388,11 @@ impl Telling<'_> {
         // Before the answer is as good as with it.
         let answered = delivery.answered.map_or(now, |answered| answered.min(now));
         recorder.counted();
-        recorder.told(ROW_DELIVERY, intended, now);
-        recorder.told(ROW_AFTER, answered, now);
+        recorder.delivered(ROW_DELIVERY, intended, now);
+        recorder.delivered(ROW_AFTER, answered, now);
         if delivery.is_last {
             self.reached_all = true;
-            recorder.told(ROW_ALL, intended, now);
+            recorder.delivered(ROW_ALL, intended, now);
         }
     }
 }
@@ -441,9 +442,13 @@ mod tests {
         let mut stream = Stream { watchers: watchers.to_vec(), ..Stream::default() };
         let mut recorder = recorder();
         for (id, puts) in messages {
-            let mut told =
-                Telling { ledger: &ledger, recorder: &mut recorder, now: None, reached_all: false };
-            assert_eq!(told.take(&mut stream, &response(&ledger, *id, puts)), 0);
+            let mut deliveries = Deliveries {
+                ledger: &ledger,
+                recorder: &mut recorder,
+                now: None,
+                reached_all: false,
+            };
+            assert_eq!(deliveries.take(&mut stream, &response(&ledger, *id, puts)), 0);
         }
         let row = &recorder.cut()[usize::from(ROW_DELIVERY)];
         let errors = (0..CODES).map(|code| (code, row.errors[code])).filter(|(_, n)| *n > 0);
@@ -478,8 +483,8 @@ mod tests {
             ledger.open(Stamp { writer: 0, number }, 0, Nanos(1));
             ledger.answered(Stamp { writer: 0, number }, Nanos(2));
         }
-        let told = [1, 3].map(|count| Watcher { count, ..Watcher::default() });
-        let stream = Stream { watchers: told.to_vec(), ..Stream::default() };
+        let delivered = [1, 3].map(|count| Watcher { count, ..Watcher::default() });
+        let stream = Stream { watchers: delivered.to_vec(), ..Stream::default() };
         let mut recorder = recorder();
         let facts = judge_streams(&[stream], 0, &ledger, &mut recorder);
         assert_eq!((facts["events expected"], facts["events delivered"]), (6.0, 4.0));

@@ -22,7 +22,7 @@ const NOT_FOUND: usize = 5;
 const INTERNAL: usize = 13;
 
 #[derive(Clone, Copy)]
-struct Asked {
+struct SentKeepAlive {
     lease: u64,
     intended: Nanos,
     sent: Nanos,
@@ -81,7 +81,7 @@ struct Keeping {
     thread: Rc<Thread>,
     leases: Vec<u64>,
     /// Per stream, in the order of asking.
-    asked: Vec<VecDeque<Asked>>,
+    asked: Vec<VecDeque<SentKeepAlive>>,
     streams_per_place: usize,
     next_lease: usize,
     next_stream: usize,
@@ -119,7 +119,7 @@ impl Work for Keeping {
         wires.stream(place, stream as u32, Method::LeaseKeepAlive, |out| {
             protobuf::lease_keep_alive(out, lease);
         });
-        self.asked[stream].push_back(Asked { lease, intended, sent: now });
+        self.asked[stream].push_back(SentKeepAlive { lease, intended, sent: now });
         self.under_way += 1;
         true
     }
@@ -138,7 +138,7 @@ impl Work for Keeping {
             let at = asked.iter().position(|asked| asked.lease == id)?;
             asked.remove(at)
         });
-        let Some(Asked { intended, sent, .. }) = asked else {
+        let Some(SentKeepAlive { intended, sent, .. }) = asked else {
             return recorder.failed(Keeping::ROW, INTERNAL, "an answer to nothing that was asked");
         };
         self.under_way -= 1;

@@ -22,7 +22,7 @@ type Batch<M> = Vec<M>;
 
 /// One core's ends of the mailboxes, and what waits for room in them.
 #[derive(Debug)]
-pub struct Post<M> {
+pub struct Mailboxes<M> {
     /// By core; its own place is empty.
     from: Vec<Option<Receiver<Batch<M>>>>,
     to: Vec<Option<Sender<Batch<M>>>>,
@@ -30,12 +30,12 @@ pub struct Post<M> {
     outboxes: Vec<Batch<M>>,
 }
 
-impl<M: Send> Post<M> {
+impl<M: Send> Mailboxes<M> {
     /// That of every core, with a mailbox of `capacity` batches for each ordered pair of them.
-    pub fn of_all(cores: u16, capacity: usize) -> Vec<Post<M>> {
+    pub fn of_all(cores: u16, capacity: usize) -> Vec<Mailboxes<M>> {
         let count = usize::from(cores);
-        let mut posts: Vec<Post<M>> = (0..count)
-            .map(|_| Post {
+        let mut by_core: Vec<Mailboxes<M>> = (0..count)
+            .map(|_| Mailboxes {
                 from: (0..count).map(|_| None).collect(),
                 to: (0..count).map(|_| None).collect(),
                 outboxes: (0..count).map(|_| Batch::new()).collect(),
@@ -44,11 +44,11 @@ impl<M: Send> Post<M> {
         for from in 0..count {
             for to in (0..count).filter(|&to| to != from) {
                 let (sender, receiver) = mailbox(capacity);
-                posts[from].to[to] = Some(sender);
-                posts[to].from[from] = Some(receiver);
+                by_core[from].to[to] = Some(sender);
+                by_core[to].from[from] = Some(receiver);
             }
         }
-        posts
+        by_core
     }
 
     /// Sends what a turn has written, one batch to each core that gets something, as far as there
@@ -81,7 +81,7 @@ impl<M: Send> Post<M> {
         self.take_while(|| true, &mut receive)
     }
 
-    /// As [`Post::take`], of each core one batch and then others as long as `goes_on` says so: for
+    /// As [`Mailboxes::take`], of each core one batch and then others as long as `goes_on` says so: for
     /// whoever lets mail come in while other mail is taken. One batch is enough for no two cores to
     /// wait for each other; with none, each could find its mailbox to the other full.
     ///
@@ -138,7 +138,7 @@ mod tests {
 
     /// Cores that do nothing but write to all the others, by the same rules as the loop.
     struct Cores {
-        posts: Vec<Post<Letter>>,
+        by_core: Vec<Mailboxes<Letter>>,
         /// Who is in the middle of a turn.
         busy: Vec<bool>,
         /// Turns begun, by core.
@@ -153,7 +153,7 @@ mod tests {
         fn new(cores: u16, capacity: usize) -> Cores {
             let count = usize::from(cores);
             Cores {
-                posts: Post::of_all(cores, capacity),
+                by_core: Mailboxes::of_all(cores, capacity),
                 busy: vec![false; count],
                 turns: vec![0; count],
                 written: vec![vec![0; count]; count],
@@ -169,17 +169,17 @@ mod tests {
             let pushed = |to: CoreId| rung[usize::from(to.0)] += 1;
             if std::mem::take(&mut self.busy[core]) {
                 let mut mail = Vec::new();
-                for to in (0..self.posts.len()).filter(|&to| to != core) {
+                for to in (0..self.by_core.len()).filter(|&to| to != core) {
                     for _ in 0..letters {
                         mail.push((CoreId(to as u16), (core, self.written[core][to])));
                         self.written[core][to] += 1;
                     }
                 }
-                self.posts[core].send(&mut mail, pushed);
+                self.by_core[core].send(&mut mail, pushed);
                 assert!(mail.is_empty());
-            } else if self.posts[core].is_sent(pushed) {
+            } else if self.by_core[core].is_sent(pushed) {
                 let read = &mut self.read;
-                self.posts[core].take(|(from, number)| {
+                self.by_core[core].take(|(from, number)| {
                     assert_eq!(number, read[from][core], "from {from} to {core}, in order");
                     read[from][core] += 1;
                 });
@@ -194,9 +194,11 @@ mod tests {
 
         /// All write nothing more and read what there is.
         fn settle(&mut self) {
-            let count = self.posts.len();
+            let count = self.by_core.len();
             (0..4 * count * count).for_each(|step| self.step(step % count, 0));
-            assert!(self.posts.iter().all(|post| !post.owes() && !post.has_mail()));
+            assert!(
+                self.by_core.iter().all(|mailboxes| !mailboxes.owes() && !mailboxes.has_mail())
+            );
             assert_eq!(self.read, self.written, "nothing is lost");
         }
     }
@@ -206,9 +208,9 @@ mod tests {
         let mut cores = Cores::new(3, 8);
         cores.turn(1, 5);
         assert_eq!(cores.rung, [1, 0, 1]);
-        assert!(cores.posts[0].has_mail() && !cores.posts[1].has_mail());
-        assert_eq!(cores.posts[0].take(|_| ()), 1);
-        assert_eq!(cores.posts[0].take(|_| ()), 0);
+        assert!(cores.by_core[0].has_mail() && !cores.by_core[1].has_mail());
+        assert_eq!(cores.by_core[0].take(|_| ()), 1);
+        assert_eq!(cores.by_core[0].take(|_| ()), 0);
     }
 
     #[test]
@@ -216,12 +218,12 @@ mod tests {
         let mut cores = Cores::new(2, 2);
         (0..3).for_each(|_| cores.turn(0, 1));
         assert_eq!((cores.turns[0], cores.rung[1]), (3, 2));
-        assert!(cores.posts[0].owes());
+        assert!(cores.by_core[0].owes());
         (0..5).for_each(|_| cores.turn(0, 1));
         assert_eq!((cores.turns[0], cores.rung[1]), (3, 2), "nobody is rung for nothing");
         cores.turn(1, 1);
         assert_eq!(cores.read[0][1], 2);
-        assert!(cores.posts[0].has_mail() && cores.posts[0].owes());
+        assert!(cores.by_core[0].has_mail() && cores.by_core[0].owes());
         cores.turn(0, 0);
         assert_eq!((cores.turns[0], cores.rung[1], cores.read[1][0]), (4, 3, 1));
         cores.settle();
@@ -230,11 +232,11 @@ mod tests {
     #[test]
     #[should_panic(expected = "a turn begins when the mail of the last one is sent")]
     fn mail_cannot_be_taken_before_all_is_sent() {
-        let mut posts = Post::of_all(2, 1);
+        let mut by_core = Mailboxes::of_all(2, 1);
         for letter in 0..2 {
-            posts[0].send(&mut vec![(CoreId(1), letter)], |_| ());
+            by_core[0].send(&mut vec![(CoreId(1), letter)], |_| ());
         }
-        posts[0].take(|_| ());
+        by_core[0].take(|_| ());
     }
 
     /// Both mailboxes are full, one core waits for the other, and each goes on.
@@ -244,9 +246,12 @@ mod tests {
         for core in [0, 1, 0, 1] {
             cores.step(core, 1);
         }
-        assert!(cores.posts.iter().all(Post::has_mail), "what each has sent fills the mailbox");
+        assert!(
+            cores.by_core.iter().all(Mailboxes::has_mail),
+            "what each has sent fills the mailbox"
+        );
         cores.turn(0, 1);
-        assert!(cores.posts[0].owes());
+        assert!(cores.by_core[0].owes());
         let before = cores.turns.clone();
         for step in 0..40 {
             cores.step(step % 2, 1);

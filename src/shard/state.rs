@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::types::{EntryKind, Epoch, GroupId, LogEntry, LogIndex, Revision, ShardId, ShardSet};
 use crate::wal::CheckpointHeader;
 
-pub(super) struct Held {
+pub(super) struct ShardState {
     shard: ShardId,
     pub store: Store,
     /// The newest epoch whose `Open` is applied, and its cut.
@@ -30,9 +30,9 @@ pub(super) struct Held {
     pub account: Option<Account>,
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for ShardState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Held up to {} by shard {}", self.store.newest(), self.shard)
+        write!(f, "State up to {} by shard {}", self.store.newest(), self.shard)
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Tailed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applied {
     /// Changes, or something void.
-    Plain,
+    Changes,
     Opened {
         epoch: Epoch,
         cut: Revision,
@@ -59,10 +59,10 @@ pub(super) enum Applied {
     },
 }
 
-impl Held {
+impl ShardState {
     /// Of a shard without a log.
-    pub fn new(shard: ShardId) -> Held {
-        Held {
+    pub fn new(shard: ShardId) -> ShardState {
+        ShardState {
             shard,
             store: Store::new(),
             opened: None,
@@ -77,16 +77,16 @@ impl Held {
     /// Applies a committed entry that was not evaluated here.
     pub fn apply(&mut self, entry: &LogEntry) -> Applied {
         if entry.data.is_empty() || entry.kind == EntryKind::Membership {
-            return Applied::Plain;
+            return Applied::Changes;
         }
         let (stamp, body) =
             entry::decode(&entry.data).unwrap_or_else(|bad| self.damage(entry, bad.0));
         if stamp.term != entry.term {
-            return Applied::Plain; // It was proposed in another term: void.
+            return Applied::Changes; // It was proposed in another term: void.
         }
         match body {
             Body::Open { cut } => self.open(stamp, cut),
-            _ if self.opened.is_none_or(|(epoch, _)| epoch != stamp.epoch) => Applied::Plain,
+            _ if self.opened.is_none_or(|(epoch, _)| epoch != stamp.epoch) => Applied::Changes,
             Body::Compact { revision } => {
                 let rises = revision.0 > self.store.compacted();
                 if rises {
@@ -103,7 +103,7 @@ impl Held {
                     let operation = operation.unwrap_or_else(|bad| self.damage(entry, bad.0));
                     self.change(entry, operation);
                 }
-                Applied::Plain
+                Applied::Changes
             }
         }
     }
@@ -150,7 +150,7 @@ impl Held {
     /// From this entry on, what earlier epochs logged above the cut is void.
     fn open(&mut self, stamp: Stamp, cut: Revision) -> Applied {
         if self.opened.is_some_and(|(epoch, _)| epoch >= stamp.epoch) {
-            return Applied::Plain;
+            return Applied::Changes;
         }
         assert!(cut >= self.covered, "shard {}: a checkpoint goes beyond a cut", self.shard);
         self.opened = Some((stamp.epoch, cut));
@@ -177,7 +177,7 @@ impl Held {
     }
 }
 
-impl Restore for Held {
+impl Restore for ShardState {
     fn begin(&mut self, header: &CheckpointHeader) {
         self.known = header.stable;
         self.covered = header.stable;

@@ -110,7 +110,7 @@ fn closing_keeps_stable_and_the_next_epoch_begins_at_its_cut() {
     lanes[1].take(3);
     sequencer.close();
     assert!(!sequencer.is_open());
-    assert_eq!(lanes[1].committed(Revision(5)), None, "its reign is over");
+    assert_eq!(lanes[1].committed(Revision(5)), None, "its epoch is over");
     assert_eq!(sequencer.stable(), Revision(2));
     drop(lanes);
     sequencer.open(Revision(4));

@@ -26,7 +26,7 @@
 //! `--expiring-leases`, all of which end in the measured time.
 
 mod arguments;
-mod company;
+mod background;
 mod expiring;
 mod idle;
 mod keeper;
@@ -41,8 +41,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub(super) use self::arguments::{LivingArguments, LivingShape};
-pub(super) use self::company::Company;
+pub(super) use self::arguments::{StreamArguments, StreamShape};
+pub(super) use self::background::BackgroundLoad;
 pub(super) use self::idle::measure_idle;
 use self::keeper::Keeper;
 use self::ledger::{Ledger, STAMP_BYTES};
@@ -81,38 +81,40 @@ pub(super) const ROW_PUT: u16 = 3;
 
 /// A workload of this room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Living {
+pub(super) enum StreamWorkload {
     Watch(WatchPlan),
     KeepAlive { leases: u64, ttl: u64, streams: usize },
     Idle { watchers: u64, connections: usize, streams: usize },
 }
 
-impl Living {
+impl StreamWorkload {
     /// How the workloads are called.
     pub(super) const NAMES: [&str; 3] = ["watch", "lease-keep-alive", "idle-watchers"];
 
     /// The workload of that name, if it is one of this room.
-    pub(super) fn parse(name: &str, shape: &Shape) -> Result<Option<Living>, String> {
-        let LivingShape { watchers, watch_connections, streams, leases, lease_ttl, .. } =
-            shape.living;
-        let living = match name {
-            "watch" => Living::Watch(WatchPlan::of(shape)?),
-            "lease-keep-alive" => Living::KeepAlive { leases, ttl: lease_ttl, streams },
-            "idle-watchers" => Living::Idle { watchers, connections: watch_connections, streams },
+    pub(super) fn parse(name: &str, shape: &Shape) -> Result<Option<StreamWorkload>, String> {
+        let StreamShape { watchers, watch_connections, streams, leases, lease_ttl, .. } =
+            shape.streaming;
+        let streaming = match name {
+            "watch" => StreamWorkload::Watch(WatchPlan::of(shape)?),
+            "lease-keep-alive" => StreamWorkload::KeepAlive { leases, ttl: lease_ttl, streams },
+            "idle-watchers" => {
+                StreamWorkload::Idle { watchers, connections: watch_connections, streams }
+            }
             _ => return Ok(None),
         };
         within("--streams", streams as u64, STREAMS_MAX)?;
-        match living {
-            Living::KeepAlive { .. } => {
+        match streaming {
+            StreamWorkload::KeepAlive { .. } => {
                 within("--leases", leases, LEASES_MAX)?;
                 within("--lease-ttl", lease_ttl, LEASE_TTL_MAX)?;
             }
-            Living::Watch(_) | Living::Idle { .. } => {
+            StreamWorkload::Watch(_) | StreamWorkload::Idle { .. } => {
                 within("--watchers", watchers, WATCHERS_MAX)?;
                 within("--watch-connections", watch_connections as u64, CONNECTIONS_MAX)?;
             }
         }
-        Ok(Some(living))
+        Ok(Some(streaming))
     }
 
     /// Whether a run can be made like this.
@@ -128,10 +130,10 @@ impl Living {
         let at_once = connections as u64 * u64::from(outstanding);
         match self {
             // So that no lease is asked for twice at the same time.
-            Living::KeepAlive { leases, .. } if *leases < at_once => {
+            StreamWorkload::KeepAlive { leases, .. } if *leases < at_once => {
                 Err(format!("--leases {leases}: at least as many as requests under way, {at_once}"))
             }
-            Living::Watch(_) if connections as u64 > CONNECTIONS_MAX => {
+            StreamWorkload::Watch(_) if connections as u64 > CONNECTIONS_MAX => {
                 Err(format!("--connections {connections}: at most {CONNECTIONS_MAX} writers"))
             }
             _ => Ok(()),
@@ -141,9 +143,9 @@ impl Living {
     /// Names of its rows; the first one stands for the whole.
     pub(super) fn rows(&self) -> &'static [&'static str] {
         match self {
-            Living::Watch(_) => &["delivery", "after the answer", "to all watchers", "put"],
-            Living::KeepAlive { .. } => &["keep-alive"],
-            Living::Idle { .. } => &["event"],
+            StreamWorkload::Watch(_) => &["delivery", "after the answer", "to all watchers", "put"],
+            StreamWorkload::KeepAlive { .. } => &["keep-alive"],
+            StreamWorkload::Idle { .. } => &["event"],
         }
     }
 }
@@ -165,7 +167,8 @@ pub(super) struct WatchPlan {
 
 impl WatchPlan {
     fn of(shape: &Shape) -> Result<WatchPlan, String> {
-        let LivingShape { watchers, watch_connections, streams, watch_prefixes, .. } = shape.living;
+        let StreamShape { watchers, watch_connections, streams, watch_prefixes, .. } =
+            shape.streaming;
         if shape.value_bytes < STAMP_BYTES {
             return Err(format!("values of watched keys have at least {STAMP_BYTES} bytes"));
         }
@@ -194,8 +197,8 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(plan: &Plan) -> Shared {
-        let ledger = match plan.workload.living {
-            Some(Living::Watch(watch)) => {
+        let ledger = match plan.workload.streaming {
+            Some(StreamWorkload::Watch(watch)) => {
                 Some(Ledger::new(watch, plan.connections, plan.seed ^ rt::now().0))
             }
             _ => None,
@@ -205,22 +208,22 @@ impl Shared {
 }
 
 /// What one thread of a run has connected and prepared.
-pub(super) enum Party {
+pub(super) enum StreamClients {
     Watch(Vec<Watching>),
     KeepAlive(Vec<(usize, Keeper)>),
 }
 
-impl Party {
+impl StreamClients {
     /// Watchers are there, leases are granted; nothing is measured yet. `wires` are the thread's
     /// clients.
     pub(super) async fn prepare(
         plan: &Plan,
         thread: usize,
-        living: Living,
+        streaming: StreamWorkload,
         clients: &mut Vec<(usize, Wires)>,
-    ) -> Result<(Party, Facts), Lost> {
-        match living {
-            Living::Watch(watch) => {
+    ) -> Result<(StreamClients, Facts), Lost> {
+        match streaming {
+            StreamWorkload::Watch(watch) => {
                 let of_thread = (thread..watch.connections).step_by(plan.threads);
                 let mut all = Vec::new();
                 let mut facts = Facts::new();
@@ -235,9 +238,9 @@ impl Party {
                         .or_insert(per_second);
                     all.push(watching);
                 }
-                Ok((Party::Watch(all), facts))
+                Ok((StreamClients::Watch(all), facts))
             }
-            Living::KeepAlive { leases, ttl, streams } => {
+            StreamWorkload::KeepAlive { leases, ttl, streams } => {
                 let mut all = Vec::new();
                 let mut facts = Facts::new();
                 for (client, wires) in clients.drain(..) {
@@ -252,9 +255,9 @@ impl Party {
                         .or_insert(per_second);
                     all.push((client, keeper));
                 }
-                Ok((Party::KeepAlive(all), facts))
+                Ok((StreamClients::KeepAlive(all), facts))
             }
-            Living::Idle { .. } => Err(Lost::new("idle watchers are not driven")),
+            StreamWorkload::Idle { .. } => Err(Lost::new("idle watchers are not driven")),
         }
     }
 
@@ -268,7 +271,7 @@ impl Party {
         pace: impl Fn(usize) -> Pace,
     ) -> Result<Facts, Lost> {
         match self {
-            Party::KeepAlive(keepers) => {
+            StreamClients::KeepAlive(keepers) => {
                 let tasks: Vec<_> = keepers
                     .into_iter()
                     .map(|(client, keeper)| {
@@ -280,7 +283,7 @@ impl Party {
                 }
                 Ok(Facts::new())
             }
-            Party::Watch(all) => {
+            StreamClients::Watch(all) => {
                 let delivered = Rc::new(WaitList::new());
                 let common = || (shared.clone(), thread.clone(), delivered.clone());
                 let mut writers = Vec::new();

@@ -65,7 +65,7 @@ pub(super) struct Delivery {
 
 /// An event that should not have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Astray {
+pub(super) enum StrayEvent {
     /// Everybody had been told already.
     Twice,
     /// Its put is long over, or never was.
@@ -146,10 +146,10 @@ impl Ledger {
     }
 
     /// A watcher has been told.
-    pub(super) fn deliver(&self, stamp: Stamp) -> Result<Delivery, Astray> {
-        let page = self.page(stamp).ok_or(Astray::Unknown)?;
+    pub(super) fn deliver(&self, stamp: Stamp) -> Result<Delivery, StrayEvent> {
+        let page = self.page(stamp).ok_or(StrayEvent::Unknown)?;
         if page.number.load(Ordering::Acquire) != stamp.number {
-            return Err(Astray::Unknown);
+            return Err(StrayEvent::Unknown);
         }
         let answered = page.answered.load(Ordering::Acquire);
         let fewer = |left: u32| left.checked_sub(1);
@@ -157,7 +157,7 @@ impl Ledger {
             page.events_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, fewer).unwrap_or(0);
         let failed = page.failed.load(Ordering::Relaxed);
         if left == 0 && !failed {
-            return Err(Astray::Twice);
+            return Err(StrayEvent::Twice);
         }
         Ok(Delivery {
             target: self.target(page.key.load(Ordering::Relaxed)),
@@ -244,7 +244,7 @@ mod tests {
         assert!(!ledger.is_over(stamp));
         let last = ledger.deliver(stamp).expect("expected");
         assert!(last.is_last && last.answered == Some(Nanos(150)) && ledger.is_over(stamp));
-        assert_eq!(ledger.deliver(stamp), Err(Astray::Twice));
+        assert_eq!(ledger.deliver(stamp), Err(StrayEvent::Twice));
         assert_eq!((ledger.acknowledged(0), ledger.acknowledged(1)), (0, 1));
     }
 
@@ -252,12 +252,12 @@ mod tests {
     fn an_event_of_no_put_is_noticed() {
         let ledger = ledger(1, 1);
         let stamp = Stamp { writer: 0, number: 9 };
-        assert_eq!(ledger.deliver(stamp), Err(Astray::Unknown));
-        assert_eq!(ledger.deliver(Stamp { writer: 2, number: 0 }), Err(Astray::Unknown));
+        assert_eq!(ledger.deliver(stamp), Err(StrayEvent::Unknown));
+        assert_eq!(ledger.deliver(Stamp { writer: 2, number: 0 }), Err(StrayEvent::Unknown));
         ledger.open(stamp, 0, Nanos(1));
         let ring = ledger.rings[0].len() as u64;
         let other = Stamp { number: 9 + ring, ..stamp };
-        assert_eq!(ledger.deliver(other), Err(Astray::Unknown));
+        assert_eq!(ledger.deliver(other), Err(StrayEvent::Unknown));
     }
 
     #[test]

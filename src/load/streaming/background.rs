@@ -1,32 +1,32 @@
 //! Background load during a run: idle watchers, and leases about to end.
 
 use super::expiring::Expiring;
-use super::idle::Held;
-use super::{Facts, LivingArguments};
+use super::idle::IdleWatchers;
+use super::{Facts, StreamArguments};
 use crate::load::run::Plan;
 
 /// Everything that keeps a run company, until this is dropped.
-pub(in crate::load) struct Company {
-    held: Option<Held>,
+pub(in crate::load) struct BackgroundLoad {
+    held: Option<IdleWatchers>,
     expiring: Option<Expiring>,
 }
 
-impl Company {
+impl BackgroundLoad {
     /// What the arguments ask for.
     pub(in crate::load) fn gather(
-        arguments: &LivingArguments,
+        arguments: &StreamArguments,
         plan: &Plan,
-    ) -> Result<Company, String> {
-        let LivingArguments { idle_watchers, watch_connections, streams, .. } = *arguments;
+    ) -> Result<BackgroundLoad, String> {
+        let StreamArguments { idle_watchers, watch_connections, streams, .. } = *arguments;
         let held = match idle_watchers {
             0 => None,
-            count => Some(Held::create(plan, count, watch_connections, streams)?),
+            count => Some(IdleWatchers::create(plan, count, watch_connections, streams)?),
         };
         let expiring = match arguments.expiring_leases {
             0 => None,
             count => Some(Expiring::prepare(plan, count, arguments.expire_after)?),
         };
-        Ok(Company { held, expiring })
+        Ok(BackgroundLoad { held, expiring })
     }
 
     /// Until the run is to begin.
