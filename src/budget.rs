@@ -1,8 +1,8 @@
 //! How much memory a member's connections may hold, and who holds it.
 //!
 //! ```text
-//!  Charge ──▶ Account ──▶ Purse ──in portions──▶ Budget
-//!  one thing  connection  core: plain cells      member: one atomic, shown in /metrics
+//!  Charge ──▶ Account ──▶ CoreBudget ──in portions──▶ Budget
+//!  one thing  connection  core: plain cells           member: one atomic, shown in /metrics
 //! ```
 //!
 //! Charged is what a client can have a member hold for as long as it likes, or can have it hold by

@@ -51,7 +51,7 @@ pub trait RoundLine {
     fn take(&mut self, count: u64) -> Revision;
 }
 
-/// A request for a round.
+/// A request that waits for a round.
 #[derive(Clone, Debug)]
 pub struct RoundRequest {
     pub origin: Origin,
@@ -136,7 +136,7 @@ enum Stage {
     Executing,
 }
 
-/// Whose a round request is.
+/// The origin of a round request.
 #[derive(Clone, Copy, Debug)]
 enum Caller {
     Client(Origin),
@@ -144,7 +144,7 @@ enum Caller {
     Lease(LeaseId),
 }
 
-/// A request that takes part in a round.
+/// A round request that takes part in the round under way.
 #[derive(Debug)]
 struct ActiveRequest {
     caller: Caller,

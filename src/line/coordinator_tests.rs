@@ -130,7 +130,7 @@ fn frozen(refuses: Option<Refusal>) -> (Coordinator, FakeLine, RoundEffects, Vec
     let (mut coordinator, mut line) = (Coordinator::new(2), FakeLine(50));
     let mut effects = RoundEffects::default();
     coordinator.open(EPOCH);
-    coordinator.submit(puts(1, "plain", false), &mut effects);
+    coordinator.submit(puts(1, "blind", false), &mut effects);
     coordinator.submit(puts(2, "other", true), &mut effects);
     coordinator.turn(Nanos(0), &mut line, &mut effects);
     let reports = effects.orders.drain(..).map(|(shard, order)| {

@@ -81,9 +81,10 @@ impl<M: Send> Mailboxes<M> {
         self.take_while(|| true, &mut receive)
     }
 
-    /// As [`Mailboxes::take`], of each core one batch and then others as long as `goes_on` says so: for
-    /// whoever lets mail come in while other mail is taken. One batch is enough for no two cores to
-    /// wait for each other; with none, each could find its mailbox to the other full.
+    /// Takes one batch of each core, as [`Mailboxes::take`] does, and further ones as long as
+    /// `goes_on` says so. It is for callers that let mail come in while other mail is taken. One
+    /// batch is enough for no two cores to wait for each other; with none, each could find its
+    /// mailbox to the other full.
     ///
     /// # Panics
     ///

@@ -60,8 +60,8 @@ pub enum Order {
     },
     /// Say of each share whether it is refused and whether it changes anything, keeping nothing.
     Check { epoch: Epoch, round: RoundId, shares: Vec<RequestShare>, current: Revision },
-    /// Log what changes, run what only reads, thaw. `reports`: some share comes to something that is
-    /// to be reported.
+    /// Log what changes, run what only reads, thaw. `reports`: some share comes to something that
+    /// the shard has to report.
     Execute { epoch: Epoch, round: RoundId, shares: Vec<RequestExecute>, reports: bool },
     /// Find what the deletes of this path will hit, while everything goes on, and say so. It takes
     /// the place of what was to be prepared before; the round is its number only.
@@ -74,7 +74,7 @@ pub enum Order {
     Compact { revision: Revision },
 }
 
-/// The compares of one request of a round that concern one shard, by their place in
+/// The compares of one round request that concern one shard, by their place in
 /// [`crate::types::txn::compares`].
 #[derive(Clone, Debug)]
 pub struct RequestCompares {
@@ -82,7 +82,7 @@ pub struct RequestCompares {
     pub compares: Vec<(u32, Compare)>,
 }
 
-/// A shard's share of one request of a round.
+/// A shard's share of one round request. `slot` is the request's position in its round.
 #[derive(Clone, Debug)]
 pub struct RequestShare {
     pub slot: u16,
@@ -126,8 +126,8 @@ pub enum Report {
         /// Why it takes no puts, if it takes none: the verdict on every blind path.
         refuses_puts: Option<Refusal>,
     },
-    /// These requests delete so many keys here that they have to be prepared first. Comes before the
-    /// report of the freeze or the check that found it.
+    /// The requests in these slots delete so many keys here that they have to be prepared first.
+    /// Comes before the report of the freeze or the check that found it.
     Unprepared { shard: ShardId, epoch: Epoch, round: RoundId, slots: Vec<u16> },
     /// What was ordered to be prepared is.
     Prepared { shard: ShardId, epoch: Epoch, round: RoundId },

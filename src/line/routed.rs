@@ -2,14 +2,14 @@
 //! by everyone who has a part in it.
 //!
 //! ```text
-//!  TxnRequest ──no compares──▶ Known(Arc<RoutedPath>) ──────────▶ footprint, shards, answer
-//!             └─ compares ───▶ Guarded ──Frozen: branches──▶ RoutedPath ┘
+//!  TxnRequest ──no compares──▶ Unconditional(Arc<RoutedPath>) ──────▶ footprint, shards, answer
+//!             └─ compares ───▶ Conditional ──Frozen: branches──▶ RoutedPath ┘
 //! ```
 //!
-//! A path is *blind* if it is nothing but puts without a lease that ask for nothing
-//! back. Everything about such a path but its revision is known beforehand: only a shard that takes
-//! no puts at all can refuse it, every owner of a key changes something, and no shard has anything
-//! to tell.
+//! A path is *blind* if it is nothing but puts without a lease that ask for nothing back.
+//! Everything about such a path but its revision is known beforehand: only a shard that takes no
+//! puts at all can refuse it, every owner of a key changes something, and no shard has anything to
+//! report.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -156,12 +156,12 @@ pub struct RoundTxn {
     pub plan: RoundPlan,
 }
 
-/// What a request for a round will do.
+/// The plan of a round request.
 #[derive(Clone, Debug)]
 pub enum RoundPlan {
-    /// It has no compares: this.
+    /// It has no compares, so it takes this path.
     Unconditional(Arc<RoutedPath>),
-    /// It depends on compares.
+    /// Its path depends on compares.
     Conditional(TxnRequest),
 }
 

@@ -42,7 +42,7 @@ pub struct Gathered {
     pub found: Vec<Found>,
 }
 
-/// What the takeover wants done.
+/// The work that a step of the takeover asks for.
 #[derive(Debug)]
 pub enum TakeoverEffect {
     Order(ShardId, Order),

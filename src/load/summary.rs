@@ -198,7 +198,7 @@ impl Summary {
     pub(super) fn new(name: &str, plan: &Plan, outcome: &Outcome, gathered: Gathered) -> Summary {
         let seconds = outcome.seconds.max(1e-9);
         let total_row = plan.workload.total(&outcome.rows);
-        // Rows of the living have no sum.
+        // Rows of streaming workloads have no sum.
         let counted = if plan.workload.streaming.is_some() { 1 } else { outcome.service.len() };
         let mut service = outcome.service.first().cloned();
         for other in outcome.service.iter().take(counted).skip(1) {

@@ -41,18 +41,20 @@ use std::ops::ControlFlow;
 
 use crate::types::{KeyView, Request, Revision, ShardId, WatchRequest, WatchStream};
 
-/// A read of one key whole as it is now.
+/// One read of a single key at the stable revision, for [`Service::multi_get`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PointRead<'a> {
-    /// Where the key belongs.
+    /// The shard that owns the key.
     pub shard: ShardId,
     pub key: &'a [u8],
 }
 
-/// Who is told what [`Service::multi_get`] finds.
+/// Receives the header's revision and a key's newest version, or `None` where the key is missing,
+/// for each key that [`Service::multi_get`] visits; `Break` ends the batch.
 pub type Visit<'a> = dyn FnMut(Revision, Option<KeyView<'_>>) -> ControlFlow<()> + 'a;
 
-/// Keys of one [`Service::multi_get`] at most: so many cache misses can be waited for at once.
+/// Keys of one [`Service::multi_get`] at most. Their cache misses are waited for at once, and a
+/// core has no more of those in flight.
 pub const MULTI_GET_MAX: usize = 16;
 
 /// What connections need of the core under them.
@@ -77,10 +79,10 @@ pub trait Service {
         None
     }
 
-    /// The same for reads of single keys, each whole as it is now, which stay where they stand:
-    /// `visit` is told of one after the other the header's revision, and the key if it is there;
-    /// it says whether it wants more. At most [`MULTI_GET_MAX`] at a time; returns of how many it was
-    /// told. The rest is to be submitted.
+    /// Batched zero-copy point reads at the stable revision. Calls `visit(revision, key_value)` for
+    /// each key in order, until it breaks or a key cannot be answered from what this core has now.
+    /// Returns how many keys were visited, at most [`MULTI_GET_MAX`]; the others are to be
+    /// submitted as requests.
     fn multi_get(&mut self, _wanted: &[PointRead<'_>], _visit: &mut Visit<'_>) -> usize {
         0
     }

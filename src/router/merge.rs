@@ -206,7 +206,7 @@ fn runs_of(sources: Vec<Vec<KeyValue>>, order: KeyOrder, limit: usize, run_keys:
     runs
 }
 
-/// What each shard made of its share of a path, by operation. Nobody has to say anything of a plain
+/// What each shard made of its share of a path, by operation. Nobody has to say anything of a blind
 /// one.
 pub fn shares(path: &RoutedPath, shares: Vec<ShareReply>, run_keys: usize) -> Merge {
     let ops = &path.path().ops;

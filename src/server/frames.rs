@@ -90,8 +90,7 @@ pub(super) enum Wish {
     Passed,
 }
 
-/// Serves the connection until it ends or, if that wish is granted, wants another core. `input` is
-/// what was read already.
+/// Serves the connection until it ends or is handed over to another core. `input` was read before.
 pub(super) async fn serve(
     front: &Rc<Front>,
     stream: Rc<TcpStream>,

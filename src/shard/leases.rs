@@ -8,8 +8,9 @@ use rustc_hash::FxHashSet;
 use crate::teeth::{Rule, leaves_out};
 use crate::types::LeaseId;
 
-/// One per core, shared by its shards: the core changes it as the leader tells it to, the shards look
-/// at it when they evaluate a put. Never iterated.
+/// The leases to which keys may be attached. There is one per core, shared by its shards: the core
+/// changes it on notices of the leader, and the shards look at it when they evaluate a put. It is
+/// never iterated.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseIds(Rc<RefCell<FxHashSet<LeaseId>>>);
 

@@ -21,8 +21,8 @@
 //! - A shard that has applied a later `Open` evaluates nothing for an earlier epoch (R9).
 //! - Releases leave in the order of their revisions.
 //!
-//! Takeovers are in `line::takeover`, rounds in `line::coordinator`, merged replies of several shards
-//! in `router`, and files in `wal`.
+//! Takeovers are in `line::takeover`, rounds in `line::coordinator`, merged replies of several
+//! shards in `router`, and files in `wal`.
 
 mod account;
 mod apply;

@@ -29,7 +29,7 @@ pub(super) struct Reading {
     pub owner: ReadOwner,
 }
 
-/// Whose a read is, and what becomes of it.
+/// The origin of a read, and what its result becomes part of.
 #[derive(Debug)]
 pub(super) enum ReadOwner {
     /// One range, at the latest or an old revision, while `stable` was the latest.

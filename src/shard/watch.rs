@@ -1,7 +1,7 @@
-//! Telling the cores what changes, before it commits.
+//! Publication: the shard posts its changes to the hubs that want them, before they commit.
 //!
 //! ```text
-//!  evaluate, execute, apply ──▶ store's timeline   ······ told │ 15 16 16 17
+//!  evaluate, execute, apply ──▶ store's timeline   · published │ 15 16 16 17
 //!                                                              └── asked of `Interest`, key by key
 //!  disk writes leave with the same effects ──▶ … ──▶ committed ──▶ stable
 //! ```
@@ -19,15 +19,15 @@ use crate::store::HistoryBounds;
 use crate::types::{CoreId, Epoch, Event, Revision};
 use crate::watch::{Compacted, HistoryAsk, HistoryPart, HubMessage, Interest, WatchAsk};
 
-/// Of a look into history, but for what the asking hub sets.
+/// Bounds of one look into history; the asking hub sets `visits`.
 const BOUNDS: HistoryBounds =
     HistoryBounds { revisions: WATCH_REPLY_REVISIONS_MAX, visits: 0, bytes: WATCH_HISTORY_BYTES };
 
-/// Who wants what, and how far that has been told.
+/// Which cores want which keys, and how far changes have been posted to them.
 #[derive(Debug)]
 pub(super) struct Publication {
     interest: Interest,
-    /// Every change up to here was told to who wanted it then.
+    /// Every change up to here was posted to the cores that wanted it then.
     published: Revision,
 }
 

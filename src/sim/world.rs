@@ -34,8 +34,8 @@ pub struct World {
     streams: Streams,
     leases: Leases,
     now: u64,
-    /// Calls that wait for the leader's clock, and since when everything else sleeps: to be told that
-    /// a lease is gone whose time is over, that has to end first.
+    /// Calls that wait for the leader's clock, and since when everything else sleeps: the answer
+    /// that a lease is gone whose time is over comes only after it has ended.
     waiting: BTreeMap<u64, u64>,
     /// When the leader's core last ticked.
     leader_ticked: u64,

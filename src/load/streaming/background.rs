@@ -5,7 +5,7 @@ use super::idle::IdleWatchers;
 use super::{Facts, StreamArguments};
 use crate::load::run::Plan;
 
-/// Everything that keeps a run company, until this is dropped.
+/// Load that goes on beside a run, until this is dropped.
 pub(in crate::load) struct BackgroundLoad {
     held: Option<IdleWatchers>,
     expiring: Option<Expiring>,

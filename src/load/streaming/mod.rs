@@ -22,7 +22,7 @@
 //! A target is what watchers of one kind watch: one key, or the keys that share all but their last
 //! `--prefix-digits` digits. Watcher `j` of `w` watches target `j mod k`.
 //!
-//! Any run can have company from here: `--idle-watchers` on keys that nobody changes, and
+//! Any run can have background load from here: `--idle-watchers` on keys that nobody changes, and
 //! `--expiring-leases`, all of which end in the measured time.
 
 mod arguments;

@@ -13,7 +13,8 @@
 //! - A key is the name, `/`, and its lease in hexadecimal: one lease has one place in a queue, and
 //!   whoever asks again with it has it already.
 //! - A caller that leaves while it waits gives its place up, though nobody waits for that any more
-//!   ([`place::QueuePlace`]). A place that a lost call may have taken, or not, is given up if it was.
+//!   ([`place::QueuePlace`]). A place that a lost call may have taken, or not, is given up if it
+//!   was.
 //! - As in etcd, what the core refuses is told with the core's text and the code Unknown.
 //!
 //! | file | what |
