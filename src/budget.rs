@@ -20,8 +20,8 @@
 //!   than its share, may be read: it has the *pass*, until that message is whole. So nobody waits
 //!   for room that only the waiting could make. Where more than a share is held by anything else,
 //!   the end of that makes room. A holder of the pass whose bytes come too slowly while others wait
-//!   is ended ([`CoreBudget::look_at_pass`]): a client that sends half a message and then nothing holds
-//!   up the others for a second.
+//!   is ended ([`CoreBudget::look_at_pass`]): a client that sends half a message and then nothing
+//!   holds up the others for a second.
 //!
 //! So the member holds at most the limit, half as much for shares (buffers may be twice as large as
 //! what is in them), for each core one message, and what connections within their share have asked
