@@ -14,9 +14,36 @@
 //! that always hold, `ARCHITECTURE.md` says what each module may use, and `CONTRIBUTING.md` how to
 //! work on it.
 //!
-//! Others use two modules: [`client`] is the client library, and [`load`] is the load generator
-//! `braid-load`. The rest is the server, the command line client and the simulator; it is public
-//! for the programs and tests of this repository, and promises nothing.
+//! # What others use
+//!
+//! [`client`] is the client library for this server and for etcd. Its requests and answers are
+//! etcd's messages, [`protocol::pb`]. This program puts a key and reads it:
+//!
+//! ```no_run
+//! use braid::client::blocking::Client;
+//! use braid::client::{Error, Options};
+//! use braid::protocol::pb::etcdserverpb as pb;
+//!
+//! fn main() -> Result<(), Error> {
+//!     let client = Client::connect(Options::endpoints(["127.0.0.1:2379"]))?;
+//!     let put = pb::PutRequest { key: "k".into(), value: "v".into(), ..Default::default() };
+//!     client.put(put)?;
+//!     let get = pb::RangeRequest { key: "k".into(), ..Default::default() };
+//!     println!("{:?}", client.range(get)?.kvs);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`client::watch`] follows changes, [`client::lease`] keeps leases alive, and
+//! [`client::concurrency`] has sessions, locks and elections. The folder `examples` of the
+//! repository has a whole program for each.
+//!
+//! # What is internal
+//!
+//! The rest is the server, `braidctl`, the load generator and the simulator. It is public for the
+//! programs, tests and benches of this repository, and promises nothing: any commit may change it.
+//! [`process::main`], [`ctl::main`] and [`load::main`] are the programs, and [`sim`] is where to see
+//! a whole member run.
 //!
 //! | module | what it is |
 //! |---|---|

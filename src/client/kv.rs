@@ -118,6 +118,14 @@ impl Client {
 }
 
 /// The first key after all that begin with `prefix`; one zero byte is "no end".
+///
+/// ```
+/// use braid::client::prefix_end;
+///
+/// assert_eq!(prefix_end(b"config/"), "config0");
+/// assert_eq!(prefix_end(b"a\xff"), "b");
+/// assert_eq!(prefix_end(b""), "\0");
+/// ```
 pub fn prefix_end(prefix: &[u8]) -> Bytes {
     match prefix.iter().rposition(|byte| *byte != 0xff) {
         Some(last) => {

@@ -29,6 +29,23 @@
 //! alive) and [`concurrency`] (sessions, locks, elections).
 //!
 //! TLS is not there yet.
+//!
+//! ```no_run
+//! use braid::client::blocking::Client;
+//! use braid::client::{Error, Options};
+//! use braid::protocol::pb::etcdserverpb as pb;
+//!
+//! fn main() -> Result<(), Error> {
+//!     let client = Client::connect(Options::endpoints(["127.0.0.1:2379"]))?;
+//!     let put = pb::PutRequest { key: "k".into(), value: "v".into(), ..Default::default() };
+//!     client.put(put)?;
+//!     let get = pb::RangeRequest { key: "k".into(), ..Default::default() };
+//!     assert_eq!(client.range(get)?.kvs[0].value, "v");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `examples/` in the repository has more: a txn, a watch from a revision, and a lock.
 
 pub mod blocking;
 pub mod concurrency;

@@ -62,6 +62,19 @@ impl Default for Options {
 
 impl Options {
     /// The defaults with these endpoints.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use braid::client::{Options, Transport};
+    ///
+    /// let options = Options {
+    ///     transport: Transport::Grpc,
+    ///     request_timeout: Some(Duration::from_secs(2)),
+    ///     ..Options::endpoints(["10.0.0.1:2379", "10.0.0.2:2379"])
+    /// };
+    /// assert_eq!(options.endpoints.len(), 2);
+    /// ```
     pub fn endpoints<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Options {
         Options { endpoints: endpoints.into_iter().map(Into::into).collect(), ..Options::default() }
     }

@@ -15,6 +15,22 @@
 //! Keys, values and txns are those of etcd's client (clientv3/concurrency) and of its Lock and
 //! Election services: all of them may compete for one name.
 //!
+//! ```no_run
+//! use braid::client::concurrency::{Failure, Mutex, Session};
+//! use braid::client::{Client, Options};
+//!
+//! async fn once(work: impl AsyncFnOnce()) -> Result<(), Failure> {
+//!     let client = Client::connect(Options::endpoints(["127.0.0.1:2379"])).await?;
+//!     let session = Session::open(&client, 10).await?;
+//!     let mut mutex = Mutex::new(&session, "locks/work");
+//!     mutex.lock().await?;
+//!     work().await;
+//!     mutex.unlock().await?;
+//!     session.close().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! The holder of a lock knows only that it held it at its last answer. An action that must not be
 //! done twice belongs into a txn guarded by [`Mutex::is_owner`] or [`Election::is_leader`].
 

@@ -13,6 +13,27 @@
 //! every event once and in order, however many connections it took. Only what a new attempt cannot
 //! mend ends the whole: the server refuses the stream, or has no leader where one is required.
 //!
+//! ```no_run
+//! use braid::client::watch::End;
+//! use braid::client::{Client, prefix_end};
+//! use braid::protocol::pb::etcdserverpb as pb;
+//!
+//! async fn follow(client: &Client, prefix: &'static [u8]) -> Result<(), End> {
+//!     let request = pb::WatchCreateRequest {
+//!         key: prefix.into(),
+//!         range_end: prefix_end(prefix),
+//!         start_revision: 1,
+//!         ..Default::default()
+//!     };
+//!     let mut watcher = client.watch(request).await?;
+//!     loop {
+//!         for event in watcher.next().await?.events {
+//!             println!("{event:?}");
+//!         }
+//!     }
+//! }
+//! ```
+//!
 //! There is no task behind it. Whoever calls [`WatchStream::next`] moves it: requests are sent and
 //! responses are read there and nowhere else, so what nobody takes stays at the server, which
 //! knows how to wait. A future of `next` that is dropped loses nothing. Over frames a stream that
