@@ -42,8 +42,8 @@
 //!
 //! The rest is the server, `braidctl`, the load generator and the simulator. It is public for the
 //! programs, tests and benches of this repository, and promises nothing: any commit may change it.
-//! [`process::main`], [`ctl::main`] and [`load::main`] are the programs, and [`sim`] is where to see
-//! a whole member run.
+//! [`process::main`], [`ctl::main`] and [`load::main`] are the programs, and [`sim`] is where to
+//! see a whole member run.
 //!
 //! | module | what it is |
 //! |---|---|
