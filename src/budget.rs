@@ -1,4 +1,4 @@
-//! How much memory a member's connections may hold, and who holds it.
+//! The budget of memory that a member's connections may hold.
 //!
 //! ```text
 //!  Charge ──▶ Account ──▶ CoreBudget ──in portions──▶ Budget
@@ -38,7 +38,7 @@ use crate::limits::{
     PASS_LOOKS, SHARE_READ_BYTES_MIN,
 };
 
-/// That of a member. Cores take from it in portions, so it is rarely written.
+/// The budget of a member. Cores take from it in portions, so it is rarely written.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
@@ -96,7 +96,7 @@ struct Pass {
 }
 
 impl CoreBudget {
-    /// That of a core which holds nothing yet.
+    /// Opens the part of a core that holds nothing yet.
     pub fn new(budget: Arc<Budget>) -> Rc<CoreBudget> {
         let (used, taken, pass) = (Cell::new(0), Cell::new(0), Cell::new(None));
         Rc::new(CoreBudget { budget, used, taken, pass })
@@ -182,7 +182,7 @@ impl Drop for CoreBudget {
     }
 }
 
-/// What one connection holds.
+/// The account of one connection.
 #[derive(Debug)]
 pub struct Account {
     core_budget: Rc<CoreBudget>,
@@ -235,7 +235,7 @@ impl Account {
         left.max(SHARE_READ_BYTES_MIN)
     }
 
-    /// So many bytes were read from the connection.
+    /// Counts `bytes` that were read from the connection.
     pub fn was_read(&self, bytes: usize) {
         if self.has_pass.get()
             && let Some(pass) = self.core_budget.pass.get()

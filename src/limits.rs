@@ -34,10 +34,10 @@ pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// one may be larger; beyond it a request is refused.
 pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 64 << 20;
 
-/// What a connection may have its core do before all others have a turn: bytes that are read, and
-/// [`FRAME_WORK`] for each frame. About 100 µs.
+/// Work that a connection may cause its core before all others have a turn: bytes that are read,
+/// and [`FRAME_WORK`] for each frame. It takes about 100 µs.
 pub const CONNECTION_TURN_WORK: usize = 256 << 10;
-/// See [`CONNECTION_TURN_WORK`].
+/// The work that one frame counts as, beside its bytes, in [`CONNECTION_TURN_WORK`].
 pub const FRAME_WORK: usize = 128;
 
 /// Bytes that are read and thrown away of a client that was refused, before its connection is
@@ -59,40 +59,41 @@ pub const CONNECTION_BYTES_MAX: usize = 24 << 20;
 /// Bytes that the reads of one connection which are under way may gather, going by what its last
 /// ones came to; and what one is supposed to come to at first.
 pub const CONNECTION_GATHERED_BYTES_MAX: usize = 16 << 20;
-/// See [`CONNECTION_GATHERED_BYTES_MAX`].
+/// Bytes that a connection's first read counts as, in [`CONNECTION_GATHERED_BYTES_MAX`].
 pub const READ_BYTES_SUPPOSED: usize = 1 << 20;
 
-/// What a connection is charged for a call that has a task of its own, or for one of gRPC.
+/// Bytes that a connection is charged for a call that has a task of its own, or for one of gRPC.
 pub const CALL_BYTES: usize = 1 << 10;
 
-/// What connections may hold together is by default the machine's memory (or the control group's)
+/// The default limit of the connections' budget is the machine's memory (or the control group's)
 /// divided by this.
 pub const BUDGET_MEMORY_PARTS: u64 = 8;
 /// By default it is never less than this.
 pub const BUDGET_BYTES_MIN: usize = 32 << 20;
 /// And it cannot be asked to be less than this.
 pub const BUDGET_ASKED_BYTES_MIN: usize = 1 << 20;
-/// How often connections that wait for room in the budget are looked at.
+/// The interval at which connections that wait for room in the budget are looked at, in
+/// milliseconds.
 pub const BUDGET_PAUSE_MILLIS: u64 = 5;
-/// What a connection within its share is read at a time, although less is left of the share.
+/// Bytes that a connection within its share is read at a time, even if less is left of the share.
 pub const SHARE_READ_BYTES_MIN: usize = 4 << 10;
 
 /// A connection that has the pass (see `budget`) and sends less than [`PASS_BYTES_MIN`] in so many
 /// looks, which are one second, is ended if others wait for the pass.
 pub const PASS_LOOKS: u32 = 200;
-/// See [`PASS_LOOKS`].
+/// Bytes that a holder of the pass has to send within [`PASS_LOOKS`] looks.
 pub const PASS_BYTES_MIN: usize = 16 << 10;
-/// What a core takes from the member's budget, or gives back, at a time.
+/// Bytes that a core takes from the member's budget, or gives back, at a time, at least.
 pub const BUDGET_PORTION_BYTES_MIN: usize = 1 << 10;
-/// See [`BUDGET_PORTION_BYTES_MIN`].
+/// Bytes that a core takes from the member's budget, or gives back, at a time, at most.
 pub const BUDGET_PORTION_BYTES_MAX: usize = 1 << 20;
-/// What each connection may hold at least when the budget is full.
+/// Bytes that each connection may hold at least when the budget is full.
 pub const BUDGET_SHARE_BYTES_MIN: usize = 16 << 10;
 
 /// Messages of a client on one of its streams that are not taken yet, and their bytes; above either
 /// a connection that speaks frames is not read from.
 pub const STREAM_MESSAGES_MAX: usize = 1 << 10;
-/// See [`STREAM_MESSAGES_MAX`].
+/// Bytes of the messages that a stream holds at most, beside [`STREAM_MESSAGES_MAX`].
 pub const STREAM_MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Keep-alives of one stream that are under way; above it the stream's messages are not taken.
@@ -111,15 +112,16 @@ pub const ROUND_REQUESTS_MAX: usize = 256;
 /// many more for each look at a request that it carries: so the work of finding out who may share a
 /// round is in proportion to the requests.
 pub const ROUND_LOOKS_FREE: usize = 512;
-/// See [`ROUND_LOOKS_FREE`].
+/// Further looks that a round may take for each look at a request that it carries: see
+/// [`ROUND_LOOKS_FREE`].
 pub const ROUND_LOOKS_FACTOR: usize = 4;
 
 /// Batches of messages in one mailbox between two cores.
 pub const MAILBOX_BATCHES_MAX: usize = 1 << 10;
 
-/// What `--max-request-bytes` may be at most: a request of that size has been put, read, watched
-/// and recovered (`tests/hostile/sizes.rs`). Its value is in memory several times while it is on
-/// its way.
+/// The highest `--max-request-bytes`: a request of that size has been put, read, watched and
+/// recovered (`tests/hostile/sizes.rs`). Its value is in memory several times while it is on its
+/// way.
 pub const REQUEST_BYTES_MAX: usize = 128 << 20;
 
 /// Payload bytes of a frame beyond `--max-request-bytes`: etcd's allowance for gRPC.
@@ -166,7 +168,7 @@ pub const LOG_BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Entries (and their bytes) that a group keeps in memory for slow followers after a checkpoint.
 pub const LOG_TAIL_ENTRIES: u64 = 5000;
-/// See [`LOG_TAIL_ENTRIES`].
+/// Bytes of log that a group keeps in memory at most, beside [`LOG_TAIL_ENTRIES`].
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of frames that a client connection gathers before callers wait.
@@ -190,9 +192,9 @@ pub const CONTROL_LOG_ENTRIES: u64 = 10_000;
 /// Leases that one entry of the control group names at most.
 pub const LEASE_COMMAND_IDS_MAX: usize = 1000;
 
-/// Leases that expire in a second at most, and at one tick; five times etcd's pace.
+/// Leases that expire in a second at most; five times etcd's pace.
 pub const LEASE_EXPIRIES_PER_SECOND: u64 = 5000;
-/// See [`LEASE_EXPIRIES_PER_SECOND`].
+/// Leases that expire at one tick at most.
 pub const LEASE_EXPIRY_BURST: u64 = 500;
 
 /// Leases that have expired and whose keys are not yet gone; above it no more expire.
@@ -211,7 +213,7 @@ pub const ROUND_BYTES_MAX: usize = 4 << 20;
 /// Bytes of entries in one append to a follower, and of committed entries in one Ready; a single
 /// entry may be larger.
 pub const APPEND_BYTES_MAX: u64 = 1 << 20;
-/// See [`APPEND_BYTES_MAX`].
+/// Bytes of committed entries that one Ready holds at most, beside [`APPEND_BYTES_MAX`].
 pub const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 
 /// Appends to one follower that it has not answered.
@@ -238,7 +240,7 @@ pub const WATCH_REPLY_REVISIONS_MAX: usize = 1000;
 
 /// Events, and their bytes, that a core keeps for watchers that have fallen a little behind.
 pub const WATCH_RECENT_EVENTS_MAX: usize = 1 << 14;
-/// See [`WATCH_RECENT_EVENTS_MAX`].
+/// Bytes of recent events that a hub keeps at most, beside [`WATCH_RECENT_EVENTS_MAX`].
 pub const WATCH_RECENT_BYTES_MAX: usize = 16 << 20;
 
 /// Recent events that catching up looks at in one turn of a core.
@@ -252,5 +254,5 @@ pub const WATCH_FETCHES_MAX: usize = 4;
 
 /// Changes that one look into a shard's history goes over, and bytes of events that it brings.
 pub const WATCH_HISTORY_VISITS: usize = 4096;
-/// See [`WATCH_HISTORY_VISITS`].
+/// Bytes of events that one look into history returns at most, beside [`WATCH_HISTORY_VISITS`].
 pub const WATCH_HISTORY_BYTES: usize = 512 << 10;

@@ -90,7 +90,7 @@ impl Blob {
         }
     }
 
-    /// What [`Blob::stamped`] was given.
+    /// Returns the stamp that [`Blob::stamped`] was given; a plain blob has none.
     pub fn stamp(&self) -> Option<&Stamp> {
         let head = self.0?;
         // SAFETY: a live allocation; if the bit is set, it begins with an initialised stamp.

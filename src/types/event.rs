@@ -14,7 +14,8 @@ pub struct Event {
     pub key: Blob,
     /// `None` is a deletion.
     pub put: Option<KeyValue>,
-    /// What was before it: `None` for a creation, and where a compaction has taken it.
+    /// The key's version before this change: `None` for a creation, and where a compaction has
+    /// dropped it.
     pub prev: Option<KeyValue>,
     /// The API's bytes of it, without and with `prev`: encoded once, however many are told.
     encoded: [OnceLock<Bytes>; 2],

@@ -70,7 +70,7 @@ number! {
 /// tries. A later one is greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
-    /// Of the control group.
+    /// The term of the control group.
     pub term: Term,
     pub number: u64,
 }

@@ -15,7 +15,7 @@ pub struct LogEntry {
     pub data: Bytes,
 }
 
-/// What the data of an entry is.
+/// The kind of data in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// Ours: changes, an `Open`, a control command.
@@ -24,7 +24,7 @@ pub enum EntryKind {
     Membership,
 }
 
-/// What Raft must not forget besides entries.
+/// The part of Raft's state that must survive a crash besides entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HardState {
     pub term: Term,
@@ -33,8 +33,8 @@ pub struct HardState {
     pub commit: LogIndex,
 }
 
-/// What is durable on a member, group by group, as it is now and then written into its logs: no
-/// later start may find less (C7).
+/// The state that is durable on a member, group by group, when a log writes it: no later start may
+/// find less (C7).
 ///
 /// Each number is a fact of its own. Together they say that the entries up to `indexes` hold every
 /// revision up to `stable`.
@@ -52,7 +52,7 @@ impl Note {
         self.indexes.get(group).copied().unwrap_or(LogIndex(0))
     }
 
-    /// What both say together.
+    /// Joins two notes: the higher of each number.
     pub fn join(&self, other: &Note) -> Note {
         let groups = self.indexes.len().max(other.indexes.len());
         Note {

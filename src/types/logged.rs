@@ -1,5 +1,5 @@
-//! How much a write adds to a log at most: known before it is evaluated, and so before a revision
-//! is taken for it.
+//! Bounds what a write adds to a log. They are known before a write is evaluated, and so before a
+//! revision is taken for it.
 //!
 //! What a put keeps (`ignore_value`, `ignore_lease`) is named in the log and not copied into it, as
 //! a range delete names its range and the end of a lease the lease. So these numbers follow from

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// Where a range of keys ends.
+/// The end of a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RangeEnd {
     /// `range_end` empty: exactly the start key.
@@ -41,7 +41,7 @@ impl KeyRange {
         KeyRange { start: key, end }
     }
 
-    /// The same in memory of its own: a slice would keep alive all that was read with it.
+    /// Returns the range in memory of its own: a slice would keep alive all that was read with it.
     pub fn detached(&self) -> KeyRange {
         let end = match &self.end {
             RangeEnd::Before(end) => RangeEnd::Before(Bytes::copy_from_slice(end)),

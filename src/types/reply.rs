@@ -3,7 +3,7 @@
 
 use super::{Alarm, Blob, LeaseId, MemberId, Refusal, Revision};
 
-/// What a client is told.
+/// The answer to a client's request.
 pub type Answer = Result<Reply, Refusal>;
 
 /// The answer to a [`super::Request`] that was carried out.
@@ -67,7 +67,7 @@ pub struct KeyValue {
     pub lease: LeaseId,
 }
 
-/// The same where it stands, looked at.
+/// A [`KeyValue`] borrowed from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyView<'a> {
     pub key: &'a [u8],

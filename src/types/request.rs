@@ -83,8 +83,8 @@ pub struct RangeRequest {
     pub serializable: bool,
     pub keys_only: bool,
     pub count_only: bool,
-    /// How many keys there are beyond the limit is not asked for, only whether there are any: the
-    /// reply counts what it has. No client asks so.
+    /// The reply need not count the keys beyond the limit, only say whether there are any. No
+    /// client asks for this.
     pub uncounted: bool,
     pub filters: RangeFilters,
 }
@@ -106,7 +106,8 @@ impl RangeRequest {
         }
     }
 
-    /// See [`Request::gathers`]. A low limit bounds what is gathered.
+    /// Whether the range is gathered whole before it is cut: see [`Request::gathers`]. A low limit
+    /// bounds what is gathered.
     fn gathers(&self) -> bool {
         const FEW_KEYS: u64 = 64;
         self.range.single_key().is_none()
@@ -123,8 +124,8 @@ impl RangeRequest {
             && self.filters.is_off()
     }
 
-    /// What one of several shards is asked for it: whoever merges the parts by value needs the
-    /// values, and drops them then.
+    /// Returns the range that one of several shards is asked for: a merge by value needs the
+    /// values, and drops them afterwards.
     pub fn part(&self) -> RangeRequest {
         let mut part = self.clone();
         part.keys_only &= self.target != SortTarget::Value;
@@ -186,8 +187,8 @@ pub enum CompareOperator {
     NotEqual,
 }
 
-/// What is compared, with the operand. A `target_union` that does not match the target has been
-/// read as 0 or empty by `protocol`.
+/// The target of a compare with its operand. A `target_union` that does not match the target has
+/// been read as 0 or empty by `protocol`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompareOperand {
     Version(i64),

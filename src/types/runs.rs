@@ -50,7 +50,7 @@ impl KeyOrder {
         by_target.then_with(|| a.key.cmp(b.key))
     }
 
-    /// What comparing the key costs, in visited keys.
+    /// The cost of comparing the key, in visited keys.
     fn cost(self, kv: &KeyValue) -> usize {
         match self.target {
             SortTarget::Value => 1 + kv.value.len() / BYTES_PER_VISIT,

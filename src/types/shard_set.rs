@@ -43,12 +43,12 @@ impl ShardSet {
         self.0 == 0
     }
 
-    /// How many are in.
+    /// The number of shards in the set.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// What is in either.
+    /// The union of both sets.
     pub fn union(self, other: ShardSet) -> ShardSet {
         ShardSet(self.0 | other.0)
     }

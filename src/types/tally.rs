@@ -14,23 +14,23 @@ impl Tally {
         self.refused += u64::from(!is_done);
     }
 
-    /// Those of both.
+    /// The sum of both.
     pub fn plus(self, other: Tally) -> Tally {
         Tally { done: self.done + other.done, refused: self.refused + other.refused }
     }
 
-    /// What has come since `before`.
+    /// The difference since `before`.
     pub fn since(self, before: Tally) -> Tally {
         Tally { done: self.done - before.done, refused: self.refused - before.refused }
     }
 }
 
-/// How many numbers were at most 1, 2, 4, 8, …, not cumulated; the last place is for those above
-/// all bounds.
+/// A histogram: how many numbers were at most 1, 2, 4, 8, …, not cumulated. The last place counts
+/// those above all bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spread<const PLACES: usize> {
     pub places: [u64; PLACES],
-    /// Of all numbers.
+    /// The sum of all numbers.
     pub sum: u64,
 }
 

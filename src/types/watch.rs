@@ -13,7 +13,7 @@ pub struct WatchStream(pub u64);
 pub struct WatchId(pub i64);
 
 impl WatchId {
-    /// Of no watcher: in answers that concern the stream, and for creations that failed.
+    /// The id of no watcher: answers that concern the stream carry it, and creations that failed.
     pub const NONE: WatchId = WatchId(-1);
 }
 
@@ -65,7 +65,7 @@ pub enum WatchReply {
     Created { id: WatchId, revision: Revision },
     /// It was not created: `created` and `canceled` at once, with the id [`WatchId::NONE`].
     Refused { revision: Revision, reason: WatchRefusal },
-    /// What changed: whole revisions, in order.
+    /// Changes: whole revisions, in order.
     Events(WatchEvents),
     /// Everything up to `revision` has been told: to one watcher, or with [`WatchId::NONE`] to all
     /// of the stream.
@@ -86,7 +86,8 @@ pub struct WatchEvents {
     pub events: Vec<Arc<Event>>,
     pub prev_kv: bool,
     pub fragment: bool,
-    /// What it counts against the stream's room until [`crate::member::Service::watch_sent`].
+    /// Bytes that the events count against the stream's room until
+    /// [`crate::member::Service::watch_sent`].
     pub bytes: usize,
 }
 
