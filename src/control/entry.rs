@@ -54,7 +54,7 @@ pub enum Command {
     LeaseGone {
         ids: Vec<LeaseId>,
     },
-    /// What was left of leases, in seconds, for whoever leads next; 0 is the whole TTL.
+    /// The time that was left of leases, in seconds, for the next leader; 0 is the whole TTL.
     LeaseCheckpoint {
         left: Vec<(LeaseId, i64)>,
     },
@@ -111,7 +111,7 @@ impl Command {
         Bytes::from(out)
     }
 
-    /// What it weighs beside others in the log: how many changes it holds.
+    /// The weight of the entry beside others in the log: the number of changes that it holds.
     pub(super) fn weight(&self) -> u64 {
         let extra = match self {
             Command::LeaseGoing { ids } | Command::LeaseGone { ids } => ids.len(),

@@ -26,7 +26,7 @@ use crate::types::{Epoch, LeaseId, LogEntry, LogIndex, MemberId, Note, Revision,
 use crate::wal::{CheckpointHeader, DiskOp, DiskOutcome, OpId, ReadDisk, attach_note};
 use entry::Command;
 
-/// What a step of the control group tells the leader.
+/// An event that a step of the control group reports to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlEvent {
     /// This member leads the control group, in this term.
@@ -51,7 +51,7 @@ pub struct Control {
     written: u64,
     writing: Option<Writing>,
     leading: Option<Term>,
-    /// What is durable on the member, as it was last told.
+    /// The durable state of the member, as it was last given.
     note: Note,
     events: VecDeque<ControlEvent>,
 }
@@ -92,7 +92,7 @@ impl Control {
         Ok((control, found))
     }
 
-    /// What its log has come to.
+    /// The state that the committed log has produced.
     pub fn state(&self) -> &State {
         &self.state
     }

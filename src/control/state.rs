@@ -50,7 +50,7 @@ pub struct Lease {
 const LEASE_BYTES: usize = 8 + 8 + 8 + 1;
 
 impl State {
-    /// Of a new cluster.
+    /// Returns the state of a new cluster.
     pub fn new() -> State {
         State { compacted: -1, ..State::default() }
     }

@@ -40,14 +40,15 @@ pub struct Group {
     newest_round: u64,
     /// The newest attempt that a campaign here or a vote from elsewhere was part of.
     attempt: Attempt,
-    /// Of those that refused their vote to the last campaign: whose log ends farthest, beyond ours.
+    /// The member with the log that ends farthest beyond ours, among those that refused their vote
+    /// to the last campaign.
     ahead: Option<((Term, LogIndex), u64)>,
 }
 
-/// What there is to do.
+/// The work that Raft asks for.
 #[derive(Debug)]
 pub struct Ready {
-    /// What to call `persisted` with, if `must_persist`.
+    /// The number to call `persisted` with, if `must_persist`.
     pub number: u64,
     /// To be written, replacing what the log has from the first one's index on.
     pub entries: Vec<LogEntry>,
@@ -65,14 +66,14 @@ pub struct Ready {
     pub confirmed: Vec<u64>,
 }
 
-/// What becomes possible once a Ready is durable.
+/// The work that becomes possible once a Ready is durable.
 #[derive(Debug)]
 #[must_use = "other replicas wait for these messages"]
 pub struct After {
     pub messages: Vec<Message>,
 }
 
-/// What this replica is, and whom it follows.
+/// A change of this replica's role, and the leader that it follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleChange {
     pub role: Role,
@@ -487,7 +488,7 @@ impl Group {
         self.raw.store().take_checkpoint_wanted()
     }
 
-    /// Where the log in memory begins, and its bytes.
+    /// Returns the index at which the log in memory begins, and its bytes.
     pub fn in_memory(&self) -> (LogIndex, usize) {
         (LogIndex(self.raw.store().first()), self.raw.store().bytes())
     }
@@ -573,7 +574,7 @@ fn round_of(state: &::raft::ReadState) -> u64 {
     u64::from_le_bytes(round.expect("only `confirm` asks, with eight bytes"))
 }
 
-/// The same bytes, shared.
+/// Returns the entry without copying its bytes.
 fn shared(entry: &Entry) -> LogEntry {
     LogEntry {
         index: LogIndex(entry.index),

@@ -25,7 +25,7 @@ use super::restored::{GroupConfig, Restored};
 use crate::limits::{LOG_CACHE_BYTES_MAX, LOG_TAIL_ENTRIES};
 use crate::types::{EntryKind, LogEntry, LogIndex, Term};
 
-/// What an entry takes besides its data.
+/// Bytes that an entry takes besides its data.
 const ENTRY_OVERHEAD_BYTES: usize = size_of::<Entry>();
 
 #[derive(Debug)]

@@ -124,7 +124,7 @@ impl Message {
         matches!(self.raft.msg_type, MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse)
     }
 
-    /// How many bytes `encode` adds.
+    /// The number of bytes that `encode` adds.
     pub fn encoded_len(&self) -> usize {
         let entries = self.raft.entries.iter().map(|entry| ENTRY_HEADER_BYTES + entry.data.len());
         HEADER_BYTES + self.raft.context.len() + entries.sum::<usize>()
@@ -194,7 +194,7 @@ impl Message {
         }
     }
 
-    /// Whatever raft-rs would panic on, and whatever must not come from the network.
+    /// Refuses what raft-rs would panic on, and what must not come from the network.
     pub(super) fn check(&self, me: u64, term: Term, last: LogIndex) -> Result<(), BadMessage> {
         let m = &self.raft;
         if m.to != me {

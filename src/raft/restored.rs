@@ -21,7 +21,7 @@ pub struct GroupConfig {
     pub election_ticks: usize,
 }
 
-/// What checkpoint and log held at the start.
+/// The content of checkpoint and log at the start.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
     pub hard_state: HardState,

@@ -26,7 +26,7 @@ use crate::wal::{
 pub use crate::wal::Fatal;
 pub use recover::{Found, RecoverError, Recovered, ReplicaConfig, Restore, recover};
 
-/// See the module.
+/// The Raft state and the log of one group, joined.
 pub struct Replica {
     group: Group,
     log: Log,
@@ -179,7 +179,7 @@ impl Replica {
         }
     }
 
-    /// What the next batch of the log says of all groups of the member, whatever it is for.
+    /// Sets the durable state of all groups of the member, which the log's next batch records.
     pub fn note(&mut self, note: &Note) {
         self.log.note(note);
     }
@@ -201,7 +201,7 @@ impl Replica {
         self.log.is_busy()
     }
 
-    /// What the log has done.
+    /// Returns the counters of the log.
     pub fn counters(&self) -> Counters {
         self.log.counters()
     }
@@ -226,7 +226,7 @@ impl Replica {
         self.log.is_removing()
     }
 
-    /// What was to be given back is.
+    /// Ends the giving back of segments.
     pub fn end_giving_back(&mut self) {
         self.log.end_giving_back();
     }

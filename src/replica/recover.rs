@@ -12,7 +12,7 @@ use crate::raft::{BadRestored, Group, GroupConfig, Restored};
 use crate::types::{ClusterId, GroupId, HardState, LogEntry, LogIndex, MemberId, Note, Term};
 use crate::wal::{self, CheckpointHeader, Config, Item, OpenError, Owner, ReadDisk, Tail};
 
-/// What a replica is told once.
+/// The settings of a replica.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplicaConfig {
     pub group: GroupId,
@@ -55,16 +55,16 @@ pub trait Restore {
     fn uncommitted(&mut self, _entry: &LogEntry) {}
 }
 
-/// How much of a group the files hold, whatever it means.
+/// The amount that a group's files hold, whatever it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The last index of the log, or of the checkpoint if that is ahead.
     pub last: LogIndex,
     /// Anything was ever written.
     pub is_begun: bool,
-    /// Where the log ends.
+    /// The end of the log.
     pub tail: Tail,
-    /// What log and checkpoint note of all groups of the member.
+    /// The durable state of the member's groups, as log and checkpoint note it.
     pub note: Note,
 }
 
@@ -75,7 +75,7 @@ pub struct Recovered {
     pub applied: LogIndex,
     pub checkpoint: Option<CheckpointHeader>,
     pub found: Found,
-    /// What was passed over, worth a warning.
+    /// Warnings about what was passed over.
     pub warnings: Vec<String>,
 }
 

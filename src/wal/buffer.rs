@@ -86,8 +86,9 @@ impl AlignedBuf {
         unsafe { std::slice::from_raw_parts_mut(self.blocks.as_mut_ptr().cast(), capacity) }
     }
 
-    /// What the runtime knows this memory by; 0 until it gives it a number. A number belongs to
-    /// the memory, not to its address: new memory at an old address starts at 0 again.
+    /// Returns the number by which the runtime has registered this memory; 0 before that. The
+    /// number belongs to the memory, not to its address: new memory at an old address starts at 0
+    /// again.
     pub fn registration(&self) -> u64 {
         self.registration
     }

@@ -95,7 +95,7 @@ const KEPT: usize = 2;
 
 const SUFFIX: &str = ".ckpt";
 
-/// What a checkpoint says about itself.
+/// The header of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointHeader {
     /// The last entry it contains, and that entry's term.
@@ -106,7 +106,7 @@ pub struct CheckpointHeader {
     pub compact: Revision,
     /// The epochs it lived through, with their cuts.
     pub opens: Vec<(Epoch, Revision)>,
-    /// What the group keeps besides its state, as records of the log; see [`attach_note`].
+    /// The group's own data besides its state, as records of the log; see [`attach_note`].
     pub attachment: Bytes,
 }
 
@@ -188,7 +188,7 @@ enum Step {
     Remove,
 }
 
-/// What became of a checkpoint.
+/// The end of a checkpoint's writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointEnd {
     /// It is durable under its name: the log may be truncated.

@@ -80,7 +80,7 @@ impl<'d> CheckpointReader<'d> {
         })
     }
 
-    /// What the checkpoint says about itself.
+    /// Returns the checkpoint's header.
     pub fn header(&self) -> &CheckpointHeader {
         &self.header
     }
@@ -186,7 +186,7 @@ fn check_owner(bytes: &[u8], owner: &Owner, path: &str) -> Result<(), OpenError>
     Err(OpenError::Foreign { file: path.to_string(), what })
 }
 
-/// Whose checkpoint this says it is; its checksum is not yet checked.
+/// Reads the owner that a checkpoint names; its checksum is not yet checked.
 pub(super) fn owner_of(disk: &dyn ReadDisk, path: &str) -> Result<Owner, OpenError> {
     let fixed = Window::default().get(disk, path, len(disk, path)?, 0, HEADER_BYTES)?;
     if fixed.len() < HEADER_BYTES {
@@ -225,11 +225,11 @@ fn decode(bytes: &Bytes) -> Option<CheckpointHeader> {
     })
 }
 
-/// What a directory of checkpoints holds.
+/// The content of a directory of checkpoints.
 pub(super) struct CheckpointFiles {
     /// Newest first.
     pub published: Vec<(LogIndex, DiskPath)>,
-    /// What a crash left there.
+    /// Files that a crash left there.
     pub temporary: Vec<DiskPath>,
 }
 

@@ -4,7 +4,7 @@ use crate::limits::{LOG_BATCH_BYTES_MAX, SEGMENT_BYTES};
 
 use super::format::{BATCH_HEADER_BYTES, BLOCK_BYTES, HARD_STATE_BYTES, NOTE_BYTES_MAX, Owner};
 
-/// Whose log it is, and its sizes.
+/// The owner of a log, and its sizes.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     pub owner: Owner,
@@ -69,7 +69,7 @@ impl Config {
     }
 }
 
-/// What a batch may hold besides what was queued: its header, the hard state that a segment
+/// Bytes that a batch may hold besides what was queued: its header, the hard state that a segment
 /// begins with, the newest commit, and the newest note.
 pub(super) const BATCH_OVERHEAD_BYTES: usize =
     BATCH_HEADER_BYTES + 2 * HARD_STATE_BYTES + NOTE_BYTES_MAX;

@@ -13,7 +13,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// What the operator can do. A member never repairs such a log by itself: what it would cut
+    /// The remedy for the operator. A member never repairs such a log by itself: what it would cut
     /// off may be what it acknowledged.
     pub const REMEDY: &'static str = "keep a copy of the data directory, remove this member from \
         the cluster, empty its data directory and add it again as a new member; a cluster of one \
@@ -30,7 +30,7 @@ impl fmt::Display for Damage {
 #[derive(Debug)]
 pub enum OpenError {
     Damage(Damage),
-    /// What is there is whole, but something that was durable is not there any more.
+    /// The content is whole, but something that was durable is not there any more.
     Missing {
         file: String,
         what: String,

@@ -74,9 +74,9 @@ use crate::types::{
     ClusterId, EntryKind, GroupId, HardState, LogEntry, LogIndex, MemberId, Note, Revision, Term,
 };
 
-/// What direct writes are aligned to.
+/// The alignment of direct writes, in bytes.
 pub const BLOCK_BYTES: usize = 4096;
-/// What a disk writes whole or not at all.
+/// Bytes that a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
 /// The version of the segments that are written.
 pub const SEGMENT_VERSION: u32 = 2;
@@ -129,7 +129,7 @@ const KIND_RESTART: u8 = 4;
 const KIND_NOTE: u8 = 5;
 const KIND_PART: u8 = 6;
 const VOTE_BYTES: usize = 8;
-/// What a part says before its bytes.
+/// Bytes of a part's head.
 const PART_HEAD_BYTES: usize = 4 + 4;
 /// Bytes of a hard state's record.
 pub const HARD_STATE_BYTES: usize = RECORD_HEADER_BYTES + VOTE_BYTES;
@@ -137,7 +137,7 @@ const NOTED_INDEX_BYTES: usize = 8;
 /// Bytes of a note's record at most: every shard's group and the control group.
 pub const NOTE_BYTES_MAX: usize = RECORD_HEADER_BYTES + (SHARDS_MAX + 1) * NOTED_INDEX_BYTES;
 
-/// Whose log it is; every segment says so.
+/// The owner of a log; every segment names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub cluster: ClusterId,
@@ -160,7 +160,7 @@ pub struct SegmentHeader {
     pub first_crc: u32,
 }
 
-/// What a segment's first block turned out to be.
+/// The result of reading a segment's first block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentHead {
     Whole(SegmentHeader),
@@ -219,7 +219,7 @@ impl SegmentHeader {
     }
 }
 
-/// What stands before the records of a batch. Only [`BatchHeader::verify`] makes it believable.
+/// The header in front of a batch's records. Only [`BatchHeader::verify`] makes it believable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     pub crc: u32,
@@ -288,7 +288,7 @@ pub enum Record {
         index: LogIndex,
         term: Term,
     },
-    /// What was durable on the whole member.
+    /// The durable state of the whole member.
     Note(Note),
     Part(Part),
 }
@@ -298,14 +298,14 @@ pub enum Record {
 pub struct Part {
     pub index: LogIndex,
     pub term: Term,
-    /// Where in the entry they begin, and how many it has.
+    /// The offset in the entry at which they begin, and the entry's length.
     pub offset: u32,
     pub total: u32,
     pub data: Bytes,
 }
 
 impl Part {
-    /// Where in the entry its bytes end.
+    /// The offset in the entry at which its bytes end.
     pub fn end(&self) -> usize {
         self.offset as usize + self.data.len()
     }

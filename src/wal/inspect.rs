@@ -15,13 +15,13 @@ use super::reader::Reader;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupFiles {
     pub group: GroupId,
-    /// Whose they are, as the first whole header says; `None` if there is none.
+    /// The owner, as the first whole header names it; `None` if there is none.
     pub owner: Option<Owner>,
     /// In order.
     pub segments: Vec<SegmentFile>,
     /// Newest first.
     pub checkpoints: Vec<CheckpointFile>,
-    /// Of the log's end, if it could be read up to there.
+    /// The log's end, if it could be read up to there.
     pub log: Option<LogEnd>,
     /// Everything that a start would refuse or warn of.
     pub findings: Vec<Finding>,
@@ -34,11 +34,11 @@ pub struct SegmentFile {
     pub number: u64,
     /// The file's length.
     pub bytes: u64,
-    /// What it holds; `None` if it is prepared and not begun.
+    /// The use of the segment; `None` if it is prepared and not begun.
     pub begun: Option<SegmentUse>,
 }
 
-/// What a segment holds.
+/// The use of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentUse {
     pub first_sequence: u64,
@@ -63,7 +63,7 @@ pub struct CheckpointFile {
     pub good: bool,
 }
 
-/// Where a log ends.
+/// The end of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEnd {
     pub last_index: LogIndex,
@@ -242,7 +242,7 @@ impl GroupFiles {
         Ok(())
     }
 
-    /// Where the reader stands.
+    /// Notes the position of the reader.
     fn note(&mut self, reader: &Reader<'_>, batches: u64) {
         let number = reader.files.get(reader.at).map(|file| file.number);
         let segment = self.segments.iter_mut().find(|segment| Some(segment.number) == number);

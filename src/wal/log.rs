@@ -49,7 +49,7 @@ pub struct Log {
     appended: HardState,
     /// A newer commit that is written with the next batch.
     noted: LogIndex,
-    /// What is durable on the member, as the log last said it, and as the next batch will.
+    /// The durable state of the member, as the log last recorded it, and as the next batch will.
     note: Option<Note>,
     newer_note: Option<Note>,
     ticket: u64,
@@ -68,12 +68,12 @@ pub struct Log {
     counters: Counters,
 }
 
-/// Where the next batch joins.
+/// The position at which the next batch joins the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chain {
-    /// Of the next batch.
+    /// The sequence number of the next batch.
     pub sequence: u64,
-    /// Of the last batch.
+    /// The checksum of the last batch.
     pub previous_crc: u32,
 }
 
@@ -88,7 +88,7 @@ struct Write {
     bytes: u64,
 }
 
-/// What this log has done since it was opened.
+/// Counts what this log has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Batches durable: as many flushes.
@@ -101,7 +101,7 @@ pub struct Counters {
     pub files_removed: u64,
 }
 
-/// What recovery found, for a log to go on from.
+/// The state from which a log goes on after recovery.
 #[derive(Debug)]
 pub(super) struct Resume {
     pub segments: Segments,
@@ -469,7 +469,7 @@ impl Log {
         self.segments.is_removing()
     }
 
-    /// What was to be truncated is.
+    /// Ends the giving back of truncated segments.
     pub fn end_giving_back(&mut self) {
         self.segments.end_giving_back();
     }
@@ -514,7 +514,7 @@ impl Log {
         begun.iter().skip(from).map(|segment| segment.used).sum()
     }
 
-    /// What this log has done since it was opened.
+    /// Returns the log's counters since it was opened.
     pub fn counters(&self) -> Counters {
         self.counters
     }

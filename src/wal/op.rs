@@ -25,7 +25,7 @@ impl OpId {
         OpId(number | OpId::CHECKPOINT)
     }
 
-    /// Whose operation it is: the group's checkpoints' or else its log's.
+    /// Whether the operation belongs to the group's checkpoints, and not to its log.
     pub fn is_checkpoint(self) -> bool {
         self.0 & OpId::CHECKPOINT != 0
     }
@@ -85,17 +85,17 @@ pub fn group_of_directory(name: &str) -> Option<GroupId> {
     (group_directory(group) == name).then_some(group)
 }
 
-/// Where a group's segments are.
+/// Returns the directory of a group's segments.
 pub fn wal_directory(group: GroupId) -> String {
     format!("group-{:03}/wal", group.0)
 }
 
-/// Where a group's checkpoints are.
+/// Returns the directory of a group's checkpoints.
 pub fn checkpoint_directory(group: GroupId) -> String {
     format!("group-{:03}/checkpoint", group.0)
 }
 
-/// What a file that has not got its name yet ends in.
+/// The suffix of a file that does not have its name yet.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 const SEGMENT_SUFFIX: &str = ".seg";
 

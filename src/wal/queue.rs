@@ -18,7 +18,7 @@ struct Append {
     records: VecDeque<Record>,
 }
 
-/// What goes into one batch.
+/// The content of one batch.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub records: Vec<Record>,

@@ -52,11 +52,11 @@ pub enum Item {
         index: LogIndex,
         term: Term,
     },
-    /// What was durable on the member when the batch was written.
+    /// The durable state of the member when the batch was written.
     Note(Note),
 }
 
-/// Where a log ends, and how.
+/// The position and the manner in which a log ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tail {
     pub file: String,
@@ -96,7 +96,7 @@ pub struct Reader<'d> {
     batches: u64,
 }
 
-/// What there is of an entry that goes into the log in parts.
+/// The parts of an entry that have been read so far.
 struct Parts {
     index: LogIndex,
     term: Term,
@@ -117,7 +117,7 @@ pub(super) struct File {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
     Begun(SegmentHeader),
-    /// Of the file's life before it was recycled.
+    /// The header belongs to the file's life before it was recycled.
     Older,
     Bad,
 }
@@ -251,7 +251,7 @@ impl<'d> Reader<'d> {
         self.restarts
     }
 
-    /// What is at the place where the next batch should be?
+    /// Looks for the next batch at the place where it should be.
     fn look(&mut self) -> Result<FoundBatch, OpenError> {
         let Some(file) = self.files.get(self.at) else {
             return Ok(FoundBatch::Nothing { torn: false });
@@ -515,7 +515,7 @@ impl<'d> Reader<'d> {
         self.batches
     }
 
-    /// Where the log ends, once it is read to the end.
+    /// Returns the log's end, once it is read to the end.
     pub fn tail(&self) -> Option<&Tail> {
         self.tail.as_ref()
     }

@@ -34,7 +34,7 @@ pub struct Recovery<'d> {
     pub damaged: Vec<OpenError>,
 }
 
-/// What the log held, and the log to go on with.
+/// The content of the log, and the log to go on with.
 #[derive(Debug)]
 pub struct Recovered {
     pub log: Log,

@@ -45,7 +45,8 @@ pub(super) struct Segments {
     small: bool,
     /// So it is while space is being given back, and nothing is kept spare.
     shrinks: bool,
-    /// What is prepared goes as soon as no other is being prepared, which has a higher number.
+    /// The prepared segment is given up as soon as no other is being prepared, which has a higher
+    /// number.
     gives_up: bool,
     /// Bytes that the next one must have for what waits.
     pub needed: u64,
@@ -65,13 +66,13 @@ pub(super) struct Spare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub number: u64,
-    /// Of its format.
+    /// The version of its format.
     pub version: u32,
-    /// Of the first entry that begins in it, when it was begun.
+    /// The index of the first entry that begins in it, when it was begun.
     pub first_index: LogIndex,
     /// The file's length.
     pub bytes: u64,
-    /// Where the next batch goes.
+    /// The offset at which the next batch goes.
     pub used: u64,
     /// Its first batch is durable.
     pub durable: bool,
@@ -84,7 +85,7 @@ enum SegmentJob {
     Discard,
 }
 
-/// What a finished chore did, for the counters.
+/// The result of a finished job, for the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finished {
     Prepared,
@@ -159,7 +160,7 @@ impl Segments {
         self.shrinks = false;
     }
 
-    /// What is prepared is still to be given up.
+    /// Whether a prepared segment is still to be given up.
     pub fn gives_up(&self) -> bool {
         self.gives_up
     }
