@@ -98,7 +98,8 @@ fn show(members: &BTreeMap<String, Vec<Url>>) -> String {
     pairs.join(",")
 }
 
-/// What the member advertises must be what the initial cluster says of it, host names looked up.
+/// Checks that the member advertises what the initial cluster says of it, after host names are
+/// looked up.
 fn check_advertised(
     name: &str,
     advertised: &[Url],

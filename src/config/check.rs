@@ -33,7 +33,7 @@ const REQUEST_ADVISED_BYTES: u64 = 10 << 20;
 pub const ADVERTISE_MISSING: &str =
     "--advertise-client-urls is required when --listen-client-urls is set explicitly";
 
-/// Where the settings come from: one rule differs.
+/// The source of the settings: one rule differs between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Flags,
@@ -100,7 +100,7 @@ pub fn check(
     })
 }
 
-/// What etcd remarks about flags that it will not have for long.
+/// Returns etcd's remarks about flags that it deprecates.
 pub fn deprecations(raw: &Raw) -> impl Iterator<Item = Note> {
     DEPRECATED.iter().filter(|(name, _)| raw.is_set(name)).map(|(_, line)| Note::warn(*line))
 }
@@ -399,7 +399,7 @@ fn tls_versions(raw: &Raw) -> Result<(), String> {
     Ok(())
 }
 
-/// What is not there yet is refused by name, unless it has its default.
+/// Refuses by name what is not there yet, unless it has its default.
 fn refuse_absent(raw: &Raw) -> Result<(), String> {
     let absent = table::flags()
         .filter(|flag| flag.standing == Standing::Absent)

@@ -17,7 +17,7 @@ pub struct Config {
     pub name: String,
     pub data_dir: PathBuf,
     pub listen: Listen,
-    /// What other members and clients are told.
+    /// The peer URLs that other members and clients are given.
     pub advertise_peers: Vec<Url>,
     pub advertise_clients: Vec<Url>,
     /// Read only when there is no data yet.
@@ -34,7 +34,7 @@ pub struct Config {
     pub metrics_extensive: bool,
 }
 
-/// Where to listen.
+/// The listeners of a member.
 #[derive(Clone, Debug)]
 pub struct Listen {
     pub peers: Vec<Listener>,
@@ -56,11 +56,11 @@ pub struct Listener {
 pub struct Quota {
     /// Bytes at which writes are refused; `None` is never.
     pub bytes: Option<u64>,
-    /// What Status and the metric show: as configured, or the default.
+    /// The value that Status and the metric show: as configured, or the default.
     pub shown: i64,
 }
 
-/// What one client may ask at a time.
+/// Bounds of one client's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestBounds {
     pub txn_ops_max: usize,
@@ -81,7 +81,7 @@ pub struct Keepalive {
     pub timeout: Option<Duration>,
 }
 
-/// Who may talk HTTP.
+/// Whether the JSON gateway is on, and the origins and hosts that may use HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpAccess {
     pub gateway: bool,
@@ -116,7 +116,7 @@ impl Allowed {
 pub struct Timing {
     pub heartbeat: Duration,
     pub election: Duration,
-    /// How long a request may take: 5 s, and two elections.
+    /// The time that a request may take: 5 s and two elections.
     pub request: Duration,
     /// A slower request is logged.
     pub warning_unary: Duration,

@@ -22,7 +22,7 @@ impl From<&str> for ConfigError {
     }
 }
 
-/// What to print, what to log, and the exit code.
+/// The text to print, the line to log, and the exit code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exit {
     pub code: u8,

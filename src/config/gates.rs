@@ -10,12 +10,12 @@ pub enum Stage {
     Beta,
 }
 
-/// What turning a gate away from its default does here.
+/// The effect here of turning a gate away from its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     /// Nothing: it tunes a part of etcd that Braid does not have.
     None,
-    /// What it does in etcd.
+    /// The gate does what it does in etcd.
     Served,
     /// The feature is not there yet.
     Refused,

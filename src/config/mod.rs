@@ -70,7 +70,7 @@ use raw::Raw;
 #[derive(Clone, Debug)]
 pub struct Parsed {
     pub config: Config,
-    /// For the log, in order, before anything else.
+    /// Notes for the log, in order, that come before anything else.
     pub notes: Vec<Note>,
 }
 

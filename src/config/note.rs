@@ -36,7 +36,7 @@ pub struct Note {
     pub level: LogLevel,
     pub message: String,
     pub fields: Vec<(&'static str, FieldValue)>,
-    /// Where the line was made.
+    /// The source line that made the note.
     pub caller: &'static Location<'static>,
 }
 
@@ -57,7 +57,7 @@ impl Note {
         Note::new(LogLevel::Warn, message)
     }
 
-    /// The same line with one more field.
+    /// Returns the note with one more field.
     pub fn with(mut self, key: &'static str, value: impl Into<FieldValue>) -> Note {
         self.fields.push((key, value.into()));
         self

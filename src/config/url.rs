@@ -116,7 +116,8 @@ impl Url {
         Ok((host, port))
     }
 
-    /// Where to listen: an IP address or `localhost`, never a name that has to be looked up.
+    /// Returns the address to listen on: an IP address or `localhost`, never a name that has to be
+    /// looked up.
     pub fn bind_address(&self) -> Result<SocketAddr, String> {
         let (host, port) = self.host_and_port()?;
         let ip: IpAddr = if host == "localhost" {

@@ -41,7 +41,7 @@ pub enum Scale {
     Doubling {
         /// The first bound, in units observed.
         start: u64,
-        /// The same as it is shown.
+        /// The value as a float, for the exposition.
         shown: f64,
         count: usize,
     },
@@ -128,7 +128,7 @@ pub const PROMETHEUS_DEFAULT: Scale = Scale::Listed(&[
     (10_000 * MILLISECOND, 10.0),
 ]);
 
-/// How often what was observed, and its sum.
+/// A histogram of observations with their sum.
 #[derive(Debug)]
 pub struct Histogram {
     scale: Scale,
@@ -148,7 +148,7 @@ impl Histogram {
         self.observe_all(1, value);
     }
 
-    /// As [`Histogram::observe`], of `count` things that all came to `value`.
+    /// Observes `count` things that all came to `value`.
     pub fn observe_all(&self, count: u64, value: u64) {
         self.buckets[self.scale.bucket(value)].add(count);
         self.sum.add(count.wrapping_mul(value));

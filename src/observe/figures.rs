@@ -76,19 +76,19 @@ pub struct Method {
     pub shown_unused: bool,
 }
 
-/// What was called of one method.
+/// The calls of one method.
 #[derive(Debug)]
 pub struct MethodFigures {
     pub started: Figure,
     pub received: Figure,
     pub sent: Figure,
-    /// By code.
+    /// Handled calls, by status code.
     pub handled: [Figure; CODES.len()],
     /// Filled, and shown, with `--metrics=extensive` only.
     pub handling: Histogram,
 }
 
-/// What etcd sets requests apart by in its times.
+/// The kinds by which etcd separates requests in its durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
     Range,
@@ -147,7 +147,7 @@ impl Outcomes {
         if succeeded { self.success.observe(nanos) } else { self.failure.observe(nanos) }
     }
 
-    /// As [`Outcomes::observe`], of as many as there were of each.
+    /// Observes as many as `tally` has of each outcome, all of `nanos`.
     pub fn observe_all(&self, tally: Tally, nanos: u64) {
         if tally.done > 0 {
             self.success.observe_all(tally.done, nanos);
@@ -198,7 +198,7 @@ pub struct CoreMetrics {
     pub wal_fsync_duration: Histogram,
     pub wal_write_duration: Histogram,
     pub wal_write_bytes: Figure,
-    /// Of checkpoints: writing a piece, and making the whole durable.
+    /// Durations of writing a piece of a checkpoint, and of making the whole durable.
     pub checkpoint_write_duration: Histogram,
     pub checkpoint_commit_duration: Histogram,
     pub hash_duration: Histogram,
@@ -227,7 +227,7 @@ pub struct CoreMetrics {
     pub lease_ttls: Histogram,
     pub watch_streams: Figure,
     pub watchers: Figure,
-    /// Of them, those that are behind.
+    /// The watchers among them that are behind.
     pub watchers_slow: Figure,
     pub watch_events: Figure,
     /// Told to a stream and not yet on their way to its client.
@@ -247,7 +247,7 @@ pub struct CoreMetrics {
     pub turn_duration: Histogram,
     pub parks: Figure,
     pub connections: Figure,
-    /// Of them, those that speak our frames.
+    /// The connections among them that speak frames.
     pub frame_connections: Figure,
     pub requests_under_way: Figure,
     pub requests_refused: Figure,
@@ -396,7 +396,7 @@ impl MethodFigures {
     }
 }
 
-/// What one shard counts; its core writes it.
+/// The counters of one shard; its core writes them.
 #[derive(Debug)]
 pub struct ShardMetrics {
     /// The core it runs on.

@@ -64,13 +64,13 @@ impl Log {
         }
     }
 
-    /// How many lines are dropped, from now on too.
+    /// Returns the counter of dropped lines, which goes on counting.
     pub fn lines_dropped(&self) -> LinesDropped {
         LinesDropped(self.dropped.clone())
     }
 }
 
-/// How many lines were dropped because the queue was full.
+/// Counts the lines that were dropped because the queue was full.
 #[derive(Clone, Debug)]
 pub struct LinesDropped(ErrorCounter);
 
@@ -165,7 +165,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-/// Where lines go; each takes every line.
+/// The outputs of the log; each takes every line.
 #[derive(Default)]
 struct Outputs {
     stderr: bool,

@@ -17,7 +17,7 @@ use crate::config::gates::{FeatureGates, Stage};
 use crate::config::help::{BRAID_VERSION, ETCD_VERSION};
 use crate::types::MemberId;
 
-/// What a scrape is made of.
+/// The input of a scrape.
 #[derive(Clone, Copy)]
 pub struct Scrape<'a> {
     pub cores: &'a [Arc<CoreMetrics>],
@@ -32,7 +32,7 @@ pub struct Scrape<'a> {
     pub extensive: bool,
 }
 
-/// What the member as a whole knows.
+/// The figures of the member as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberFigures {
     /// Bytes that connections hold, and may hold.
@@ -153,7 +153,7 @@ fn server(text: &mut Exposition, scrape: &Scrape<'_>) {
     }
 }
 
-/// What clients asked for, and how long it took.
+/// Writes the series of clients' requests and their durations.
 fn requests(text: &mut Exposition, scrape: &Scrape<'_>) {
     let mut calls =
         text.family("etcd_server_client_requests_total", Form::Counter, "Calls of clients.");
@@ -378,7 +378,7 @@ const METHOD_COUNTERS: &[MethodCounter] = &[
     ("grpc_server_msg_sent_total", "Messages sent.", |method| &method.sent),
 ];
 
-/// What was called, by method; every series is there from the start.
+/// Writes the series of calls by method; every series is there from the start.
 fn methods(text: &mut Exposition, scrape: &Scrape<'_>) {
     let shown: Vec<(usize, &Method)> = scrape
         .methods

@@ -10,7 +10,7 @@ use crate::observe::slow::slow_apply;
 use crate::observe::{CoreMetrics, RequestKind};
 use crate::types::Tally;
 
-/// What a core had applied when its last turn ended.
+/// The changes that a core had applied when its last turn ended.
 pub(super) struct Applying {
     applied: Applied,
     /// `--warning-apply-duration`; 0 is off.

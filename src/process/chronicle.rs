@@ -13,7 +13,7 @@ use crate::gotext::{GoDuration, bytes};
 use crate::member::{Core, Shared};
 use crate::types::{Alarm, ShardId};
 
-/// So many leases that expire within [`BULK_BEATS`] are one line; fewer are none.
+/// The number of leases expiring within [`BULK_BEATS`] that makes one line; fewer make none.
 const BULK_LEASES: u64 = 100;
 const BULK_BEATS: u32 = 10;
 
@@ -37,7 +37,7 @@ struct MemberChronicle {
 /// Leases that have expired one soon after the other.
 #[derive(Default)]
 struct Expiries {
-    /// Of all that have expired, those that were counted before.
+    /// The number of expired leases that was counted before.
     before: u64,
     /// Beats since the first one of this bulk; 0 without one.
     beats: u32,

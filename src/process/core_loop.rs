@@ -50,10 +50,10 @@ pub(super) struct CoreLoop {
 /// as long, so that traffic has most of the core meanwhile.
 const WORK_PAUSE: Duration = Duration::from_micros(400);
 
-/// So long a core looks for the other cores' part in a round before it parks.
+/// The time that a core looks for the other cores' part in a round before it parks.
 const POLL_TIME: Duration = Duration::from_micros(30);
 
-/// What one turn leaves to the next, and memory that all of them use.
+/// State that one turn leaves to the next, and memory that all of them use.
 struct Scratch {
     effects: CoreEffects,
     completions: Vec<(DiskTag, DiskOutcome)>,
@@ -270,7 +270,7 @@ fn ring(shared: &Shared, ringers: &[Ringer], core: CoreId) {
     }
 }
 
-/// What a core does by the clock.
+/// The work that a core does by the clock.
 pub(super) struct Beat {
     pub core: Rc<RefCell<Core>>,
     pub front: Rc<Front>,

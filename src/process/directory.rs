@@ -110,7 +110,7 @@ impl Directory {
         Ok(Directory { member, is_open_to_others: mode & 0o077 != 0, _lock: lock })
     }
 
-    /// Whose directory it is; `None` if it has been nobody's.
+    /// Reads the identity that the directory belongs to; `None` if it belongs to nobody yet.
     pub fn identity(&self) -> Result<Option<Identity>, DirectoryError> {
         let path = self.member.join("identity");
         let mut bytes = Vec::new();

@@ -35,7 +35,7 @@ pub const ETCD_VERSION: &str = "3.7.1";
 /// The cluster and storage version that go with it.
 pub const ETCD_CLUSTER_VERSION: &str = "3.7.0";
 
-/// What the main thread waits for.
+/// An event that the main thread waits for.
 enum Event {
     /// A core has recovered its groups, or why it could not.
     Recovered(Result<Vec<GroupAccount>, String>),

@@ -249,7 +249,7 @@ fn make_inboxes<T>(cores: u16) -> Result<Inboxes<T>, String> {
     Ok(pairs.map_err(|error| format!("cannot make an eventfd: {error}"))?.into_iter().unzip())
 }
 
-/// What a core's thread is started with.
+/// The arguments of a core's thread.
 struct CoreStart {
     core: CoreId,
     config: Config,
@@ -383,7 +383,7 @@ impl CoreStart {
     }
 }
 
-/// What a core's connections count into, and hold from.
+/// The counters and the budget of a core's connections.
 struct Counted {
     figures: Arc<CoreMetrics>,
     metrics: Rc<dyn Fn() -> String>,

@@ -1,7 +1,7 @@
 //! The fields of a marshalled message, one after the other: for whoever wants to know something of
 //! its bytes before, or without, making a message of them.
 
-/// What is left of a message.
+/// The unread rest of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a>(pub &'a [u8]);
 
@@ -9,9 +9,9 @@ pub struct Fields<'a>(pub &'a [u8]);
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
     pub number: u64,
-    /// What a length-delimited field holds.
+    /// The content of a length-delimited field.
     pub bytes: Option<&'a [u8]>,
-    /// What a varint field holds.
+    /// The value of a varint field.
     pub varint: Option<u64>,
 }
 

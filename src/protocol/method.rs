@@ -6,7 +6,7 @@
 
 use crate::types::Refusal;
 
-/// Who says how many messages.
+/// The number of messages that a method has each way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One request, one reply.
@@ -17,7 +17,7 @@ pub enum Kind {
     Bidi,
 }
 
-/// Who answers a method.
+/// The part of the server that answers a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
     /// The core, by way of [`super::convert`].
@@ -73,14 +73,14 @@ macro_rules! methods {
                 }
             }
 
-            /// Who says how many messages.
+            /// Returns the number of messages that the method has each way.
             pub fn kind(self) -> Kind {
                 match self {
                     $(Method::$variant => Kind::$kind,)*
                 }
             }
 
-            /// Who answers.
+            /// Returns the part of the server that answers it.
             pub fn served(self) -> Served {
                 match self {
                     $(Method::$variant => Served::$served,)*

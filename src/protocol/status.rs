@@ -42,7 +42,7 @@ impl Status {
     }
 }
 
-/// What a client is told about `refusal`.
+/// Returns the status that a client is sent for `refusal`.
 pub fn of(refusal: &Refusal) -> Status {
     match fixed(refusal) {
         Ok((code, text)) => Status::new(code, text),

@@ -26,7 +26,7 @@ use crate::types::CoreId;
 
 /// Connections that wait in the kernel, as Go asks for.
 const BACKLOG: i32 = 4096;
-/// How often the thread looks again while it is at `open_max` or every inbox is full.
+/// The interval at which the thread looks again while it is at `open_max` or every inbox is full.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// Pause after the system refused a descriptor: first and longest.
 const REFUSED_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -90,7 +90,7 @@ impl Listener {
         Ok(Listener { socket: socket.into() })
     }
 
-    /// Where it listens; tells the port that was chosen for port 0.
+    /// Returns the address that it listens on, with the port that was chosen for port 0.
     pub fn address(&self) -> SocketAddr {
         self.socket.local_addr().expect("a bound socket has an address")
     }
@@ -235,7 +235,7 @@ impl Drop for Acceptor {
     }
 }
 
-/// What the thread works with.
+/// The state of the thread.
 struct Accepting<M> {
     listeners: Vec<Listener>,
     cores: Vec<InboxSender<M>>,

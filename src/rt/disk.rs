@@ -38,7 +38,7 @@ use crate::wal::{AlignedBuf, DiskOp, DiskOutcome, DiskPath, OpId};
 const RING_ENTRIES: u32 = 256;
 const _: () = assert!(RING_ENTRIES as usize > SHARDS_MAX + 1);
 
-/// Whose operation it is.
+/// The group and the operation that a completion belongs to.
 pub type DiskTag = (GroupId, OpId);
 
 /// The disk as one core uses it. Belongs to the thread that opened it.
@@ -62,7 +62,7 @@ pub struct DiskRing {
     counters: DiskCounters,
 }
 
-/// What the disk is asked to spare the foreground.
+/// Settings that keep background writes from slowing the foreground.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskSettings {
     /// Bytes per second at which new segments are zeroed.
@@ -77,7 +77,7 @@ impl Default for DiskSettings {
     }
 }
 
-/// What a ring has done since it was opened.
+/// Counts what a ring has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskCounters {
     /// Batches durable.
@@ -85,7 +85,7 @@ pub struct DiskCounters {
     /// Writes for them: as many, unless the kernel wrote short.
     pub writes: u64,
     pub bytes: u64,
-    /// Of these, from registered memory.
+    /// The operations among these from registered memory.
     pub registered: u64,
     /// `fdatasync` after a write, where there is no `RWF_DSYNC`.
     pub syncs: u64,
@@ -139,7 +139,8 @@ impl DiskRing {
         })
     }
 
-    /// What the file system does not offer, and what is lost by that; to be logged once.
+    /// Returns the warning about what the file system does not offer and what is lost by that; it
+    /// is to be logged once.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
@@ -206,7 +207,7 @@ impl DiskRing {
         self.flush();
     }
 
-    /// What this ring has done.
+    /// Returns the counters of this ring.
     pub fn counters(&self) -> DiskCounters {
         let syncs = |thread: &DiskThread| thread.syncs.load(Ordering::Relaxed);
         let background_syncs = syncs(&self.segments) + syncs(&self.checkpoints);

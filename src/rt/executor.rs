@@ -38,17 +38,18 @@ const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of glommio's rings, which carry nothing but its timers.
 const RING_DEPTH: usize = 16;
 
-/// So often glommio leaves its tasks to look at its own rings: never, nothing waits for them.
+/// Preemption interval: effectively never. glommio would leave its tasks only to look at its own
+/// rings, and nothing waits for those.
 ///
 /// It arms a timer of this length and then looks whether it has run out. If it has, no task was
 /// run, and glommio takes that for "none is ready" and sleeps, for ever where nothing is under way
 /// in its rings. A thread that lost its CPU right after arming one of 10 ms did just that.
 const PREEMPT_TIMER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// So long tasks run before the sockets are looked at again.
+/// The time that tasks run before the sockets are looked at again.
 const SLICE: Duration = Duration::from_micros(200);
 
-/// What the kernel may add to a sleep: timers here are set to the microsecond.
+/// The slack that the kernel may add to a sleep: timers here are set to the microsecond.
 const TIMER_SLACK_NANOS: libc::c_ulong = 1_000;
 
 /// How executors are started.
@@ -56,7 +57,7 @@ const TIMER_SLACK_NANOS: libc::c_ulong = 1_000;
 pub struct ExecutorSettings {
     /// Threads are called `<name>-<core>`.
     pub name: String,
-    /// How long an executor without work polls before it sleeps; zero sleeps at once.
+    /// The time that an executor without work polls before it sleeps; zero sleeps at once.
     pub spin: Duration,
 }
 
@@ -137,7 +138,7 @@ where
     Ok(Executors { threads })
 }
 
-/// What the executor of a thread has besides glommio.
+/// The state that a thread's executor has besides glommio's.
 pub(super) struct Local {
     pub(super) reactor: Rc<Reactor>,
     /// Turns of tasks other than the poller.
@@ -150,7 +151,7 @@ thread_local! {
     static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
 }
 
-/// That of the calling thread.
+/// Returns the state of the calling thread's executor.
 ///
 /// # Panics
 ///
@@ -209,7 +210,7 @@ where
     drop(left);
 }
 
-/// See the module.
+/// Polls the sockets whenever the executor has no task to run.
 struct Poller {
     local: Rc<Local>,
     spin: Duration,

@@ -101,7 +101,8 @@ impl<T> InboxSender<T> {
         self.send_from(item)
     }
 
-    /// As [`InboxSender::send`], of what an item is made from once there is room for it.
+    /// Sends the item that is made from `item` once there is room for it; otherwise works as
+    /// [`InboxSender::send`].
     pub fn send_from<S>(&self, item: S) -> Result<(), InboxFull<S>>
     where
         T: From<S>,

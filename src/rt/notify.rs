@@ -165,7 +165,7 @@ impl Notify {
         poll_fn(|cx| self.poll_wait(cx)).await;
     }
 
-    /// As [`wait`](Notify::wait).
+    /// Polls for a notification as [`wait`](Notify::wait) waits for one.
     pub fn poll_wait(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.take() {
             return Poll::Ready(());

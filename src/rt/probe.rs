@@ -22,7 +22,7 @@ const OPERATIONS: [(u8, &str); 12] = [
     (io_uring::opcode::Recv::CODE, "RECV"),
 ];
 
-/// What has to change, in one sentence.
+/// The remedy, in one sentence.
 #[derive(Debug)]
 pub struct ProbeError(String);
 

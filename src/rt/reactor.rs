@@ -51,7 +51,7 @@ pub(super) struct Registration {
     fd: RawFd,
 }
 
-/// What is known of a socket, and who waits for it.
+/// The readiness of a socket, and the wakers that wait for it.
 #[derive(Default)]
 pub(super) struct Readiness {
     readable: Direction,

@@ -21,7 +21,7 @@ const FREE_BYTES_MIN: u64 = 1 << 20;
 /// It is made only where so many times its size is free.
 const FREE_TIMES: u64 = 4;
 
-/// What a start found.
+/// The result of looking for the reserve at a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
     /// It is there.

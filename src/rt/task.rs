@@ -136,7 +136,7 @@ pub fn wake_after_others(cx: &Context<'_>) {
     local().reactor.wake_after_poll(cx.waker().clone());
 }
 
-/// What `future` yields if it does so within `duration`; else it is dropped.
+/// Awaits `future` for at most `duration`; returns `None`, and drops it, if it takes longer.
 pub async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
     let late = async {
         sleep(duration).await;

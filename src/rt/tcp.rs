@@ -77,7 +77,7 @@ impl TcpStream {
         self.peer
     }
 
-    /// The same socket under a descriptor of its own, to be taken into another executor.
+    /// Duplicates the socket's descriptor, to be taken into another executor.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         self.socket.as_fd().try_clone_to_owned()
     }
@@ -92,7 +92,7 @@ impl TcpStream {
         poll_fn(|cx| self.poll_read_with(cx, READ_BYTES_MAX, &mut take)).await
     }
 
-    /// As [`read`](TcpStream::read).
+    /// Polls for bytes as [`read`](TcpStream::read) waits for them.
     pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -101,7 +101,7 @@ impl TcpStream {
         self.poll_read_with(cx, READ_BYTES_MAX, &mut |bytes| target.extend_from_slice(bytes))
     }
 
-    /// As [`read_with`](TcpStream::read_with), no more than `bytes_max` bytes.
+    /// Polls as [`read_with`](TcpStream::read_with) reads, for no more than `bytes_max` bytes.
     pub fn poll_read_with(
         &self,
         cx: &mut Context<'_>,

@@ -43,7 +43,7 @@ pub enum Kind {
     Gates,
 }
 
-/// What Braid makes of a flag.
+/// The standing of a flag in Braid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Served,
@@ -53,7 +53,7 @@ pub enum Standing {
     Absent,
 }
 
-/// Whose name a flag has; it decides the environment variable.
+/// The program that a flag's name comes from; it decides the environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Etcd,
@@ -61,7 +61,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// What the flag's environment variable begins with.
+    /// The prefix of the flag's environment variable.
     pub fn prefix(self) -> &'static str {
         match self {
             Origin::Etcd => "ETCD_",

@@ -13,7 +13,7 @@ use crate::types::{
     RangeFilters, RangeRequest, Refusal, Request, SortOrder, SortTarget, TxnRequest,
 };
 
-/// What a request may be at most; operators set both.
+/// The limits of a request; operators set both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     /// `--max-request-bytes`: bytes of a request that goes through consensus.
@@ -115,7 +115,7 @@ pub(super) fn message<M: Message + Default>(method: Method, payload: Bytes) -> R
     M::decode(payload).map_err(|_| undecodable(method))
 }
 
-/// What Go's gRPC server says of bytes that are no message.
+/// Returns the refusal that Go's gRPC server makes of bytes that are no message.
 pub fn undecodable(method: Method) -> Refusal {
     let by_whom = match method.kind() {
         Kind::Unary => "error unmarshalling request",

@@ -11,11 +11,11 @@ use crate::types::{
     Term,
 };
 
-/// What every header of this member says besides the revision.
+/// The fields of every header of this member besides the revision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaderFields {
     pub cluster_id: ClusterId,
-    /// Of the member that answers.
+    /// The id of the member that answers.
     pub member_id: MemberId,
     /// The control group's term.
     pub raft_term: Term,

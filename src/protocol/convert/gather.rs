@@ -17,7 +17,7 @@ const ROOM: usize = 128;
 const SMALL_MESSAGE_BYTES: usize = 2 + 4 * (1 + VARINT_BYTES_MAX);
 const _: () = assert!(SMALL_MESSAGE_BYTES < 0x80 && SMALL_MESSAGE_BYTES + VARINT_BYTES_MAX <= ROOM);
 
-/// What is copied once more to be gathered: a key, but not a value.
+/// Bytes up to which a slice is copied once more to be gathered: a key is, and a value is not.
 const SMALL_BYTES: usize = 48;
 
 /// Fields on their way into a buffer; they are in it after [`Gather::finish`].

@@ -71,7 +71,7 @@ pub(super) fn txn(stamp: Stamp, reply: &TxnReply, out: &mut BytesMut) {
     fields.finish();
 }
 
-/// The same where every response is `one`, whose bytes are made once.
+/// Encodes a txn's reply of which every response is `one`, whose bytes are made once.
 fn txn_of_same(stamp: Stamp, reply: &TxnReply, one: &OpReply, out: &mut BytesMut) {
     const ONE_BYTES_MAX: usize = 32;
     let mut fields = Gather::new(out);

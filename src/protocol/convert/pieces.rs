@@ -19,7 +19,7 @@ use crate::types::{KeyValue, OpReply, Reply};
 
 /// Keys, and bytes of keys and values, above which a reply is encoded in pieces.
 const AT_ONCE_KEYS: usize = 512;
-/// See [`AT_ONCE_KEYS`].
+/// Bytes of a reply that is encoded at once, at most, beside [`AT_ONCE_KEYS`].
 const AT_ONCE_BYTES: usize = 256 << 10;
 
 /// Bytes of a value above which it is copied in pieces too.
@@ -66,7 +66,7 @@ impl Pieces {
         }
     }
 
-    /// Of a range, a range delete or a txn.
+    /// Begins the reply of a range, a range delete or a txn.
     ///
     /// # Panics
     ///
@@ -206,7 +206,7 @@ fn put_keys(
     false
 }
 
-/// What may still be encoded at once.
+/// The work that may still be encoded at once.
 struct Load {
     keys: usize,
     bytes: usize,

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Whatever is taken is what prost makes of it.
+    /// Checks that whatever is taken is what prost makes of it.
     fn agree(bytes: &[u8]) -> (bool, bool) {
         let message = Bytes::copy_from_slice(bytes);
         let (put, range) = (put(&message, &message), range(&message));

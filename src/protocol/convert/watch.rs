@@ -20,7 +20,7 @@ use crate::types::{
     WatchRequest,
 };
 
-/// What a client says on its watch stream; `None` says nothing, which etcd passes over.
+/// Decodes a client's message on its watch stream; `None` says nothing, and etcd passes over it.
 pub fn decode_watch(payload: Bytes) -> Result<Option<WatchRequest>, Refusal> {
     use pb::watch_request::RequestUnion;
     let request: pb::WatchRequest = message(Method::Watch, payload)?;
@@ -96,7 +96,7 @@ pub fn watch_messages<'a>(
     WatchMessages { next, bytes_max }
 }
 
-/// What etcd says why, within a message that its watch stream survives.
+/// Returns etcd's reason, within a message that its watch stream survives.
 fn refusal_text(reason: WatchRefusal) -> &'static str {
     match reason {
         WatchRefusal::Compacted => "etcdserver: mvcc: required revision has been compacted",
@@ -105,10 +105,10 @@ fn refusal_text(reason: WatchRefusal) -> &'static str {
     }
 }
 
-/// See [`watch_messages`].
+/// The iterator that [`watch_messages`] returns.
 #[derive(Debug)]
 pub struct WatchMessages<'a> {
-    /// What is left of the reply, as one message.
+    /// The rest of the reply, as one message.
     next: Option<WatchMessage<'a>>,
     /// `None`: never in parts.
     bytes_max: Option<usize>,
@@ -187,7 +187,8 @@ impl<'a> WatchMessage<'a> {
             + hot::bool_len(self.fragment)
     }
 
-    /// How many events a part can have: at least one, and as many as leave it below `bytes_max`.
+    /// Counts the events that a part can have: at least one, and as many as leave it below
+    /// `bytes_max`.
     fn events_within(&self, bytes_max: usize) -> usize {
         let mut length = WatchMessage { fragment: true, ..*self }.head_length();
         let fitting = self.events().take_while(|event| {
@@ -198,7 +199,7 @@ impl<'a> WatchMessage<'a> {
     }
 }
 
-/// See [`WatchMessage::events`].
+/// The iterator that [`WatchMessage::events`] returns.
 #[derive(Clone, Debug)]
 pub struct WatchedEvents<'a> {
     events: slice::Iter<'a, Arc<Event>>,

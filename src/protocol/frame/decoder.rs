@@ -35,12 +35,12 @@ impl Decoder {
         Ok(seen.map(|header| Decoder::cut(input, header)))
     }
 
-    /// What the next frame says it is, if its header is there; nothing of it is checked.
+    /// Returns the opcode in the next frame's header, if that is there; nothing of it is checked.
     pub fn opcode(input: &[u8]) -> Option<u8> {
         input.first_chunk().map(|bytes| Header::decode(bytes).opcode)
     }
 
-    /// The same as `decode`, where it stands: the frame that [`Decoder::cut`] would cut off.
+    /// Returns the frame that [`Decoder::cut`] would cut off, without cutting it.
     pub fn look<'a>(&self, input: &'a [u8]) -> Result<Option<(Header, &'a [u8])>, FrameFault> {
         let Some((header, length)) = self.header(input)? else {
             return Ok(None);

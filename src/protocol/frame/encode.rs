@@ -47,7 +47,8 @@ pub struct PiecedFrame {
 }
 
 impl PiecedFrame {
-    /// Of a payload of `payload_bytes`; above [`PAYLOAD_BYTES_MAX`] there is no such frame.
+    /// Makes the header of a payload of `payload_bytes`; above [`PAYLOAD_BYTES_MAX`] there is no
+    /// such frame.
     pub fn new(
         stream: u32,
         opcode: u8,
@@ -125,7 +126,7 @@ pub fn encode_ping(out: &mut BytesMut, flags: Flags, echo: &[u8]) {
     });
 }
 
-/// What the payload of a frame with [`Flags::ERROR`] says.
+/// Decodes the payload of a frame with [`Flags::ERROR`].
 pub fn decode_error(payload: Bytes) -> Status {
     match braidpb::Error::decode(payload) {
         Ok(error) => Status::new(error.code, error.message),

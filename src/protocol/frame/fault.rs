@@ -33,7 +33,7 @@ pub enum FrameFault {
 }
 
 impl FrameFault {
-    /// What the peer is told.
+    /// Returns the status that the peer is sent.
     pub fn status(&self) -> Status {
         let code = match self {
             FrameFault::Length { .. } => code::RESOURCE_EXHAUSTED,

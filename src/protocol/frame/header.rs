@@ -30,7 +30,7 @@ static FRESH: LazyLock<Hasher> = LazyLock::new(Hasher::new);
 pub const HEADER_BYTES: usize = RESERVED_AT + 2;
 const _: () = assert!(HEADER_BYTES == 16);
 
-/// What stands in front of a payload.
+/// The header in front of a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// Payload bytes that follow.
@@ -43,7 +43,7 @@ pub struct Header {
     pub reserved: u16,
 }
 
-/// What a frame says besides its message.
+/// The flags of a frame.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags(pub u8);
 
@@ -129,7 +129,7 @@ impl Header {
 
     /// The checksum that a frame with this header and `payload` must state.
     pub fn checksum(&self, payload: &[u8]) -> u32 {
-        /// What is hashed in one go, with the header in front.
+        /// Bytes that are hashed in one go, with the header in front.
         const SHORT_BYTES: usize = 116;
         let bytes = self.encode();
         let mut covered = [0; COVERED_BYTES + SHORT_BYTES];

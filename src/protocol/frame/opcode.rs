@@ -25,7 +25,7 @@ impl Opcode {
         }
     }
 
-    /// For the header.
+    /// Returns the byte in the header.
     pub fn as_u8(self) -> u8 {
         match self {
             Opcode::Hello => 0x01,

@@ -4,8 +4,8 @@ use bytes::{Buf, BytesMut};
 
 use super::FrameFault;
 
-/// What a client that speaks frames sends first. Its first byte begins no HTTP method, no TLS
-/// record and no UTF-8 text; its last two break if someone rewrote line ends.
+/// The first bytes of a client that speaks frames. The first of them begins no HTTP method, no TLS
+/// record and no UTF-8 text; the last two break if line ends are rewritten.
 pub const PREFACE: [u8; 8] = *b"\xB7BRAID\r\n";
 
 /// The beginning that only HTTP/2 has (`PRI * HTTP/2.0`); `PRI ` already is no HTTP/1.1 method.
@@ -14,7 +14,7 @@ const HTTP2: &[u8] = b"PRI ";
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Frames,
@@ -23,7 +23,7 @@ pub enum Protocol {
     Tls,
 }
 
-/// What the first bytes told.
+/// The result of looking at a connection's first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
     /// Nothing yet; the next bytes will.

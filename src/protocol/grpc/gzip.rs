@@ -53,7 +53,8 @@ pub struct Inflater {
 }
 
 impl Inflater {
-    /// Of a message that must not come to more than `bytes_max`; refused if it is no gzip at all.
+    /// Begins to unpack a message that must not come to more than `bytes_max`; it is refused if it
+    /// is no gzip at all.
     pub fn new(packed: Bytes, bytes_max: usize) -> Result<Inflater, Status> {
         let malformed = match packed.len() {
             0 => Some("EOF"),
@@ -117,7 +118,7 @@ impl Inflater {
     }
 }
 
-/// What has been unpacked, up to its bound.
+/// The unpacked bytes, up to their bound.
 struct Unpacked {
     bytes: BytesMut,
     bytes_max: usize,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::protocol::status::{Status, code};
 
-/// What the header says, or the status that Go's server ends the call with.
+/// Parses the header, or returns the status with which Go's server ends the call.
 pub fn parse_timeout(value: &str) -> Result<Duration, Status> {
     let malformed = |why: &str| {
         Status::new(code::INTERNAL, format!("malformed grpc-timeout: transport: {why}: {value:?}"))
