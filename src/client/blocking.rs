@@ -10,12 +10,12 @@ use crate::protocol::pb::etcdserverpb as pb;
 pub struct Client(super::Client);
 
 impl Client {
-    /// See [`super::Client::connect`].
+    /// Connects as [`super::Client::connect`] does, and blocks until then.
     pub fn connect(options: Options) -> Result<Client, Error> {
         block_on(super::Client::connect(options)).map(Client)
     }
 
-    /// See [`super::Client::lazy`].
+    /// Makes a client as [`super::Client::lazy`] does.
     pub fn lazy(options: Options) -> Result<Client, Error> {
         super::Client::lazy(options).map(Client)
     }
@@ -25,7 +25,7 @@ impl Client {
         &self.0
     }
 
-    /// See [`super::Client::unary`].
+    /// Makes one RPC as [`super::Client::unary`] does, and blocks until its answer.
     pub fn unary<Req, Resp>(&self, method: impl Into<Method>, request: &Req) -> Result<Resp, Error>
     where
         Req: prost::Message,

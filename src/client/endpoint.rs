@@ -2,7 +2,7 @@
 
 use super::Error;
 
-/// Where a connection goes.
+/// The address of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     /// Host name or numeric address, and port.

@@ -74,17 +74,18 @@ impl Client {
         self.unary(Method::MEMBER_LIST, &pb::MemberListRequest { linearizable }).await
     }
 
-    /// Of the member at `endpoint`, which need not be one of the client's.
+    /// Asks for the status of the member at `endpoint`, which need not be one of the client's.
     pub async fn status(&self, endpoint: &str) -> Result<pb::StatusResponse, Error> {
         self.at(endpoint)?.unary(Method::STATUS, &pb::StatusRequest {}).await
     }
 
-    /// See [`Client::status`].
+    /// Asks for the hash of the whole store of one member, as [`Client::status`] does.
     pub async fn hash(&self, endpoint: &str) -> Result<pb::HashResponse, Error> {
         self.at(endpoint)?.unary(Method::HASH, &pb::HashRequest {}).await
     }
 
-    /// See [`Client::status`]; revision 0 is the newest.
+    /// Asks for the hash of the store up to a revision, as [`Client::status`] does; revision 0 is
+    /// the newest.
     pub async fn hash_kv(
         &self,
         endpoint: &str,
@@ -93,7 +94,7 @@ impl Client {
         self.at(endpoint)?.unary(Method::HASH_KV, &pb::HashKvRequest { revision }).await
     }
 
-    /// See [`Client::status`].
+    /// Defragments one member, which is addressed as by [`Client::status`].
     pub async fn defragment(&self, endpoint: &str) -> Result<pb::DefragmentResponse, Error> {
         self.at(endpoint)?.unary(Method::DEFRAGMENT, &pb::DefragmentRequest {}).await
     }

@@ -20,7 +20,7 @@ use futures_lite::FutureExt;
 use super::{Client, Error, Method, Stream};
 use crate::protocol::pb::etcdserverpb as pb;
 
-/// How long a first renewal waits for a connection where dialling has no limit of its own.
+/// The time that a first renewal waits for a connection where dialling has no limit of its own.
 const DIAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A lease's number. 0 is none.
@@ -55,7 +55,7 @@ impl Client {
         self.unary(Method::LEASE_REVOKE, &pb::LeaseRevokeRequest { id: id.0 }).await
     }
 
-    /// What is left of a lease; a TTL of -1 if it does not exist.
+    /// Returns what is left of a lease; a TTL of -1 if it does not exist.
     pub async fn lease_time_to_live(
         &self,
         id: LeaseId,
@@ -141,7 +141,7 @@ pub struct KeepAlive {
     due: Instant,
     /// When the lease counts as lost.
     deadline: Instant,
-    /// How long one renewal may take before another stream is tried.
+    /// The time that one renewal may take before another stream is tried.
     patience: Duration,
     failure: Option<Error>,
 }

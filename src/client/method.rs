@@ -65,7 +65,7 @@ impl Method {
         Method { rpc, repeatable }
     }
 
-    /// The same RPC with a request that only reads.
+    /// Returns the RPC with a request that only reads.
     pub(super) fn reading(self, reading: bool) -> Method {
         Method { repeatable: self.repeatable || reading, ..self }
     }

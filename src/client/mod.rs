@@ -110,18 +110,19 @@ impl Client {
         Ok(Client { pool, request_timeout, token, require_leader: false })
     }
 
-    /// The same client with another timeout for requests.
+    /// Returns the client with another timeout for requests.
     pub fn with_timeout(&self, request_timeout: Option<Duration>) -> Client {
         Client { request_timeout, ..self.clone() }
     }
 
-    /// The same client with another token.
+    /// Returns the client with another token.
     pub fn with_token(&self, token: Option<&str>) -> Client {
         Client { token: token.map(Arc::from), ..self.clone() }
     }
 
-    /// The same client, whose streams a member without a leader refuses and ends, instead of
-    /// keeping them open without news. gRPC only: it is a header there, and frames have none.
+    /// Returns a client whose streams a member without a leader refuses and ends, instead of
+    /// keeping them open without news. It works over gRPC only: it is a header there, and frames
+    /// have none.
     pub fn requiring_leader(&self) -> Client {
         Client { require_leader: true, ..self.clone() }
     }
@@ -326,12 +327,12 @@ impl Client {
     }
 }
 
-/// What a deadline that passes has to report.
+/// The attempts that a deadline which passes has to report.
 #[derive(Default)]
 struct Journal {
     /// The last failure.
     last: Option<String>,
-    /// What a request is under way on, and what that had brought before.
+    /// The connection that a request is under way on, and what that had brought before.
     sent: Option<(Connection, Answers)>,
 }
 

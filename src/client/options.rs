@@ -26,7 +26,7 @@ pub struct Options {
     pub request_timeout: Option<Duration>,
     /// Sent with every request, as `Authenticate` returned it.
     pub token: Option<String>,
-    /// How often one request is sent at most, counting the first time.
+    /// The number of times that one request is sent at most, counting the first.
     pub attempts_max: u32,
     /// Bytes of one request message at most; a larger one is not sent.
     pub request_bytes_max: usize,

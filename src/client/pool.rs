@@ -88,8 +88,8 @@ impl Pool {
         let _ = self.current.compare_exchange(route.place, next, order, order);
     }
 
-    /// How long to wait after so many failures: nothing while there are endpoints that were not
-    /// tried yet.
+    /// Returns the pause after so many failures: zero while there are endpoints that were not tried
+    /// yet.
     pub(super) fn backoff(&self, failures: usize) -> std::time::Duration {
         retry::backoff(failures, self.places.len())
     }

@@ -57,7 +57,7 @@ impl<Req: prost::Message, Resp: prost::Message + Default> Stream<Req, Resp> {
         self.pool.give_up_on(&self.route);
     }
 
-    /// How much the connection has brought so far.
+    /// Counts the messages that the connection has brought so far.
     pub(super) fn answers(&self) -> Answers {
         self.route.connection.answers()
     }

@@ -43,8 +43,8 @@ enum WireCall {
     Frames(frames::Call),
 }
 
-/// What goes with a call besides its messages. Frames carry none of it with the call: the token is
-/// the connection's, and the deadline the client's.
+/// The part of a call besides its messages. Frames carry none of it with the call: the token is the
+/// connection's, and the deadline the client's.
 #[derive(Clone, Copy)]
 pub(super) struct Header<'a> {
     pub(super) token: Option<&'a str>,
@@ -56,11 +56,12 @@ pub(super) struct Header<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answers(u64);
 
-/// How long a server that may know no frames has for its hello. One that knows them answers at
-/// once, and would be served by gRPC as well.
+/// The time that a server which may know no frames has for its hello. One that knows them answers
+/// at once, and would be served by gRPC as well.
 const HELLO_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a connection is opened for. Frames carry these in their hello; gRPC needs neither.
+/// The purpose for which a connection is opened. Frames carry these in their hello; gRPC needs
+/// neither.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Purpose {
     /// The core of the server that should own the connection.
@@ -111,7 +112,7 @@ impl Connection {
         wire_is_live && !self.pulse.given_up.load(Ordering::Relaxed)
     }
 
-    /// How much it has brought so far.
+    /// Counts the messages that it has brought so far.
     pub(super) fn answers(&self) -> Answers {
         Answers(self.pulse.answers.load(Ordering::Relaxed))
     }

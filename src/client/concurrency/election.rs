@@ -97,7 +97,7 @@ impl<'a> Election<'a> {
         self.revision.map(|revision| queue::created_at(&self.key, revision))
     }
 
-    /// Who leads: one key, or [`Failure::NoLeader`].
+    /// Returns the leader's key, or [`Failure::NoLeader`].
     pub async fn leader(&self) -> Result<pb::RangeResponse, Failure> {
         let answer = self.session.client().range(queue::oldest(&self.prefix)).await?;
         if answer.kvs.is_empty() { Err(Failure::NoLeader) } else { Ok(answer) }
@@ -123,7 +123,7 @@ impl<'a> Election<'a> {
 pub struct Leaders {
     client: Client,
     prefix: Bytes,
-    /// What was shown last of the present leader, and the watcher of its key.
+    /// The leader that was shown last, with the watcher of its key.
     following: Option<Watcher>,
     /// Words that have come at once and were not handed out yet.
     waiting: VecDeque<pb::RangeResponse>,
@@ -166,7 +166,7 @@ impl Leaders {
         Ok(None)
     }
 
-    /// Whoever leads now, or is the first to do so.
+    /// Waits for a leader: the present one, or the first to come.
     async fn next_leader(&mut self) -> Result<pb::RangeResponse, End> {
         let answer = self.client.range(queue::oldest(&self.prefix)).await.map_err(End::Failed)?;
         let header = answer.header.unwrap_or_default();

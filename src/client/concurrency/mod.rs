@@ -47,7 +47,7 @@ pub use session::{Session, TTL_S_DEFAULT};
 
 use super::Error;
 
-/// What can come out of a lock or an election besides success.
+/// The ways in which a lock or an election fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Another session has the lock.

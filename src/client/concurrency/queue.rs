@@ -28,9 +28,9 @@ pub(super) struct QueuePlace {
     /// The `create_revision` of the own key.
     pub(super) revision: i64,
     pub(super) header: pb::ResponseHeader,
-    /// What the key holds, if it was there before.
+    /// The key's value, if it was there before.
     pub(super) existing: Option<mvccpb::KeyValue>,
-    /// Who is first, as of the same moment; may be the own key.
+    /// The first in the queue, as of the same moment; it may be the own key.
     pub(super) first: Option<mvccpb::KeyValue>,
 }
 

@@ -20,7 +20,7 @@ use crate::protocol::frame::{
     Flags, Frame, Opcode, decode_error, encode_frame, encode_message, encode_ping,
 };
 
-/// What a call gets.
+/// A message that a call receives.
 #[derive(Clone)]
 pub(super) enum Answer {
     Message(Bytes),
@@ -87,7 +87,7 @@ impl Exchanges {
         Error::Protocol { endpoint: self.endpoint.clone(), reason }
     }
 
-    /// What a request is told that came too late to be sent.
+    /// Returns the error of a request that came too late to be sent.
     fn unsent(&self, end: &Error) -> Error {
         Error::Lost { endpoint: self.endpoint.clone(), reason: end.to_string(), sent: false }
     }

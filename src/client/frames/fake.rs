@@ -16,7 +16,7 @@ use crate::protocol::frame::{
 use crate::protocol::pb::braidpb::{HelloReply, HelloRequest};
 use crate::types::placement::PLACEMENT_SEED;
 
-/// What the script does after a frame.
+/// The step that the script takes after a frame.
 pub(in crate::client) enum Then {
     GoOn,
     Hang,

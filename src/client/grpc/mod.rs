@@ -37,7 +37,7 @@ pub(super) struct Connection {
     authority: String,
     requests: SendRequest<Bytes>,
     ended: Arc<AtomicBool>,
-    /// How many are under way.
+    /// The number of calls under way.
     calls: Arc<AtomicUsize>,
     message_bytes_max: usize,
     /// Moves the bytes; dropped with the connection.
@@ -153,8 +153,8 @@ impl Connection {
         Ok(request)
     }
 
-    /// What an HTTP/2 error means for a call. `sent` is what the caller knows; the peer may say
-    /// that it has not looked at the request.
+    /// Turns an HTTP/2 error into the error of a call. `sent` is what the caller knows; the peer
+    /// may say that it has not looked at the request.
     fn lost(&self, error: &h2::Error, sent: bool) -> Error {
         let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
         if error.is_io() || error.is_go_away() {
@@ -312,7 +312,7 @@ impl Drop for Call {
     }
 }
 
-/// What is wrong with a message itself.
+/// Returns the error of a message that cannot be sent.
 fn refused(status: Status) -> Error {
     Error::Status { code: status.code, message: status.message.into_owned() }
 }

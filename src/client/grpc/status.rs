@@ -8,7 +8,7 @@ use crate::client::Error;
 use crate::client::error::code;
 use crate::protocol::grpc::percent_decode;
 
-/// What headers or trailers say: `None` without a status.
+/// Reads the status in headers or trailers; `None` if there is none.
 pub(super) fn outcome(headers: &HeaderMap) -> Option<Result<(), Error>> {
     let number = headers.get("grpc-status")?;
     let number = number.to_str().ok().and_then(|text| text.parse().ok());

@@ -21,7 +21,7 @@ pub enum End {
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 
 impl End {
-    /// What a response means that cancels a watcher.
+    /// Reads the end out of a response that cancels a watcher.
     pub fn of(response: &pb::WatchResponse) -> End {
         if response.compact_revision != 0 {
             return End::Compacted { compact_revision: response.compact_revision };

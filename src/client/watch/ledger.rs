@@ -29,7 +29,7 @@ use pb::watch_request::RequestUnion;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(u64);
 
-/// What has become of a watcher.
+/// A change that has reached a watcher.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
     /// The server knows it; the header has the store's revision. Comes once.
@@ -42,7 +42,7 @@ pub enum Update {
     Canceled(pb::WatchResponse),
 }
 
-/// See the module.
+/// The record of a stream's watchers.
 #[derive(Default)]
 pub(super) struct Ledger {
     watchers: BTreeMap<WatcherId, Entry>,
@@ -104,7 +104,7 @@ impl Ledger {
         self.updates.pop_front()
     }
 
-    /// What to send next. It counts as sent: if it cannot be, the stream is lost.
+    /// Returns the next request to send. It counts as sent: if it cannot be, the stream is lost.
     pub(super) fn next_request(&mut self) -> Option<pb::WatchRequest> {
         let union = if let Some(watch_id) = self.to_cancel.pop_front() {
             RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id })

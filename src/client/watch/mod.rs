@@ -153,7 +153,7 @@ impl WatchStream {
         self.len() == 0
     }
 
-    /// What keeps the stream from being opened, while it is tried on.
+    /// Returns the error that keeps the stream from being opened, while it is tried on.
     pub fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
     }
@@ -250,7 +250,7 @@ impl Watcher {
         self.created
     }
 
-    /// See [`WatchStream::request_progress`].
+    /// Asks for progress as [`WatchStream::request_progress`] does.
     pub fn request_progress(&mut self) {
         self.stream.request_progress();
     }
