@@ -107,7 +107,7 @@ pub enum Op {
     Del(Del),
 }
 
-/// What a command line asks for.
+/// The parsed command line.
 pub enum Parsed {
     Run(Box<Globals>, Command),
     /// Help, which is no failure.

@@ -15,7 +15,7 @@ use crate::gotext;
 pub struct ProgramError {
     /// As Go's `os/exec` says it.
     pub text: String,
-    /// What to exit with, if that is the program's own.
+    /// The exit code, if it is the program's own.
     pub code: u8,
 }
 

@@ -25,7 +25,7 @@ pub struct Elect {
     listen: bool,
 }
 
-/// What the arguments ask for.
+/// The role that the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
     Observe(Bytes),

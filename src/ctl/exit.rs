@@ -6,7 +6,7 @@ use crate::client;
 pub const ERROR: u8 = 1;
 /// The server gave no answer, for commands that tell this from a refusal.
 pub const BAD_CONNECTION: u8 = 2;
-/// What was read as input cannot be parsed.
+/// Exit code: the input cannot be parsed.
 pub const INVALID_INPUT: u8 = 3;
 /// The output format or the value of an option is not known.
 pub const BAD_FEATURE: u8 = 4;

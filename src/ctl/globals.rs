@@ -116,7 +116,7 @@ impl From<TransportName> for Transport {
 }
 
 impl Globals {
-    /// Whoever asks for encryption or discovery must not silently go without.
+    /// Refuses encryption and discovery, so that nobody goes without them silently.
     pub fn refuse_what_is_not_there(&self) -> Result<(), Failure> {
         for (name, value) in [("cacert", &self.cacert), ("cert", &self.cert), ("key", &self.key)] {
             match value.as_deref() {

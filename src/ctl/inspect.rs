@@ -26,7 +26,7 @@ pub struct Inspect {
     arguments: Vec<OsString>,
 }
 
-/// What was found.
+/// The findings of an inspection.
 struct Report {
     identity: Result<Identity, String>,
     /// A process has the directory open; what it writes meanwhile may look torn.
@@ -88,7 +88,7 @@ impl Report {
         Ok(Report { identity, in_use, mixed, groups })
     }
 
-    /// How much is wrong.
+    /// Counts what is wrong.
     fn findings(&self) -> usize {
         let of_groups: usize = self.groups.iter().map(|group| group.findings.len()).sum();
         of_groups + usize::from(self.identity.is_err()) + usize::from(self.mixed.is_some())

@@ -78,7 +78,7 @@ async fn hold(
     mutex.unlock().await.map_err(failure)
 }
 
-/// What the program is told about the lock.
+/// Returns the variables that tell the program about the lock.
 fn variables(mutex: &Mutex<'_>, revision: i64) -> [(&'static str, OsString); 2] {
     [
         ("ETCD_LOCK_KEY", OsString::from_vec(mutex.key().to_vec())),

@@ -121,7 +121,7 @@ impl Session {
     }
 }
 
-/// Where 0 says "no limit" to etcdctl.
+/// Turns 0, which says "no limit" to etcdctl, into `None`.
 fn unless_zero(time: Duration) -> Option<Duration> {
     Some(time).filter(|time| !time.is_zero())
 }
@@ -151,7 +151,7 @@ fn rendered(printer: &Printer, answer: &Answer) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// What was tried until the deadline.
+/// Prints what was tried until the deadline.
 pub fn explain(error: &Error) {
     if let Error::Timeout { last: Some(last), .. } = error {
         warn("retried until the deadline", last);

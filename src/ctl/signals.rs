@@ -35,7 +35,7 @@ impl Signals {
         open().map(Signals).map_err(|error| Failure::new(exit::IO, format!("signals: {error}")))
     }
 
-    /// What `wanted` comes to; `None` if a signal comes first.
+    /// Awaits `wanted`; returns `None` if a signal comes first.
     pub async fn or_none<T>(&self, wanted: impl Future<Output = T>) -> Option<T> {
         let interrupted = async {
             self.next().await;

@@ -89,7 +89,7 @@ impl Batch {
         self.ops.push(op);
     }
 
-    /// What is gathered; the batch is empty then.
+    /// Takes what is gathered; the batch is empty then.
     pub(super) fn take(&mut self) -> Vec<Op> {
         self.keys.clear();
         self.bytes = 0;

@@ -79,7 +79,7 @@ pub struct MakeMirror {
 /// Keys of one page of what is there at first.
 const PAGE_KEYS: i64 = 1000;
 
-/// How often the number of keys is printed.
+/// The interval at which the number of keys is printed.
 const COUNT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A mirror at work.
@@ -146,7 +146,7 @@ impl MakeMirror {
         Ok(endpoint)
     }
 
-    /// What the source's prefix becomes. (etcdctl 3.7 forgets it when there is a `--rev`.)
+    /// Returns what the source's prefix becomes. (etcdctl 3.7 forgets it when there is a `--rev`.)
     fn replacement(&self) -> &str {
         match (self.no_dest_prefix, self.dest_prefix.as_str()) {
             (true, _) => "",
@@ -156,7 +156,7 @@ impl MakeMirror {
     }
 }
 
-/// What only ends by failing.
+/// The result of work that ends only by failing.
 type Endless = Result<std::convert::Infallible, Failure>;
 
 impl Mirror {

@@ -18,7 +18,7 @@ use crate::client::lease::LeaseId;
 use crate::protocol::pb::etcdserverpb as pb;
 use crate::protocol::pb::mvccpb::event::EventType;
 
-/// What a command has to show.
+/// The result that a command shows.
 pub enum Answer {
     Get(pb::RangeResponse),
     Put(pb::PutResponse),
@@ -37,12 +37,12 @@ pub enum Answer {
     Alarm(pb::AlarmResponse),
     MemberList(pb::MemberListResponse),
     Health(Vec<Health>),
-    /// Of each endpoint, like the next.
+    /// The status of each endpoint, as with the next ones.
     Status(Vec<(String, pb::StatusResponse)>),
     HashKv(Vec<(String, pb::HashKvResponse)>),
 }
 
-/// What was found out about an endpoint.
+/// The health of one endpoint.
 #[derive(Default)]
 pub struct Health {
     pub endpoint: String,

@@ -58,7 +58,7 @@ pub fn compare(line: &str) -> Result<pb::Compare, String> {
     })
 }
 
-/// What follows the opening parenthesis, as far as it is well-formed.
+/// The text after the opening parenthesis, as far as it is well-formed.
 #[derive(Default)]
 struct Parts<'a> {
     key: Option<Vec<u8>>,

@@ -22,7 +22,7 @@ use crate::ctl::session::Session;
 use crate::ctl::words::words;
 use crate::protocol::pb::etcdserverpb as pb;
 
-/// What a line asks for.
+/// A command of the interactive watch.
 #[derive(Debug)]
 enum InteractiveCommand {
     Watch(pb::WatchCreateRequest, Vec<OsString>),

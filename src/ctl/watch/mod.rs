@@ -46,7 +46,7 @@ pub struct Watch {
     progress_notify: bool,
 }
 
-/// What a watch takes from elsewhere than its flags.
+/// The part of a watch that comes from environment variables.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct WatchEnvironment {
     /// From the environment.

@@ -17,7 +17,7 @@ use crate::ctl::session::{Session, warn};
 use crate::gotext;
 use crate::protocol::pb::{etcdserverpb as pb, mvccpb};
 
-/// How long a watch is without a server before it says so; it goes on trying.
+/// The time that a watch is without a server before it says so; it goes on trying.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Watchers on one stream, and the programs to run for their events.
@@ -29,7 +29,7 @@ pub(super) struct Reader {
     warned: bool,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Going,
@@ -123,7 +123,7 @@ fn run(command: &[OsString], response: &pb::WatchResponse) -> Result<(), Failure
     Ok(())
 }
 
-/// What the program is told about an event. Texts are quoted, as Go does.
+/// Returns the variables that tell the program about an event. Texts are quoted, as Go does.
 fn variables(revision: i64, event: &mvccpb::Event) -> [(&'static str, OsString); 4] {
     let kv = event.kv.clone().unwrap_or_default();
     let quoted = |bytes: &[u8]| OsString::from_vec(gotext::quote(bytes).into_bytes());
