@@ -55,7 +55,7 @@ impl AckLog {
     }
 }
 
-/// Where a thread's log is.
+/// Returns the path of a thread's log.
 pub(super) fn thread_path(path: &Path, thread: usize) -> std::path::PathBuf {
     match thread {
         0 => path.to_owned(),

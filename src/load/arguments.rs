@@ -43,7 +43,7 @@ pub(super) struct Target {
     /// Servers, separated by commas; clients are spread over them
     #[arg(long, default_value = "127.0.0.1:2379")]
     pub(super) endpoints: String,
-    /// What to speak; without, frames if every server answers them, otherwise gRPC
+    /// Protocol; without it, frames if every server answers them, otherwise gRPC
     #[arg(long, value_enum)]
     pub(super) protocol: Option<Protocol>,
 }
@@ -63,7 +63,7 @@ pub(super) struct RunArguments {
     /// Number of keys
     #[arg(long, default_value = "100k", value_parser = parse_count)]
     keyspace: u64,
-    /// What keys begin with
+    /// Prefix of all keys
     #[arg(long, default_value = "load/")]
     prefix: String,
     /// Bytes of a key, the prefix included
@@ -101,7 +101,7 @@ pub(super) struct RunArguments {
     /// Time that is counted
     #[arg(long, short, default_value = "10s", value_parser = parse_time)]
     duration: Duration,
-    /// How long to wait for the last answers
+    /// Time to wait for the last answers
     #[arg(long, default_value = "10s", value_parser = parse_time)]
     drain: Duration,
     /// Length of the intervals in the live line, the log and the plots
@@ -119,7 +119,7 @@ pub(super) struct RunArguments {
     /// Processors for the threads, like 0,2; without, the system chooses
     #[arg(long)]
     cpus: Option<String>,
-    /// The same seed makes the same requests
+    /// Seed; the same seed makes the same requests
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Repeat the run with each of these numbers outstanding, like 1,4,16,64
@@ -162,7 +162,7 @@ pub(super) struct CheckArguments {
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct NullArguments {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:2399")]
     pub(super) listen: SocketAddr,
     /// Processor to run on
@@ -187,10 +187,10 @@ pub(super) struct CompareArguments {
     /// Only scenarios whose name contains this
     #[arg(long)]
     pub(super) only: Option<String>,
-    /// Where data directories are made; the disk that is measured
+    /// Directory for data directories; its disk is the one that is measured
     #[arg(long, default_value = "target/perf")]
     pub(super) scratch: PathBuf,
-    /// Where results go
+    /// Directory for results
     #[arg(long, default_value = "perf/results")]
     pub(super) results: PathBuf,
 }

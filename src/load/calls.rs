@@ -26,13 +26,13 @@ pub(super) struct CallSlot {
     pub(super) heads: Heads,
     /// Many messages both ways.
     pub(super) streams: bool,
-    /// What we may still send on it.
+    /// Bytes that we may still send on it.
     pub(super) window: i64,
-    /// What was received since the stream's window was last filled up.
+    /// Bytes received since the stream's window was last filled up.
     pub(super) received: u32,
 }
 
-/// What the headers and trailers of an answer say.
+/// The status in headers and trailers of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heads {
     http_status: u32,
@@ -46,7 +46,7 @@ pub(super) struct Calls {
     calls: Vec<CallSlot>,
     /// Slots; meaningless where the call there has no number of that place.
     ring: Vec<u32>,
-    /// How many are under way.
+    /// The number of calls under way.
     pub(super) open: u32,
     next_stream: u32,
 }
@@ -156,7 +156,7 @@ impl Heads {
         }
     }
 
-    /// What is said later takes the place of what was said before.
+    /// Adds the trailers to the headers: what comes later replaces what came before.
     pub(super) fn add(&mut self, later: &Heads) {
         if later.http_status != 0 {
             self.http_status = later.http_status;

@@ -22,7 +22,7 @@ use super::wire::{Answer, Lost, Protocol, Wires};
 use crate::protocol::Method;
 use crate::rt;
 
-/// What was found.
+/// The findings of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) verified: u64,

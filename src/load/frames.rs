@@ -22,7 +22,7 @@ use crate::rt::{self, TcpStream};
 
 /// Payload bytes of an answer at most; more is a broken stream.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
-/// How long a server may take for its hello.
+/// The time that a server may take for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// The likely reason for a hello that does not come.
 const NO_FRAMES: &str = ": it may answer no frames, only gRPC (--protocol=grpc)";
@@ -33,7 +33,7 @@ pub(super) struct FramesWire {
     stream: TcpStream,
     input: BytesMut,
     output: BytesMut,
-    /// What was last asked in each slot: its answer must be of the same kind.
+    /// The opcode that was last asked in each slot: its answer must be of the same kind.
     opcodes: Vec<u8>,
 }
 
@@ -164,7 +164,7 @@ fn first_frame(input: &[u8]) -> Result<Option<(Header, &[u8])>, Lost> {
     })
 }
 
-/// What is said about the connection itself.
+/// Takes a frame about the connection itself.
 fn of_connection(header: &Header, payload: &[u8], output: &mut BytesMut) -> Result<(), Lost> {
     let payload = Bytes::copy_from_slice(payload);
     match Opcode::from_u8(header.opcode) {
@@ -232,7 +232,7 @@ mod tests {
     /// The slot of an answer, and the length of its message or its code.
     type Said = (u32, Result<usize, u32>);
 
-    /// What is said to a put in slot 0 and a get in slot 1.
+    /// Returns the answers to a put in slot 0 and a get in slot 1.
     fn answers(frames: BytesMut) -> Result<Vec<Said>, String> {
         let address = server(frames);
         let (sender, receiver) = channel();

@@ -25,7 +25,7 @@ use crate::protocol::Method;
 use crate::protocol::grpc::encode_message;
 use crate::rt::TcpStream;
 
-/// What the server may send ahead.
+/// Bytes that the server may send ahead.
 const WINDOW_BYTES: u32 = 1 << 30;
 /// Bytes received after which the connection's window is filled up again.
 const WINDOW_STEP: u32 = 1 << 24;
@@ -66,12 +66,12 @@ pub(super) struct GrpcWire {
     heads_taken: [Known<Heads>; 2],
     calls: Calls,
     calls_max: u32,
-    /// What we may still send.
+    /// Bytes that we may still send.
     window: i64,
     stream_window: i64,
     frame_bytes_max: usize,
     blocked: VecDeque<Partial>,
-    /// What was received since the window was last filled up.
+    /// Bytes received since the window was last filled up.
     received: u32,
     /// A header block that goes on in the next frame: stream, whether it ends it, bytes so far.
     block: Option<(u32, bool, BytesMut)>,

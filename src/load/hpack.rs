@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 
 /// The dynamic table that either side may use unless it is told otherwise.
 const TABLE_BYTES: usize = 4096;
-/// What an entry counts beyond its text.
+/// Bytes that an entry counts beyond its text.
 const ENTRY_BYTES: usize = 32;
 /// A header's name or value at most; what is longer is an attack or a mistake.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -23,7 +23,7 @@ pub(super) struct Decoder {
     entries: VecDeque<(Vec<u8>, Vec<u8>)>,
     bytes: usize,
     bytes_max: Option<usize>,
-    /// How often the table has changed.
+    /// The number of times that the table has changed.
     changes: u64,
 }
 

@@ -42,7 +42,7 @@ pub(super) mod setting {
     pub(in crate::load) const MAX_FRAME_SIZE: u16 = 5;
 }
 
-/// What stands in front of a frame.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameHead {
     pub(super) length: usize,

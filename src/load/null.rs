@@ -35,7 +35,7 @@ const CONNECTIONS_MAX: usize = 1 << 16;
 const WAITING_MAX: usize = 1 << 10;
 /// Bytes of a value in an answer.
 const VALUE_BYTES: usize = 256;
-/// What a client of gRPC may send ahead, and after how much it may send more.
+/// Bytes that a client of gRPC may send ahead, and after which it may send more.
 const WINDOW_BYTES: u32 = 1 << 30;
 const WINDOW_STEP: u32 = 1 << 24;
 
@@ -115,7 +115,7 @@ enum Speech {
     Grpc(Box<GrpcSide>),
 }
 
-/// The same answer to every request of a method.
+/// The one answer to every request of a method.
 struct Answers {
     put: Vec<u8>,
     range: Vec<u8>,
@@ -171,7 +171,7 @@ impl Answers {
 /// The server's end of one connection of frames.
 #[derive(Default)]
 struct FramesSide {
-    /// By stream, the head of its last answer: for the same opcode it is the same again.
+    /// The head of each stream's last answer: for the same opcode it is the same again.
     heads: Vec<Option<[u8; HEADER_BYTES]>>,
 }
 

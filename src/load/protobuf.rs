@@ -33,7 +33,7 @@ fn bytes_len(length: usize) -> usize {
     if length == 0 { 0 } else { nested_len(length) }
 }
 
-/// Of a field with a number below 16 that holds a message or bytes.
+/// Returns the bytes of a field with a number below 16 that holds a message or bytes.
 fn nested_len(length: usize) -> usize {
     1 + varint_len(length as u64) + length
 }
@@ -113,7 +113,7 @@ pub(super) fn delete_range(out: &mut BytesMut, key: &[u8], end: &[u8]) {
     put_bytes(out, 2, end);
 }
 
-/// What a guarded txn does if the guard holds.
+/// The operation that a guarded txn makes if the guard holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Guarded<'a> {
     Put(&'a [u8]),
@@ -206,7 +206,7 @@ pub(super) fn lease(answer: &[u8]) -> (u64, u64) {
     (number(answer, 2), number(answer, 3))
 }
 
-/// What a `WatchResponse` says besides its events.
+/// The fields of a `WatchResponse` besides its events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Watched<'a> {
     pub(super) id: u64,
@@ -229,7 +229,7 @@ pub(super) fn watched(message: &[u8]) -> Watched<'_> {
     watched
 }
 
-/// What matters of an `Event`.
+/// The fields of an `Event` that are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event<'a> {
     pub(super) deletes: bool,
@@ -273,8 +273,8 @@ pub(super) fn first_key_value(range: &[u8]) -> Option<(u64, &[u8])> {
     Some((number(kv, 3), nested(kv, 5).unwrap_or(&[])))
 }
 
-/// Of a `TxnResponse` whose guard failed: the key's mod revision as its only range read it, 0 if
-/// there is no such key.
+/// Returns, for a `TxnResponse` whose guard failed, the key's mod revision as its only range read
+/// it, 0 if there is no such key.
 pub(super) fn revision_read(answer: &[u8]) -> u64 {
     let range = nested(answer, 3).and_then(|op| nested(op, 1));
     range.and_then(first_key_value).map_or(0, |(revision, _)| revision)

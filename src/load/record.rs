@@ -33,7 +33,7 @@ pub(super) fn histogram() -> Histogram<u64> {
 pub(super) const CONNECTION_LOST: usize = 17;
 pub(super) const CANNOT_CONNECT: usize = 18;
 pub(super) const UNANSWERED: usize = 19;
-/// What watchers were not told as they should have been.
+/// Codes of events that watchers did not get as they should have.
 pub(super) const EVENT_LOST: usize = 20;
 pub(super) const EVENT_TWICE: usize = 21;
 pub(super) const EVENT_ORDER: usize = 22;
@@ -59,7 +59,7 @@ pub(super) fn code_name(code: usize) -> Cow<'static, str> {
 pub(super) struct Row {
     /// Answers without error, misses included.
     pub(super) answered: u64,
-    /// Of these, those that found nothing or whose guard did not hold.
+    /// The operations among these that found nothing or whose guard did not hold.
     pub(super) missed: u64,
     pub(super) errors: [u64; CODES],
     pub(super) intended: Histogram<u64>,
@@ -80,10 +80,10 @@ impl Row {
     }
 }
 
-/// What a thread says when it is done.
+/// The result of one thread.
 #[derive(Clone, Debug)]
 pub(super) struct Rest {
-    /// What came in the drain: latencies and errors count, answers do not.
+    /// The rows of the drain: latencies and errors count, answers do not.
     pub(super) drain: Vec<Row>,
     /// Per row; empty in a closed loop, where it would be the same as intended.
     pub(super) service: Vec<Histogram<u64>>,
@@ -175,7 +175,8 @@ impl Recorder {
         }
     }
 
-    /// As [`answered`](Recorder::answered), of requests that are not the operations that count.
+    /// Records requests that are not the operations that count, otherwise as
+    /// [`answered`](Recorder::answered).
     pub(super) fn observed(
         &mut self,
         step: u16,
@@ -223,7 +224,7 @@ impl Recorder {
         self.failed_often(step, code, 1, text);
     }
 
-    /// So many errors at once.
+    /// Records `count` errors at once.
     pub(super) fn failed_often(&mut self, step: u16, code: usize, count: u64, text: &str) {
         let code = if code < CODES { code } else { 2 };
         self.rows[usize::from(step)].errors[code] += count;

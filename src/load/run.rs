@@ -23,7 +23,7 @@ use crate::chance::Chance;
 use crate::rt;
 use crate::types::Nanos;
 
-/// How often a thread looks whether all are ready.
+/// The interval at which a thread looks whether all are ready.
 const GATE_PAUSE: Duration = Duration::from_millis(1);
 /// From "all are ready" to the first request.
 const GATE_LEAD: Duration = Duration::from_millis(5);
@@ -62,7 +62,7 @@ pub(super) struct Interval {
     pub(super) rows: Vec<Row>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     /// Per row of the workload, drain included.
@@ -178,7 +178,7 @@ fn add_rows(sum: &mut [Row], rows: &[Row]) {
 }
 
 impl Outcome {
-    /// Of a run in which nothing has happened.
+    /// Returns the outcome of a run in which nothing has happened.
     pub(super) fn empty(plan: &Plan, rows: usize) -> Outcome {
         Outcome {
             rows: vec![Row::new(); rows],
@@ -217,7 +217,7 @@ impl Outcome {
 /// The clients of a thread, and those that live on streams.
 type Prepared = (Vec<(usize, Wires)>, Option<StreamClients>);
 
-/// What one thread does.
+/// The work of one thread.
 struct Body {
     plan: Plan,
     thread: usize,

@@ -27,7 +27,7 @@ const ROUNDS_MAX: u32 = 16;
 const RECONNECT_MIN: Duration = Duration::from_millis(20);
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// What the clients of one thread share.
+/// The state that the clients of one thread share.
 pub(super) struct Thread {
     pub(super) source: RefCell<Source>,
     pub(super) recorder: RefCell<Recorder>,

@@ -25,7 +25,7 @@ pub(super) struct Planned {
     removes: bool,
 }
 
-/// What an answer that is no error says.
+/// The content of an answer that is no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Hit,
@@ -40,7 +40,7 @@ pub(super) enum Change<'a> {
     Delete { key: &'a [u8] },
 }
 
-/// What a [`Pattern`] holds, with this key in it.
+/// Writes a [`Pattern`] with this key in it.
 fn write_pattern(workload: &Workload, step: &Step, end: &[u8], key: &[u8]) -> Vec<u8> {
     let mut out = BytesMut::new();
     let range = Range { key, ..Range::default() };

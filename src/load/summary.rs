@@ -9,7 +9,7 @@ use super::record::{Row, code_name};
 use super::run::{Interval, Outcome, Plan};
 use super::streaming::Facts;
 
-/// Of one histogram, in nanoseconds.
+/// The latencies of one histogram, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Latency {
     pub(super) count: u64,
@@ -96,7 +96,7 @@ pub(super) struct Summary {
     /// Processor time of the generator per answered request.
     pub(super) generator_us_per_request: f64,
     pub(super) intervals: Vec<IntervalSummary>,
-    /// What else is to be said, by name.
+    /// Further facts, by name.
     #[serde(default)]
     pub(super) facts: Facts,
 }

@@ -10,7 +10,7 @@ use super::frames::FramesWire;
 use super::grpc::GrpcWire;
 use crate::protocol::Method;
 
-/// What is spoken.
+/// The protocol of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Protocol {
     /// Braid's own, `proto/FRAMES.md`.
@@ -47,7 +47,7 @@ pub(super) struct Answer<'a> {
     pub(super) ends: bool,
 }
 
-/// Where requests go: the connections of one client.
+/// The connections of one client, over which requests go.
 ///
 /// Frames have one connection per core of the server, and a request goes to that of the core that
 /// owns its key; gRPC has one.
@@ -104,7 +104,7 @@ impl Wires {
         }
     }
 
-    /// How many connections there are.
+    /// Counts the connections.
     pub(super) fn places(&self) -> usize {
         match self {
             Wires::Frames { wires, .. } => wires.len(),

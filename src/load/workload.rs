@@ -24,7 +24,7 @@ use super::record::Row;
 use super::streaming::{StreamShape, StreamWorkload};
 use super::summary::together;
 
-/// What one request does.
+/// The operation of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Put,
@@ -137,7 +137,8 @@ impl Workload {
         }
     }
 
-    /// What stands for all rows: their sum, or the first, whose others are about the same thing.
+    /// Returns the row that stands for all: their sum, or the first, whose others are about the
+    /// same thing.
     pub(super) fn total(&self, rows: &[Row]) -> Row {
         match &self.streaming {
             Some(_) => rows[0].clone(),

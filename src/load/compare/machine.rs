@@ -30,7 +30,7 @@ pub(super) fn describe(scratch: &Path, programs: &[&PathBuf]) -> BTreeMap<String
     facts
 }
 
-/// What a program says of itself, all of it: version, revision, compiler.
+/// Joins everything that a program says of itself: version, revision, compiler.
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() { "unknown".to_owned() } else { lines.join("; ") }

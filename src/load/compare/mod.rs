@@ -32,10 +32,10 @@ use super::arguments::CompareArguments;
 use super::summary::Summary;
 use super::wire::Protocol;
 
-/// How long background load runs before what is measured begins.
+/// The time that background load runs before measuring begins.
 const BACKGROUND_LEAD: Duration = Duration::from_millis(700);
 
-/// Who is measured, and how it is spoken to. Each server's targets stand together.
+/// The servers to measure and the protocols to speak. Each server's targets stand together.
 const TARGETS: [(ServerKind, Protocol, &str); 3] = [
     (ServerKind::Braid, Protocol::Frames, "Braid, frames"),
     (ServerKind::Braid, Protocol::Grpc, "Braid, gRPC"),
@@ -79,7 +79,7 @@ pub(super) fn compare(arguments: &CompareArguments) -> Result<(), String> {
     Ok(())
 }
 
-/// Who goes first changes with every repetition.
+/// Returns the order of the servers, which changes with every repetition.
 fn in_turn(repetition: u32) -> [ServerKind; 2] {
     match repetition % 2 {
         0 => [ServerKind::Braid, ServerKind::Etcd],

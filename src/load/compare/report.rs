@@ -18,7 +18,7 @@ use crate::load::text::{show_count, show_ns, show_number};
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) summary: Summary,
-    /// What is compared of it.
+    /// The row that is compared.
     pub(super) row: RowSummary,
     pub(super) background: Option<Summary>,
     pub(super) used: Usage,
@@ -31,7 +31,7 @@ pub(super) struct Measured {
     pub(super) sample: Sample,
 }
 
-/// Who everybody is compared with.
+/// The target that all others are compared with.
 const REFERENCE: &str = "etcd, gRPC";
 
 #[derive(Debug, Serialize)]
@@ -83,7 +83,7 @@ struct ServerReport {
     p99_ratio: Option<f64>,
     /// p50 as multiple of one DSYNC write and one loopback round trip together.
     p50_over_baseline: f64,
-    /// Of the repetition with the median throughput.
+    /// The curve of the repetition with the median throughput.
     curve: Vec<(f64, u64)>,
 }
 
@@ -149,7 +149,7 @@ impl Comparison {
         Ok(html)
     }
 
-    /// For the terminal.
+    /// Renders the report for the terminal.
     pub(super) fn table(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.machine {

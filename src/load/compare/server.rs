@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const READY_WAIT_MAX: Duration = Duration::from_secs(60);
 const STOP_WAIT_MAX: Duration = Duration::from_secs(60);
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
-/// What both servers log when they are.
+/// The line that both servers log when they are ready.
 const READY_LINE: &str = "ready to serve client requests";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct Server {
     folder: PathBuf,
 }
 
-/// What a process has used so far, or between two looks.
+/// The resources that a process has used so far, or between two looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Usage {
     pub(super) cpu_seconds: f64,

@@ -33,7 +33,7 @@ pub(in crate::load) struct StreamArguments {
     #[arg(long, default_value = "0", value_parser = parse_count,
           conflicts_with_all = ["sweep_outstanding", "sweep_rate"])]
     pub(in crate::load) expiring_leases: u64,
-    /// How long from the first grant until they end
+    /// Time from the first grant until they end
     #[arg(long, default_value = "30s", value_parser = parse_time)]
     pub(in crate::load) expire_after: Duration,
 }

@@ -12,7 +12,7 @@ pub(in crate::load) struct BackgroundLoad {
 }
 
 impl BackgroundLoad {
-    /// What the arguments ask for.
+    /// Starts what the arguments ask for.
     pub(in crate::load) fn gather(
         arguments: &StreamArguments,
         plan: &Plan,
@@ -36,7 +36,7 @@ impl BackgroundLoad {
         }
     }
 
-    /// What is known of it after the run.
+    /// Returns the facts that are known of it after the run.
     pub(in crate::load) fn facts(&self, plan: &Plan) -> Result<Facts, String> {
         let mut facts = Facts::new();
         if let Some(held) = &self.held {

@@ -55,7 +55,7 @@ impl Expiring {
         std::thread::sleep(Duration::from_nanos(pause));
     }
 
-    /// How many are over by now.
+    /// Returns how many leases are over by now.
     pub(super) fn facts(&self, plan: &Plan) -> Result<Facts, String> {
         let left = on_executor(plan, async |wires| count_keys(wires).await)?;
         let mut facts = self.facts.clone();

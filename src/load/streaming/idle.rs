@@ -15,10 +15,10 @@ use crate::load::summary::{Gathered, Summary};
 use crate::load::wire::{Lost, Wires};
 use crate::rt;
 
-/// What their keys begin with; other workloads' keys do not, unless told to.
+/// The prefix of their keys; other workloads' keys do not have it, unless told to.
 const PREFIX: &str = "idle/";
 const DIGITS: usize = 10;
-/// How often they look whether they are still wanted.
+/// The interval at which they look whether they are still wanted.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Watchers that are held until this is dropped.
@@ -67,7 +67,7 @@ impl IdleWatchers {
         Ok(held)
     }
 
-    /// What is known of them by now.
+    /// Returns the facts that are known of them by now.
     pub(super) fn facts(&self) -> Facts {
         let mut facts = self.facts.clone();
         let events = self.events.load(Ordering::Relaxed);

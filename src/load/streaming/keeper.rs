@@ -15,7 +15,7 @@ use crate::protocol::Method;
 use crate::rt;
 use crate::types::Nanos;
 
-/// How often a keeper looks whether the run is over.
+/// The interval at which a keeper looks whether the run is over.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// gRPC's NotFound, as what a lease that is gone counts.
 const NOT_FOUND: usize = 5;

@@ -26,11 +26,11 @@ pub(super) struct Stamp {
     pub(super) number: u64,
 }
 
-/// What an event's value says of where it comes from.
+/// The source of an event, read out of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
     Ours(Stamp),
-    /// Of somebody else, or of an earlier run.
+    /// It comes from another writer, or from an earlier run.
     Foreign,
 }
 
@@ -51,7 +51,7 @@ struct Target {
     acknowledged: AtomicU64,
 }
 
-/// What an event means for its put.
+/// The effect of an event on its put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
     pub(super) target: u64,

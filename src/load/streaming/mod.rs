@@ -150,7 +150,7 @@ impl StreamWorkload {
     }
 }
 
-/// Who watches what.
+/// The distribution of watchers over targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WatchPlan {
     pub(super) watchers: u64,
@@ -183,14 +183,14 @@ impl WatchPlan {
         Ok(WatchPlan { watchers, connections, streams, target_keys, open_digits, targets })
     }
 
-    /// How many watch this target.
+    /// Counts the watchers of this target.
     fn watchers_of(&self, target: u64) -> u32 {
         let rest = u64::from(target < self.watchers % self.targets);
         (self.watchers / self.targets + rest) as u32
     }
 }
 
-/// What the threads of a run share.
+/// The state that the threads of a run share.
 pub(super) struct Shared {
     ledger: Option<Ledger>,
 }
@@ -207,7 +207,7 @@ impl Shared {
     }
 }
 
-/// What one thread of a run has connected and prepared.
+/// The clients that one thread of a run has connected and prepared.
 pub(super) enum StreamClients {
     Watch(Vec<Watching>),
     KeepAlive(Vec<(usize, Keeper)>),

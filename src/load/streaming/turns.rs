@@ -14,7 +14,7 @@ use crate::types::Nanos;
 /// Rounds of a turn before the other tasks of the thread have theirs.
 const ROUNDS_MAX: u32 = 16;
 
-/// What a client does in its turns.
+/// The work of a client in its turns.
 pub(super) trait Work {
     /// The row that its requests count in.
     const ROW: u16;

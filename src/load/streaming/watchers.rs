@@ -20,13 +20,13 @@ use crate::types::Nanos;
 
 /// Reads of a turn before the other tasks of the thread have theirs.
 const READS_MAX: u32 = 16;
-/// How often watchers look whether the run is over.
+/// The interval at which watchers look whether the run is over.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// A server that creates none of a round of watchers for so long creates none any more.
 const CREATE_PATIENCE: Duration = Duration::from_secs(60);
 const CREATE_ROUND: usize = 10_000;
 
-/// What watchers watch: keys one by one, or prefixes.
+/// The keys or prefixes that watchers watch.
 #[derive(Clone, Debug)]
 pub(super) struct Interest {
     pub(super) form: KeyForm,

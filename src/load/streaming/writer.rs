@@ -19,7 +19,8 @@ use crate::protocol::Method;
 use crate::rt::{WaitList, WaitPlace};
 use crate::types::Nanos;
 
-/// How long a writer waits before it looks whether watchers of other threads have been told.
+/// The time that a writer waits before it looks whether watchers of other threads have received its
+/// put.
 const LOOK_OTHERS: Duration = Duration::from_millis(1);
 const LOOK_OWN: Duration = Duration::from_millis(20);
 
