@@ -11,7 +11,7 @@ use crate::raft::BadMessage;
 pub enum BadPeerBytes {
     /// It ends inside of this field.
     Short(&'static str),
-    /// So many bytes follow after its end.
+    /// So many bytes follow its end.
     Long(usize),
     /// A frame's opcode is none of ours.
     Opcode(u8),

@@ -27,7 +27,7 @@ pub const PROTOCOL: RangeInclusive<u16> = 1..=1;
 /// The newest format of log entries that this program reads.
 pub const ENTRY_FORMAT: u16 = 2;
 
-/// What a connection carries.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Votes, the control group and the line, never behind appends (C14).
@@ -36,7 +36,7 @@ pub enum Purpose {
     Core(CoreId),
 }
 
-/// What who connects says of itself.
+/// The greeting of the member that connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     pub protocol: RangeInclusive<u16>,
@@ -51,14 +51,14 @@ pub struct Hello {
     pub purpose: Purpose,
 }
 
-/// What the other says to that.
+/// The answer to a greeting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelloReply {
     Welcome(Welcome),
     Refused(HelloRefusal),
 }
 
-/// What both go on with.
+/// The terms on which both go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Welcome {
     pub protocol: u16,
@@ -181,8 +181,8 @@ impl Hello {
         Ok(hello)
     }
 
-    /// What the member whose own greeting would be `mine` answers, as far as the two greetings
-    /// tell. Who is a member, and with which incarnation, is the control group's to say.
+    /// Returns the answer of the member whose own greeting would be `mine`, as far as the two
+    /// greetings tell. Who is a member, and with which incarnation, is the control group's to say.
     pub fn answer(&self, mine: &Hello) -> Result<Welcome, HelloRefusal> {
         let (theirs, ours) = (self, mine);
         if theirs.cluster != ours.cluster {

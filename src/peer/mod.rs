@@ -1,4 +1,4 @@
-//! What members send one another: messages and greetings, and their bytes.
+//! The messages and greetings that members send one another, and their bytes.
 //!
 //! ```text
 //!  control, votes, the line ── one connection ──▶          payloads of frames as in
