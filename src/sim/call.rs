@@ -89,7 +89,7 @@ pub fn header(answer: &Answer) -> Option<i64> {
     })
 }
 
-/// What kind of answer it is, in a word or two.
+/// Returns the kind of the answer, in a word or two.
 pub fn kind(answer: &Answer) -> String {
     let shown = match answer {
         Ok(reply) => format!("{reply:?}"),

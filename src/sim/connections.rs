@@ -1,5 +1,5 @@
-//! What the clients' connections hold of the member's memory: the very budget of the process, kept
-//! small, so that it fills.
+//! The memory that clients' connections hold: the very budget of the process, kept small, so that
+//! it fills.
 //!
 //! A client sends a request in pieces; each is read only if its connection may be read then. What
 //! is whole is charged until it is answered or its client leaves. So at rest nothing is held, and
@@ -12,17 +12,17 @@ use std::sync::Arc;
 use crate::budget::{Account, Budget, Charge, CoreBudget};
 use crate::chance::Chance;
 
-/// What a request is charged with: far more than its bytes, so that some requests fill the budget.
+/// Bytes that a request is charged: far more than it has, so that some requests fill the budget.
 const PIECE_BYTES: usize = 20_000;
 const PIECES: [u64; 6] = [1, 1, 1, 1, 2, 5];
 
-/// See the module.
+/// The simulated connections.
 pub struct Connections {
     budget: Arc<Budget>,
     connections: Vec<Connection>,
-    /// By call.
+    /// The charges of calls under way, by call.
     under_way: BTreeMap<u64, Charge>,
-    /// How often a client had to wait.
+    /// The number of times that a client had to wait.
     pub waits: u64,
 }
 
@@ -34,7 +34,7 @@ struct Connection {
 }
 
 impl Connections {
-    /// So many connections, dealt out to the cores of a member that has just started.
+    /// Opens `count` connections, dealt out to the cores of a member that has just started.
     pub fn open(budget_bytes: usize, count: usize, cores: usize) -> Connections {
         let budget = Budget::new(budget_bytes, cores);
         let core_budgets: Vec<_> = (0..cores).map(|_| CoreBudget::new(budget.clone())).collect();

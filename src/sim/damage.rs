@@ -28,7 +28,7 @@ use crate::member::account::GroupAccount;
 use crate::types::{GroupId, LogIndex};
 use crate::wal::{BLOCK_BYTES, SECTOR_BYTES, group_directory, wal_directory};
 
-/// What must follow.
+/// The consequence that a damage must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// The start is refused; nothing is cut.

@@ -17,7 +17,7 @@ use std::io;
 use crate::chance::Chance;
 use crate::wal::{AlignedBuf, BLOCK_BYTES, DiskOp, DiskOutcome, ReadDisk, SECTOR_BYTES};
 
-/// See the module.
+/// The simulated disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     pub(super) files: BTreeMap<String, File>,
@@ -44,11 +44,11 @@ pub(super) struct Batch {
     pub len: usize,
     /// Rises over all writes.
     pub order: u64,
-    /// What was there before.
+    /// The bytes that were there before.
     pub before: Vec<u8>,
 }
 
-/// What is kept for a full disk, as `rt::disk_thread` has it.
+/// Bytes that are kept for a full disk, as `rt::disk_thread` has it.
 const RESERVE_BYTES: u64 = 640 << 10;
 
 impl Disk {

@@ -28,16 +28,16 @@ use crate::types::{
 };
 use crate::wal::{DiskOp, DiskOutcome, OpId};
 
-/// See the module.
+/// The simulated member.
 pub struct Host {
     pub shared: Arc<Shared>,
     cores: Vec<HostedCore>,
     in_flight: Vec<InFlight>,
     /// Answers that no client has yet been given.
     pub answers: Vec<(Ticket, Answer)>,
-    /// What watch streams were told and no client has yet read.
+    /// Replies on watch streams that no client has read yet.
     pub watched: Vec<(usize, WatchStream, WatchReply)>,
-    /// How often a core that was let had to wait for room in a mailbox.
+    /// The number of times that a core which was let go on had to wait for room in a mailbox.
     pub waits_for_room: u64,
 }
 
@@ -102,7 +102,7 @@ impl Host {
         })
     }
 
-    /// What the files on `disk` hold, group by group.
+    /// Returns what the files on `disk` hold, group by group.
     pub fn accounts(
         config: &Arc<MemberConfig>,
         disk: &Disk,
@@ -113,7 +113,7 @@ impl Host {
         Ok(accounts)
     }
 
-    /// How many cores there are.
+    /// Counts the cores.
     pub fn cores(&self) -> usize {
         self.cores.len()
     }

@@ -64,7 +64,7 @@ impl Clock {
     }
 }
 
-/// See the module.
+/// The checker of leases.
 #[derive(Debug)]
 pub struct Leases {
     /// Seconds; shorter TTLs are raised to it.
@@ -129,7 +129,7 @@ enum What {
     Other,
 }
 
-/// What somebody found who needed the lease.
+/// The lease as a request found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     /// It can still be used.

@@ -23,10 +23,10 @@ use super::verdict;
 use super::workload::call_of;
 use crate::types::{KeyRange, LeaseId, RangeRequest, Request, Revision};
 
-/// What is wrong, in words.
+/// A broken promise, in words.
 pub type Broken = String;
 
-/// See the module.
+/// The line as it was observed.
 #[derive(Debug)]
 pub struct ObservedLine {
     model: Model,
@@ -36,7 +36,7 @@ pub struct ObservedLine {
     shown_at: Vec<Shown>,
     /// Revisions that only the end of a lease explains.
     lease_ends: Vec<(i64, LeaseId)>,
-    /// By revision; the first two are no revisions.
+    /// The changes of each revision; the first two are no revisions.
     revisions: Vec<Vec<Change>>,
     /// Everything up to here has its call.
     settled: i64,
@@ -62,7 +62,7 @@ struct Choice {
 }
 
 impl ObservedLine {
-    /// Of an empty store, at revision 1.
+    /// Begins with an empty store, at revision 1.
     pub fn new() -> ObservedLine {
         ObservedLine {
             model: Model::default(),
@@ -89,7 +89,7 @@ impl ObservedLine {
         &self.shown
     }
 
-    /// What a revision did, in the order of its events.
+    /// Returns the changes of a revision, in the order of its events.
     pub fn changes(&self, revision: i64) -> &[Change] {
         &self.revisions[revision as usize]
     }
@@ -344,7 +344,8 @@ impl ObservedLine {
 
 #[cfg(test)]
 impl ObservedLine {
-    /// Of made-up revisions, the first of which is 2; each is seen a second after the one before.
+    /// Makes a line of made-up revisions, the first of which is 2; each is seen a second after the
+    /// one before.
     pub fn of(revisions: Vec<Vec<Change>>) -> ObservedLine {
         let mut line = ObservedLine::new();
         for changes in revisions {
@@ -357,7 +358,7 @@ impl ObservedLine {
     }
 }
 
-/// What the shards hold of the revisions above `from`, up to `to`.
+/// Returns what the shards hold of the revisions above `from`, up to `to`.
 fn held(host: &Host, from: i64, to: i64) -> Vec<(i64, Change)> {
     let all = KeyRange::all();
     let mut found = Vec::new();

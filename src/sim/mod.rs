@@ -59,7 +59,7 @@ use world::World;
 
 use crate::member::Shared;
 
-/// What to simulate.
+/// The options of a simulation.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub seed: u64,
@@ -70,7 +70,7 @@ pub struct Options {
     pub without: Option<Left>,
 }
 
-/// What a simulation that held came to.
+/// The summary of a simulation that held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub seed: u64,
@@ -82,7 +82,7 @@ pub struct Summary {
     /// That watchers were told of.
     pub events: u64,
     pub digest: u64,
-    /// How often each kind of answer was given.
+    /// The number of answers of each kind.
     pub kinds: BTreeMap<String, u64>,
 }
 
@@ -164,7 +164,7 @@ impl Left {
 }
 
 thread_local! {
-    /// Where this thread last panicked, and what about.
+    /// The place and the message of this thread's last panic.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 

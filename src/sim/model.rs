@@ -12,7 +12,7 @@ use crate::types::{
     Request, Revision, SortOrder, SortTarget, TxnReply, TxnRequest,
 };
 
-/// What a revision did to one key.
+/// The change that a revision made to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub sub: u32,
@@ -43,7 +43,7 @@ impl Model {
         }
     }
 
-    /// What `range` shows at `at`.
+    /// Returns what `range` shows at `at`.
     pub fn seen(&self, range: &KeyRange, at: i64) -> Vec<KeyValue> {
         View { model: self, begin: at, changes: Vec::new() }.seen(range, at)
     }

@@ -28,7 +28,7 @@ use crate::types::{
     WatchStream,
 };
 
-/// What everybody knows when a client asks or reads.
+/// The facts that are known when a client asks or reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     pub line: &'a ObservedLine,
@@ -40,7 +40,7 @@ pub struct Moment<'a> {
     pub compactions: &'a [(u64, i64)],
 }
 
-/// See the module.
+/// The checker of one watch stream.
 #[derive(Debug)]
 pub struct Stream {
     pub core: usize,
@@ -418,7 +418,7 @@ fn check_event(event: &Event, revision: i64, change: &Change) -> Result<(), Brok
     Err(format!("in place of {event:?} the line has revision {revision}: {change:?}"))
 }
 
-/// What a watcher is told of the revisions from `next` to `last`.
+/// Returns the events of the revisions from `next` to `last` that a watcher must get.
 fn wanted<'l>(
     line: &'l ObservedLine,
     create: &WatchCreate,

@@ -44,7 +44,7 @@ impl Habits {
     }
 }
 
-/// See the module.
+/// The simulated clients of watch streams.
 #[derive(Debug)]
 pub struct Streams {
     habits: Habits,
@@ -53,7 +53,7 @@ pub struct Streams {
     open: Vec<Stream>,
     /// Watchers that lost their stream.
     lost: VecDeque<WatchCreate>,
-    /// How often each kind of reply was read.
+    /// The number of replies of each kind that were read.
     pub kinds: BTreeMap<&'static str, u64>,
     pub events: u64,
 }
@@ -68,7 +68,7 @@ impl Streams {
         Streams { habits, room, open, lost, kinds, events: 0 }
     }
 
-    /// How often somebody who watches does something.
+    /// Returns the number of steps between two actions of watching clients.
     pub fn every(&self) -> u64 {
         if self.habits.streams > 0 { self.habits.every } else { 0 }
     }

@@ -22,7 +22,7 @@ pub struct Workload {
     prefixes: u64,
     keys_per_prefix: u64,
     value_bytes_max: u64,
-    /// What clients have seen of keys: modification and value.
+    /// The versions of keys that clients have seen: modification and value.
     seen: BTreeMap<Vec<u8>, (i64, Bytes)>,
     /// Leases that clients were granted or have asked for, the newest last.
     leases: VecDeque<LeaseId>,
@@ -38,7 +38,7 @@ pub struct Known {
     pub compacted: i64,
 }
 
-/// What a txn has so far: no operation may change a key that another one changes, but for a
+/// The operations that a txn has so far: none may change a key that another one changes, but for a
 /// nested txn that deletes what an earlier one beside it has put.
 #[derive(Default)]
 struct Drawn {
@@ -180,7 +180,7 @@ impl Workload {
         LeaseGrantRequest { id, ttl }
     }
 
-    /// What a watcher watches.
+    /// Draws the range of a watcher.
     pub fn watched(&self, chance: &mut Chance) -> KeyRange {
         self.key_or_range(chance)
     }

@@ -21,7 +21,7 @@ use crate::member::{RecoverError, Shared};
 use crate::types::{AlarmAction, AlarmRequest, KeyRange, LeaseId, Nanos, Reply, Request, Ticket};
 use crate::wal::OpenError;
 
-/// See the module.
+/// The world of one simulation.
 pub struct World {
     plan: Plan,
     left_out: Option<Left>,
@@ -39,7 +39,7 @@ pub struct World {
     waiting: BTreeMap<u64, u64>,
     /// When the leader's core last ticked.
     leader_ticked: u64,
-    /// Of leases; and when the last start was.
+    /// The clock of leases, and the time of the last start.
     clock: Clock,
     booted: u64,
     /// Calls of this life, and of earlier ones that no epoch has settled.
@@ -70,7 +70,7 @@ const RETRY_TICKS: u64 = 12;
 const TICKS_UNCOUNTED: u64 = 1 << 20;
 
 impl World {
-    /// Of a seed, before the first start.
+    /// Makes the world of a seed, before the first start.
     pub fn new(seed: u64, plan: Plan, left_out: Option<Left>, mut chance: Chance) -> World {
         let workload = Workload::draw(&mut chance);
         let leases = plan.config.leases;
@@ -260,7 +260,7 @@ impl World {
         self.clock.crash();
     }
 
-    /// What everybody knows now.
+    /// Returns the facts that are known now.
     fn moment<'a>(
         host: &Host,
         line: &'a ObservedLine,
@@ -301,7 +301,7 @@ impl World {
         self.look(trace)
     }
 
-    /// What a turn has brought.
+    /// Checks what a turn has brought.
     fn look(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         let host = self.host.as_mut().expect("it runs");
         let answers = std::mem::take(&mut host.answers);
@@ -595,12 +595,12 @@ impl World {
     }
 }
 
-/// How far a member at rest has come.
+/// The progress of a member at rest.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     /// Everything is answered, everybody is told of everything.
     Answers,
-    /// Whoever asked for progress got it.
+    /// Every request for progress got its reply.
     Progress,
     /// Leases end until the leader has ticked beyond that.
     Expiry { until: u64 },
