@@ -221,8 +221,8 @@ impl Hub {
         }
     }
 
-    /// What the watcher would have been told next is gone. It keeps its number until its client
-    /// cancels it, as in etcd.
+    /// Ends a watcher whose next events are compacted. It keeps its number until its client cancels
+    /// it, as in etcd.
     fn end_compacted(&mut self, slot: u32, at: Revision, effects: &mut HubEffects) {
         self.leave(slot, effects);
         let watcher = self.watchers.of_mut(slot);

@@ -123,7 +123,7 @@ fn is_few(events: &[Arc<Event>]) -> bool {
     changes.nth(FEW_REVISIONS - 1).is_none()
 }
 
-/// How many of the first events make a reply, and their bytes: whole revisions.
+/// Counts the first events that make a reply, whole revisions, and their bytes.
 fn piece(events: &[Arc<Event>], revisions_max: usize, prev_kv: bool) -> (usize, usize) {
     let (mut revisions, mut bytes, mut last) = (0, 0, Revision(0));
     for (count, event) in events.iter().enumerate() {

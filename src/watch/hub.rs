@@ -21,18 +21,18 @@ use crate::types::{
     WatchRequest, WatchStream,
 };
 
-/// What a hub is told once.
+/// The settings of a hub.
 #[derive(Clone, Copy, Debug)]
 pub struct HubConfig {
     pub shards: u16,
-    /// Of its tables; clients do not know it.
+    /// The seed of its tables; clients do not know it.
     pub seed: u64,
     /// Nanoseconds between two notifications of progress.
     pub progress_interval: u64,
     pub limits: WatchLimits,
 }
 
-/// How much of everything: [`crate::limits`]' numbers, but where little is simulated.
+/// The bounds of a hub: [`crate::limits`]' numbers, but where little is simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchLimits {
     /// Bytes of events that a stream may have been given and not yet sent.
@@ -56,7 +56,7 @@ impl Default for WatchLimits {
     }
 }
 
-/// What a step of a hub wants done.
+/// The effects of a step of a hub.
 #[derive(Debug, Default)]
 pub struct HubEffects {
     pub replies: Vec<(WatchStream, WatchReply)>,
@@ -88,7 +88,7 @@ struct Asking {
     has_heard: bool,
 }
 
-/// See [`Asking`].
+/// The thing that a request of [`Asking`] still waits for.
 enum Lacks {
     Stable(Revision),
     Shards,
@@ -110,14 +110,14 @@ impl Asking {
         next
     }
 
-    /// What stable will reach may be another.
+    /// Marks everything to be looked at again, since the stable that is waited for may be another.
     fn look_at_all(&mut self) {
         self.fresh.append(&mut self.unheard);
         self.fresh.extend(std::mem::take(&mut self.due).into_iter().map(|(_, stream)| stream));
     }
 }
 
-/// See the room.
+/// The watchers of one core's connections.
 #[derive(Debug)]
 pub struct Hub {
     pub(super) config: HubConfig,
@@ -125,7 +125,7 @@ pub struct Hub {
     pub(super) position: Revision,
     /// Whether an epoch has been open: before, stable says nothing.
     is_open: bool,
-    /// Of the newest one: what was stable when it opened.
+    /// The cut of the newest epoch: the stable at which it opened.
     cut: Revision,
     pub(super) watchers: Watchers,
     pub(super) streams: Streams,
@@ -134,7 +134,8 @@ pub struct Hub {
     asking: Asking,
     /// Watchers that wait for their turn to catch up; some may be gone, or do no longer.
     pub(super) queue: VecDeque<u32>,
-    /// The same, without those that are gone, by topic and by the lowest revision that they miss.
+    /// The queued watchers, without those that are gone, by topic and by the lowest revision that
+    /// they miss.
     pub(super) queued: BTreeSet<(u32, Revision, u32)>,
     pub(super) fetches: BTreeMap<u64, Fetch>,
     pub(super) fetched: u64,
@@ -220,7 +221,7 @@ impl Hub {
         self.streams.place(stream).is_none_or(|place| self.streams.at(place).takes_requests())
     }
 
-    /// So many bytes of events have left for the stream's client.
+    /// Gives back `bytes` of events that have left for the stream's client.
     pub fn sent(&mut self, stream: WatchStream, bytes: usize) {
         let Some(place) = self.streams.place(stream) else { return };
         let stream = self.streams.at_mut(place);
@@ -371,7 +372,7 @@ impl Hub {
         }
     }
 
-    /// What has to happen before a request is answered.
+    /// Returns what has to happen before a request is answered.
     fn lacks(&self, asked: &QueuedRequest) -> Option<Lacks> {
         let mut need = asked.need;
         if let What::Create { slot: Some(slot), .. } = asked.what {

@@ -37,7 +37,7 @@ impl Inflow {
         }
     }
 
-    /// What the shard told before above `after` is void.
+    /// Takes a shard's events; what the shard sent before above `after` is void.
     pub fn take(
         &mut self,
         shard: ShardId,

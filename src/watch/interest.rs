@@ -12,7 +12,7 @@ use super::keys::{CoreSet, Keys};
 use crate::limits::CORES_MAX;
 use crate::types::{Blob, CoreId};
 
-/// See the module.
+/// The index of the cores that want a key.
 #[derive(Debug)]
 pub struct Interest {
     ones: HashMap<Blob, Wanted, Seeded>,

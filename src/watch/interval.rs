@@ -163,7 +163,7 @@ impl<V: Default> IntervalMap<V> {
         at
     }
 
-    /// What is below the span of `pivot`, and what above.
+    /// Splits the spans below that of `pivot` from those above.
     fn split(&mut self, at: u32, pivot: u32) -> (u32, u32) {
         if at == NONE {
             return (NONE, NONE);

@@ -31,7 +31,7 @@ impl Keys {
         }
     }
 
-    /// The same as the store takes it.
+    /// Returns the range as the store takes it.
     pub fn range(&self) -> KeyRange {
         let bytes = |blob: &Blob| Bytes::copy_from_slice(blob);
         match self {
@@ -87,7 +87,7 @@ impl CoreSet {
         self.0 == 0
     }
 
-    /// What is in either.
+    /// The union of both sets.
     pub fn union(self, other: CoreSet) -> CoreSet {
         CoreSet(self.0 | other.0)
     }

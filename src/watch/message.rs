@@ -20,7 +20,7 @@ pub enum WatchAsk {
     Add { topic: TopicId, keys: Keys },
     /// It does not want them any more.
     Drop { keys: Keys },
-    /// What happened before.
+    /// The hub asks for what happened before.
     History(HistoryAsk),
 }
 
@@ -55,6 +55,6 @@ pub struct HistoryPart {
     pub through: Revision,
 }
 
-/// What was asked for is below this revision, at which the shard is compacted.
+/// The requested history is below this revision, at which the shard is compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compacted(pub Revision);

@@ -14,7 +14,7 @@ pub(super) struct Recent {
     events_max: usize,
     events: VecDeque<Arc<Event>>,
     bytes: usize,
-    /// Of a revision up to here something may be missing.
+    /// The revision up to which something may be missing.
     floor: Revision,
 }
 

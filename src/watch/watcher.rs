@@ -14,7 +14,7 @@ use crate::types::{Blob, Epoch, Event, Revision, WatchCreate, WatchId};
 /// No place.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Where a watcher stands.
+/// The state of a watcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Not answered yet: a shard may not know of its topic.
@@ -31,7 +31,7 @@ pub(super) enum State {
     Compacted,
 }
 
-/// What a client wants of its watcher, and what it has had.
+/// The options of a client's watcher, and what it has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wants(u8);
 
