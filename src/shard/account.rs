@@ -1,4 +1,4 @@
-//! What a shard's files hold of the line, so that a start can account for all of it.
+//! The account of what a shard's files hold of the line, so that a start can account for all of it.
 //!
 //! Collected while they are read, and only then; what comes of it when all groups are there is
 //! `member::account`'s.
@@ -6,7 +6,7 @@
 use super::entry::Stamp;
 use crate::types::{Epoch, Revision, ShardId, ShardSet};
 
-/// See the module.
+/// The account of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     shard: ShardId,
@@ -16,14 +16,14 @@ pub struct Account {
     pub stable: Revision,
     /// A checkpoint holds everything up to here.
     pub covered: Revision,
-    /// What the log holds above that, void revisions aside.
+    /// The revisions that the log holds above that, void ones aside.
     pub revisions: Revisions,
-    /// Of these, what other shards take part in.
+    /// The revisions among these that other shards take part in.
     pub shared: Vec<(Revision, ShardSet)>,
 }
 
 impl Account {
-    /// Of a shard without files.
+    /// Makes the account of a shard without files.
     pub fn new(shard: ShardId) -> Account {
         Account {
             shard,
@@ -144,7 +144,7 @@ impl Revisions {
 }
 
 impl FromIterator<Revision> for Revisions {
-    /// Of revisions in rising order.
+    /// Collects revisions that rise.
     fn from_iter<I: IntoIterator<Item = Revision>>(revisions: I) -> Revisions {
         let mut set = Revisions::default();
         for revision in revisions {

@@ -63,14 +63,14 @@ pub struct ReadPart {
     pub ranges: Vec<(Sub, RangeRequest)>,
 }
 
-/// What a [`ReadPart`] came to.
+/// The result of a [`ReadPart`].
 #[derive(Clone, Debug, Default)]
 pub struct ReadPartReply {
     pub compares: Vec<(u32, CompareShare)>,
     pub ranges: Vec<(Sub, RangeReply)>,
 }
 
-/// What a router asks of a shard on another core, or of one whose answer takes a while.
+/// A request of a router to a shard on another core, or to one whose answer takes a while.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Write(Write),
@@ -88,7 +88,7 @@ pub enum Ask {
     },
 }
 
-/// What a router is told.
+/// The reply of a shard to a router's [`Ask`].
 #[derive(Clone, Debug)]
 pub enum ShardReply {
     Answer(Answer),
@@ -100,7 +100,7 @@ pub enum ShardReply {
     LeaseKeys(Vec<Blob>),
 }
 
-/// What a step of a shard wants done.
+/// The effects of a step of a shard.
 #[derive(Debug, Default)]
 pub struct ShardEffects {
     pub replies: Vec<(Origin, ShardReply)>,

@@ -20,19 +20,19 @@ use crate::types::{
     Revision, Sub,
 };
 
-/// What is prepared, and what waits for that.
+/// The deletes that are prepared, and what waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Deleting {
     /// Writes of this shard alone whose deletes are to be prepared.
     waiting: RequestQueue<Waiting>,
     current: Option<Current>,
-    /// What the coordinator wants next.
+    /// The preparation that the coordinator wants next.
     wanted: Option<(Epoch, RoundId, Vec<KeyRange>)>,
     /// Keys that this turn's evaluation has deleted one by one.
     deleted: usize,
 }
 
-/// Whose deletes the store prepares.
+/// The request whose deletes the store prepares.
 #[derive(Debug)]
 enum Current {
     Write { waiting: Box<Waiting>, is_ready: bool },
@@ -79,7 +79,7 @@ impl Deleting {
         });
     }
 
-    /// What was prepared is gone with the epoch.
+    /// Forgets what was prepared: it is gone with the epoch.
     pub fn roll_back(&mut self) {
         self.wanted = None;
         if let Some(Current::Write { waiting, .. }) = self.current.take() {

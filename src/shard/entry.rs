@@ -32,9 +32,9 @@ use crate::types::{
     Epoch, KeyRange, LOGGED_OVERHEAD_BYTES, LeaseId, RangeEnd, Revision, ShardSet, Sub, Term,
 };
 
-/// Of an entry in which no put keeps anything.
+/// The version of an entry in which no put keeps anything.
 const VERSION_PLAIN: u8 = 1;
-/// Of an entry in which some put keeps what its key has.
+/// The version of an entry in which some put keeps what its key has.
 const VERSION_KEPT: u8 = 2;
 
 /// Bytes of an entry before its first operation.
@@ -57,12 +57,12 @@ const TAG_KEPT_VALUE: u8 = 1 << 5;
 const TAG_KEPT_LEASE: u8 = 1 << 6;
 const TAG_KEPT: u8 = TAG_KEPT_VALUE | TAG_KEPT_LEASE;
 
-/// Of a LEB128 number with so many bits.
+/// Returns the bytes of a LEB128 number with so many bits.
 const fn number_bytes(bits: usize) -> usize {
     bits.div_ceil(7)
 }
 
-/// Of a length: requests are far below 4 GiB.
+/// Bytes of a length: requests are far below 4 GiB.
 const LENGTH_BYTES: usize = number_bytes(32);
 
 /// Tag, distance, ordinal, participants; then what each kind says besides its keys and its value.
@@ -108,7 +108,7 @@ pub struct Operation {
     pub change: Change,
 }
 
-/// What an operation does.
+/// The change of one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `None` is what the key has already.
@@ -163,7 +163,7 @@ impl ChangesBuilder {
         self.operations == 0
     }
 
-    /// How many changes there are.
+    /// Counts the changes.
     pub fn operations(&self) -> usize {
         self.operations
     }
@@ -328,7 +328,7 @@ impl Changes {
     }
 }
 
-/// See [`Changes::operations`].
+/// The iterator that [`Changes::operations`] returns.
 #[derive(Debug)]
 pub struct Operations<'a> {
     rest: Cursor<'a>,

@@ -19,7 +19,7 @@ use crate::types::{
     Origin, PutRequest, RangeReply, Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
 };
 
-/// What running a share came to.
+/// The result of running a share.
 pub(super) struct Ran {
     pub replies: ShareReply,
     /// Ranges that take more than a slice: they go on at the moment at which they stand in the
@@ -102,7 +102,7 @@ impl Shard {
         }
     }
 
-    /// How many writes at the front are puts that nothing can refuse and that fit, and how much
+    /// Counts the writes at the front that are puts which nothing can refuse and that fit, and what
     /// they add to an entry at most.
     fn run_of_puts(&self, now: Nanos, room: usize) -> (usize, usize) {
         let (mut run, mut bytes) = (0, 0);

@@ -19,7 +19,7 @@ pub(super) struct Hashes {
 pub(super) struct Hashing {
     pub at: Revision,
     pub cursor: HashCursor,
-    /// Who waits for it.
+    /// The requests that wait for it.
     origins: BTreeSet<Origin>,
 }
 
@@ -55,7 +55,7 @@ impl Hashes {
         hashing.origins
     }
 
-    /// Whoever asked has left; it is no error if it asked for no hash.
+    /// Drops a request whose client left; it is no error if that asked for no hash.
     pub fn cancel(&mut self, origin: Origin) {
         let Some(number) = self.by_origin.remove(&origin) else { return };
         let hashing = self.hashes.get_mut(&number).expect("numbered");

@@ -68,7 +68,7 @@ use reads::Reads;
 use state::{ShardState, Tailed};
 use watch::Publication;
 
-/// What the member tells every shard: switches that refuse writes.
+/// The switches by which a member refuses writes; every shard has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     /// The NOSPACE alarm is active.
@@ -93,7 +93,7 @@ pub struct ShardCounters {
     /// Rounds in which it took part.
     pub rounds: u64,
     pub puts: u64,
-    /// Of their keys and values.
+    /// Bytes of their keys and values.
     pub put_bytes: u64,
     pub deletes: u64,
     pub txns: u64,
@@ -176,7 +176,7 @@ impl Shard {
         GroupId::of(self.id)
     }
 
-    /// What it holds.
+    /// Returns its store.
     pub fn store(&self) -> &Store {
         &self.state.store
     }
@@ -496,7 +496,7 @@ impl Shard {
     }
 }
 
-/// What is told of a write that may or may not have survived its epoch.
+/// Returns the reply to a write that may or may not have survived its epoch.
 fn unknown(origin: Origin) -> (Origin, ShardReply) {
     (origin, ShardReply::Answer(Err(Refusal::LeaderChanged)))
 }

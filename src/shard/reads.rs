@@ -19,7 +19,7 @@ use crate::types::{
     DeleteRangeReply, Discarded, Epoch, Origin, RangeReply, Revision, Sub, TxnRequest,
 };
 
-/// What is read for one request.
+/// The reads of one request.
 #[derive(Debug)]
 pub(super) struct Reading {
     compares: VecDeque<(u32, CompareScan)>,
@@ -38,12 +38,12 @@ pub(super) enum ReadOwner {
     Txn { origin: Origin, request: TxnRequest, path: Option<Path>, stable: Revision },
     /// This shard's part of a read of several.
     Part { origin: Origin },
-    /// What a write of this shard alone reads, at its pending revision; the answers to its other
+    /// The reads of a write of this shard alone, at its pending revision; the replies of its other
     /// operations are there.
     Write { origin: Origin, revision: Revision, path: Path, replies: ShareReply },
-    /// What a range delete of many keys found.
+    /// The keys that a range delete of many keys found.
     Delete { origin: Origin, revision: Revision, reply: DeleteRangeReply },
-    /// The same for a share of a round.
+    /// The reads of a share of a round.
     Round { epoch: Epoch, round: RoundId, slot: u16, revision: Revision, replies: ShareReply },
 }
 
@@ -90,14 +90,14 @@ impl Reading {
         true
     }
 
-    /// What compaction has to leave for it.
+    /// Returns the revision that compaction has to leave for it.
     fn floor(&self) -> Revision {
         let compares = self.compares.iter().map(|(_, scan)| scan.floor());
         let ranges = self.ranges.iter().map(|(_, scan)| scan.floor());
         compares.chain(ranges).min().unwrap_or(Revision::NEWEST)
     }
 
-    /// Who may cancel it.
+    /// Returns the request that may be cancelled, if it can be.
     fn origin(&self) -> Option<Origin> {
         match self.owner {
             ReadOwner::Range { origin, .. }
@@ -126,7 +126,7 @@ pub(super) struct Reads {
     /// By the order in which they came.
     under_way: BTreeMap<u64, (Reading, Revision)>,
     by_origin: BTreeMap<Origin, u64>,
-    /// How many reads need what compaction would take at which revision.
+    /// The number of reads that need what compaction would take, by revision.
     floors: BTreeMap<Revision, usize>,
     next: u64,
     /// Which one had the last slice.
@@ -134,11 +134,11 @@ pub(super) struct Reads {
     /// Keys that a turn visits at most: so many for what comes in, and as many for what is under
     /// way.
     slice: usize,
-    /// What is left of that for what comes in.
+    /// The visits that are left of that for requests that come in.
     pub visits: usize,
     /// Answers that are read and wait for stable.
     waiting: BTreeMap<Revision, Vec<(Origin, ShardReply)>>,
-    /// What nobody wants any more, dropped in slices too.
+    /// Keys and values that nobody wants any more, dropped in slices too.
     discarded: Discarded,
 }
 
@@ -203,7 +203,7 @@ impl Reads {
         visits
     }
 
-    /// What one read may visit before the next one has its turn.
+    /// Returns the visits that one read may make before the next one has its turn.
     pub fn share(&self) -> usize {
         (self.slice / SHARERS).max(1)
     }
@@ -257,7 +257,8 @@ impl Reads {
         }
     }
 
-    /// What is above `cut` is rolled back, and reads at it end: who waited for them.
+    /// Ends the reads above `cut`, which is rolled back, and returns the requests that waited for
+    /// them.
     pub fn roll_back(&mut self, cut: Revision) -> Vec<Origin> {
         let is_lost = |reading: &Reading| reading.pending().is_some_and(|revision| revision > cut);
         let lost = self.under_way.iter().filter(|(_, (reading, _))| is_lost(reading));

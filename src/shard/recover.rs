@@ -15,7 +15,7 @@ use crate::replica::{Found, RecoverError, ReplicaConfig, recover};
 use crate::types::{LogIndex, Note, RequestQueue, ShardId};
 use crate::wal::ReadDisk;
 
-/// What a shard is told once.
+/// The settings of a shard's recovery.
 #[derive(Clone, Copy, Debug)]
 pub struct Recovery {
     pub shard: ShardId,

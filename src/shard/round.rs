@@ -40,7 +40,7 @@ impl Shard {
         });
     }
 
-    /// What each share would come to; nothing is kept.
+    /// Returns what each share would come to; nothing is kept.
     pub(super) fn verdicts(
         &self,
         shares: &[RequestShare],

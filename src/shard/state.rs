@@ -44,7 +44,7 @@ pub(super) struct Tailed {
     pub participants: ShardSet,
 }
 
-/// What an entry was, to whoever has more to do about it.
+/// The kind of an applied entry, for the caller that has more to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applied {
     /// Changes, or something void.
@@ -60,7 +60,7 @@ pub(super) enum Applied {
 }
 
 impl ShardState {
-    /// Of a shard without a log.
+    /// Returns the state of a shard without a log.
     pub fn new(shard: ShardId) -> ShardState {
         ShardState {
             shard,

@@ -32,7 +32,7 @@ pub(super) struct Publication {
 }
 
 impl Publication {
-    /// Of a shard that holds changes up to `newest`.
+    /// Begins at a shard that holds changes up to `newest`.
     pub fn new(seed: u64, newest: Revision) -> Publication {
         Publication { interest: Interest::new(seed), published: newest }
     }
