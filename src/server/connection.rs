@@ -14,7 +14,7 @@ use super::{frames, grpc, http1};
 use crate::protocol::frame::{FrameFault, Protocol, Sniffed, encode_close, sniff};
 use crate::rt::{self, InboxFull, OpenConnection, TcpStream};
 
-/// How long a connection may be silent before it has said what it speaks.
+/// The time that a connection may be silent before it has sent the first bytes of a protocol.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves `delivery` in a task of its own.

@@ -63,10 +63,10 @@ use crate::protocol::{convert, status};
 use crate::rt::{self, Notify, Task, TcpStream, WaitList};
 use crate::types::{CoreId, Nanos, Refusal, Reply, WatchStream};
 
-/// How long a client may take for its hello, and for what it is told before a close.
+/// The time that a client may take for its hello, and to read what is sent before a close.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client that was refused may take to close.
+/// The time that a client which was refused may take to close.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Payload bytes of a hello at most.
@@ -82,7 +82,7 @@ pub(super) struct HandOver {
     pub(super) input: BytesMut,
 }
 
-/// What becomes of a hello's wish for another core.
+/// The result of a hello's request for another core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Granted,
@@ -164,7 +164,7 @@ enum End {
     Left,
     /// Nothing more is read; what is in the output is still to be sent.
     Closed,
-    /// The same, because of what the client sent.
+    /// Nothing more is read because of what the client sent; the output is still to be sent.
     Refused,
     HandOver(CoreId),
 }
@@ -186,19 +186,19 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// What reader, writer and the core's answers share.
+/// The state that reader, writer and the core's answers share.
 pub(super) struct Session {
     front: Rc<Front>,
     pub(super) remote: SocketAddr,
     pulse: Rc<Pulse>,
     decoder: Decoder,
-    /// What the connection holds of the member's memory.
+    /// The connection's account of the member's memory.
     account: Rc<Account>,
     output: RefCell<BytesMut>,
-    /// For the output, and for what the writer has of it.
+    /// The charge for the output, and for what the writer has of it.
     unsent: RefCell<Charge>,
     reads: Rc<Reads>,
-    /// By stream.
+    /// The requests under way, by stream.
     under_way: RefCell<FxHashMap<u32, UnderWay>>,
     /// Answers for which there is no room in the output yet. They share keys and values with the
     /// store, as long as that keeps them.
@@ -211,7 +211,7 @@ pub(super) struct Session {
     ended: RefCell<Ended>,
     /// Events in the output, to be given back to their streams once it has been sent.
     credits: RefCell<Vec<(WatchStream, usize)>>,
-    /// Of the reader.
+    /// The turn of the reader.
     turn: Turn,
     /// There is output.
     written: Notify,
@@ -233,7 +233,7 @@ struct RequestFrame {
     payload: Bytes,
 }
 
-/// What a request holds until it is answered or cancelled.
+/// The memory that a request holds until it is answered or cancelled.
 pub(super) struct RequestHold {
     /// The buffer that it is a slice of.
     _buffer: Rc<Charge>,

@@ -32,7 +32,7 @@ use crate::types::{
 /// Election timeouts without a leader after which the streams that want one end: etcd's number.
 const LEADERLESS_TIMEOUTS: u32 = 3;
 
-/// How often all connections are looked at in the time for which one may make no progress.
+/// The number of looks at all connections in the time for which one may make no progress.
 const LOOKS_PER_STALL: u32 = 8;
 
 /// At shutdown: how long a client may read nothing of what it is sent, and the time between looks.
@@ -70,7 +70,7 @@ pub struct Front {
     tasks: Cell<usize>,
     /// Rung when the last connection closes, and when the last of the tasks ends.
     empty: Notify,
-    /// By core; where connections that want another core are sent.
+    /// The inboxes of all cores, for connections that want another core.
     pub(super) cores: Vec<InboxSender<Delivery>>,
     /// Answers of gRPC are encoded here and cut off.
     scratch: RefCell<BytesMut>,
@@ -209,7 +209,7 @@ impl Front {
         self.answer_at(rt::now(), ticket, answer);
     }
 
-    /// As [`Front::answer`], for everything that a turn has answered; empties `answers`.
+    /// Delivers all answers of a turn as [`Front::answer`] does; empties `answers`.
     pub fn answer_all(&self, answers: &mut Vec<(Ticket, Answer)>) {
         if answers.is_empty() {
             return;
@@ -377,7 +377,7 @@ impl Front {
         }
     }
 
-    /// See [`Service::multi_get`].
+    /// Reads keys as [`Service::multi_get`] does, and counts them.
     pub(super) fn multi_get(&self, wanted: &[PointRead<'_>], visit: &mut Visit<'_>) -> usize {
         let visited = self.service.borrow_mut().multi_get(wanted, visit);
         let mut answered = self.answered_now.get();
@@ -442,7 +442,7 @@ impl Front {
         self.service.borrow().watch_has_room(stream)
     }
 
-    /// Of a stream that has been closed meanwhile nothing is given back.
+    /// Gives events back to their stream; nothing if that has been closed meanwhile.
     pub(super) fn watch_sent(&self, stream: WatchStream, bytes: usize) {
         if bytes > 0 && self.feeds.get(stream).is_some() {
             self.service.borrow_mut().watch_sent(stream, bytes);
@@ -455,7 +455,7 @@ impl Front {
         self.work.notify();
     }
 
-    /// What a request that is malformed is told: etcd looks at its quota first.
+    /// Returns the refusal of a malformed request: etcd looks at its quota first.
     pub(super) fn refusal_of_malformed(&self, method: Method, refusal: Refusal) -> Refusal {
         let needs_space = matches!(method, Method::Put | Method::Txn);
         if needs_space && self.service.borrow().is_out_of_space() {
@@ -493,7 +493,7 @@ impl Front {
     }
 }
 
-/// See [`Front::room_in_budget`].
+/// The future that [`Front::room_in_budget`] returns.
 pub(super) struct BudgetRoom<'a, H: FnMut() -> bool + Unpin> {
     front: &'a Front,
     holds: H,
@@ -558,7 +558,7 @@ impl<F: Deref<Target = Front>> Drop for PendingRequest<F> {
     }
 }
 
-/// See [`Front::handling`].
+/// The guard that [`Front::handling`] returns.
 pub(super) struct Handling {
     front: Rc<Front>,
     method: Method,
@@ -572,7 +572,8 @@ impl Drop for Handling {
     }
 }
 
-/// How often it was found that there has been no leader for too long, and who wants to know.
+/// Counts the times that there has been no leader for too long, and wakes the streams that require
+/// one.
 #[derive(Default)]
 struct Leaderless {
     times: Cell<u64>,
@@ -592,7 +593,7 @@ impl Drop for ConnectionCount {
     }
 }
 
-/// See [`Front::busy`].
+/// The guard that [`Front::busy`] returns.
 pub(super) struct Busy(Rc<Front>);
 
 impl Drop for Busy {

@@ -28,7 +28,7 @@ pub(super) fn list(message: &[u8]) -> Result<HealthListResponse, Status> {
     Ok(HealthListResponse { statuses })
 }
 
-/// What Watch says first.
+/// Returns the first message of Watch.
 pub(super) fn now(message: &[u8]) -> Result<HealthCheckResponse, Status> {
     match decode::<HealthCheckRequest>(Method::HealthWatch, message)?.service.is_empty() {
         true => Ok(state(ServingStatus::Serving)),

@@ -20,7 +20,7 @@ pub(super) const SLICE_BYTES: usize = 64 << 10;
 pub(super) struct Large {
     /// There until it is dropped.
     pieces: Option<Pieces>,
-    /// What the connection holds for it.
+    /// The connection's charge for it.
     charge: Option<Charge>,
 }
 
@@ -29,13 +29,13 @@ impl Large {
         Large { pieces: Some(Pieces::new(header, reply)), charge: None }
     }
 
-    /// The same as an answer of a connection, which is charged with what it holds.
+    /// Makes an answer of a connection, which is charged with what it holds.
     pub(super) fn charged(header: &HeaderFields, reply: Reply, account: &Rc<Account>) -> Large {
         let charge = account.charge(reply.own_bytes());
         Large { pieces: Some(Pieces::new(header, reply)), charge: Some(charge) }
     }
 
-    /// So many bytes more are held until it is dropped: of what it is encoded into.
+    /// Charges `bytes` more until it is dropped, for what it is encoded into.
     pub(super) fn charge_more(&mut self, bytes: usize) {
         if let Some(charge) = &mut self.charge {
             charge.resize(charge.bytes() + bytes);

@@ -11,7 +11,7 @@ const CODES: usize = 17;
 /// Counters of one core.
 #[derive(Default)]
 pub struct Meters {
-    /// By opcode; made when the method is first called.
+    /// The meters of methods, made when a method is first called.
     methods: std::cell::RefCell<Vec<(Method, Box<MethodMeter>)>>,
     slots: Slots,
     /// `etcd_network_client_grpc_received_bytes_total`: bytes of request messages.

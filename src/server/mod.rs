@@ -78,7 +78,7 @@ pub use settings::{Keepalive, ListenerKind, STALL_MAX, Settings, Versions};
 
 use crate::rt::Accepted;
 
-/// What a core's inbox brings.
+/// An item of a core's inbox.
 #[derive(Debug)]
 pub enum Delivery {
     /// A new connection.

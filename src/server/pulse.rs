@@ -37,7 +37,7 @@ pub(super) enum Owed {
 }
 
 impl Pulse {
-    /// What the connection holds of the member's memory.
+    /// Returns the connection's account of the member's memory.
     pub(super) fn account(&self) -> &Rc<Account> {
         &self.account
     }

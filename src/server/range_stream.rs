@@ -35,9 +35,10 @@ pub(super) struct RangeStream {
     read_keys: u64,
     /// Bytes that a part is to come to.
     bytes_aimed: usize,
-    /// What was read and is not in a part yet.
+    /// The keys that were read and are not in a part yet.
     kvs: VecDeque<KeyValue>,
-    /// What the last read says of the whole range, and whether it was the last one.
+    /// The last read's word on the whole range, whether it has more and how many keys, and whether
+    /// it was the last read.
     more: bool,
     count: i64,
     is_through: bool,
@@ -46,7 +47,7 @@ pub(super) struct RangeStream {
     revision: Option<Revision>,
     /// Keys that went out.
     sent: i64,
-    /// What the keys of a part are ordered by.
+    /// The field that the keys of a part are ordered by.
     target: SortTarget,
     /// Values are read to sort by, and not shown.
     hides_values: bool,

@@ -11,10 +11,10 @@ use std::rc::Rc;
 use crate::budget::{Account, Charge};
 use crate::limits::{CONNECTION_GATHERED_BYTES_MAX, READ_BYTES_SUPPOSED};
 
-/// See the module.
+/// The reads of one connection.
 pub(super) struct Reads {
     under_way: Cell<usize>,
-    /// What the next one is supposed to come to.
+    /// Bytes that the next one is supposed to come to.
     supposed: Cell<usize>,
 }
 
@@ -68,7 +68,7 @@ mod tests {
         CoreBudget::new(Budget::new(1 << 30, 1)).open()
     }
 
-    /// How many begin before there is no room.
+    /// Counts the reads that begin before there is no room.
     fn room(reads: &Rc<Reads>, account: &Rc<Account>) -> usize {
         let mut begun = Vec::new();
         while reads.has_room() && begun.len() < 1_000_000 {

@@ -9,12 +9,12 @@ use crate::observe::CoreMetrics;
 use crate::protocol::convert::{HeaderFields, RequestLimits};
 use crate::types::CoreId;
 
-/// What a listener is for; by the position of the listener given to the acceptor.
+/// The kind of a listener; by the position of the listener given to the acceptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
     /// Frames, gRPC and HTTP on one port (`--listen-client-urls`).
     Client,
-    /// The same without HTTP, where `--listen-client-http-urls` takes that.
+    /// Serves clients without HTTP, where `--listen-client-http-urls` takes that.
     ClientWithoutHttp,
     /// HTTP only (`--listen-client-http-urls`).
     ClientHttp,
@@ -57,9 +57,9 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// `--metrics=extensive`: how long calls take is counted by method.
     pub times_methods: bool,
-    /// What this core counts: connections add requests and their times.
+    /// The counters of this core: connections add requests and their times.
     pub figures: Arc<CoreMetrics>,
-    /// What connections may hold, theirs and other cores'.
+    /// The budget of all connections, those of other cores too.
     pub budget: Arc<Budget>,
     /// The body of `/metrics`.
     pub metrics: Rc<dyn Fn() -> String>,

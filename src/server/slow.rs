@@ -12,7 +12,7 @@ use crate::observe::{CoreMetrics, RequestKind};
 use crate::protocol::{Method, status};
 use crate::types::{Nanos, Refusal, Reply, Request};
 
-/// What is kept of a request: a look at it, not a copy.
+/// The record of a request: a look at it, not a copy.
 #[derive(Debug, Default)]
 pub(super) struct RequestRecord {
     started: Nanos,
@@ -22,7 +22,7 @@ pub(super) struct RequestRecord {
     operations: u32,
     /// Bytes of the value.
     value_bytes: u32,
-    /// What its time counts as, if anything.
+    /// The kind of duration that it counts as, if any.
     counts: Option<Counted>,
 }
 

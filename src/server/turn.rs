@@ -13,14 +13,14 @@ use crate::limits::{CONNECTION_TURN_WORK, FRAME_WORK};
 use crate::observe::CoreMetrics;
 use crate::rt;
 
-/// What is left of one connection's turn. It begins whole.
+/// The rest of one connection's turn. It begins whole.
 pub(super) struct Turn {
     left: Cell<usize>,
     figures: Arc<CoreMetrics>,
 }
 
 impl Turn {
-    /// Of a connection of the core with these figures.
+    /// Makes the turn of a connection of the core with these figures.
     pub(super) fn new(figures: &Arc<CoreMetrics>) -> Turn {
         Turn { left: Cell::new(CONNECTION_TURN_WORK), figures: figures.clone() }
     }
@@ -30,12 +30,12 @@ impl Turn {
         self.left.set(CONNECTION_TURN_WORK);
     }
 
-    /// So many bytes were read.
+    /// Counts `bytes` that were read.
     pub(super) fn read(&self, bytes: usize) {
         self.left.set(self.left.get().saturating_sub(bytes));
     }
 
-    /// So many frames were taken, whatever they asked for.
+    /// Counts `frames` that were taken, whatever they asked for.
     pub(super) fn took(&self, frames: usize) {
         self.read(frames.saturating_mul(FRAME_WORK));
     }

@@ -16,7 +16,7 @@ use super::slow::RequestRecord;
 use crate::member::{Answer, Ticket};
 use crate::protocol::Method;
 
-/// Where an answer goes.
+/// The destination of an answer.
 pub(super) enum Waiter {
     /// To a stream of a connection that speaks frames.
     Frames { session: Rc<Session>, stream: u32, method: Method, held: RequestHold },
@@ -27,7 +27,7 @@ pub(super) enum Waiter {
 }
 
 impl Waiter {
-    /// Who called, where a client did.
+    /// Returns the address of the client, if one called.
     pub(super) fn remote(&self) -> Option<SocketAddr> {
         match self {
             Waiter::Frames { session, .. } => Some(session.remote),
@@ -46,7 +46,7 @@ impl Waiter {
     }
 }
 
-/// Where a task finds its answer.
+/// A one-shot channel by which a task gets its answer.
 #[derive(Default)]
 pub(super) struct OneShot {
     state: RefCell<OneShotState>,
@@ -98,7 +98,7 @@ impl Waiters {
         Ticket(u64::from(self.generation) << 32 | u64::from(slot))
     }
 
-    /// Who has the ticket; `None` if nobody does any more.
+    /// Returns the waiter with the ticket; `None` if there is none any more.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
         let (slot, generation) = parts(ticket);
         self.slots.get_mut(slot).filter(|(own, ..)| *own == generation).map(|(.., waiter)| waiter)

@@ -27,7 +27,7 @@ impl Feeds {
     }
 }
 
-/// What one stream is told and has not taken yet.
+/// Replies of one stream that it has not taken yet.
 #[derive(Default)]
 pub(super) struct Feed {
     waiting: RefCell<VecDeque<WatchReply>>,
@@ -73,7 +73,7 @@ impl Watching {
         self.feed.pushed.until(|| self.front.watch_has_room(self.stream)).await;
     }
 
-    /// What the stream is told next.
+    /// Waits for the stream's next reply.
     pub(super) async fn next(&self) -> WatchReply {
         self.feed.pushed.until(|| !self.feed.waiting.borrow().is_empty()).await;
         let reply = self.feed.waiting.borrow_mut().pop_front().expect("just seen");

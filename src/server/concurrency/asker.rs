@@ -93,7 +93,7 @@ impl Asker {
         self.front.header().at(revision)
     }
 
-    /// What happens in `range` from revision `from` on.
+    /// Watches `range` from revision `from` on.
     pub(super) fn events(&self, range: KeyRange, from: Revision) -> Events {
         let watching = Watching::open(&self.front);
         // A stream with one request has room for it.
@@ -102,13 +102,13 @@ impl Asker {
     }
 }
 
-/// What one watcher of ours is told.
+/// The events of one watcher of the server's own.
 pub(super) struct Events {
     front: Rc<Front>,
     watching: Watching,
 }
 
-/// What happened, and the revision at which it was told.
+/// A reply with events, and its revision.
 pub(super) struct Happened {
     pub(super) revision: Revision,
     pub(super) events: Vec<Arc<Event>>,
@@ -116,7 +116,7 @@ pub(super) struct Happened {
 
 /// Why there are no more events.
 pub(super) enum Over {
-    /// What came next has been compacted.
+    /// The next events have been compacted.
     Compacted,
     Status(Status),
 }
@@ -141,7 +141,7 @@ impl Events {
     }
 }
 
-/// What a caller is told of a refusal: the text, without its code.
+/// Returns the status of a refusal: the text, without its code.
 pub(super) fn status_of(refusal: &Refusal) -> Status {
     let status = status::of(refusal);
     match refusal {

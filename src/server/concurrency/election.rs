@@ -78,7 +78,7 @@ pub(super) async fn resign(
     Ok(ResignResponse { header: asker.header(reply.revision) })
 }
 
-/// Who leads now.
+/// Returns the present leader.
 pub(super) async fn leader(
     asker: &Asker,
     request: LeaderRequest,
@@ -124,7 +124,7 @@ enum End {
 struct Observing<'a> {
     asker: &'a Asker,
     name: Bytes,
-    /// What becomes of the leader's key; `None`: who leads is to be found out.
+    /// The events of the leader's key; `None` if the leader is to be looked up.
     leader: Option<Events>,
     due: VecDeque<LeaderResponse>,
 }

@@ -41,9 +41,9 @@ enum State {
 
 /// How a place was found when it was taken.
 pub(super) struct Taken {
-    /// Of the txn.
+    /// The revision of the txn.
     pub(super) revision: Revision,
-    /// What was there, if the lease had the place before.
+    /// The key's value, if the lease had the place before.
     pub(super) before: Option<KeyValue>,
     /// Whether nobody is in front.
     pub(super) is_first: bool,

@@ -232,9 +232,9 @@ impl Outlet for FrameOutlet {
 /// The latest streams that ended before their clients had said END.
 #[derive(Default)]
 pub(super) struct Ended {
-    /// By stream, how manieth of those that ended it was.
+    /// The ordinal of each stream that has ended, by stream.
     streams: FxHashMap<u32, u64>,
-    /// The same, oldest first; one that has been forgotten may still be here.
+    /// The ended streams, oldest first; one that has been forgotten may still be here.
     order: VecDeque<(u32, u64)>,
     ended: u64,
 }

@@ -1,4 +1,4 @@
-//! What a connection has read, and the buffers that holds.
+//! The input of a connection, and the buffers that it is in.
 //!
 //! Requests are slices of what was read, so a buffer lives as long as the last of them, however
 //! small. It is therefore charged whole: the intake and every request of the buffer share its
@@ -18,7 +18,7 @@ const CAPACITY_KEPT: usize = 64 << 10;
 pub(super) struct Intake {
     account: Rc<Account>,
     bytes: BytesMut,
-    /// For the buffer of `bytes`.
+    /// The charge for the buffer of `bytes`.
     charge: Rc<Charge>,
     /// How large the next buffer is to be.
     next: usize,
@@ -39,7 +39,7 @@ impl Intake {
         &mut self.bytes
     }
 
-    /// What keeps the buffer of the bytes charged: to be held by whoever keeps a slice of it.
+    /// Returns the charge of the buffer, which is held by every slice of it.
     pub(super) fn charge(&self) -> &Rc<Charge> {
         &self.charge
     }
@@ -87,7 +87,8 @@ impl Intake {
         self.give_back_above(CAPACITY_MIN);
     }
 
-    /// What is left of the buffer after slices were cut off says nothing of its size.
+    /// Gives the buffer back if it has more than `kept` bytes. The rest of a buffer after slices
+    /// were cut off says nothing of its size.
     fn give_back_above(&mut self, kept: usize) {
         if self.bytes.is_empty() && self.charge.bytes() > kept {
             self.bytes = BytesMut::new();

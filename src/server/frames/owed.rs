@@ -16,7 +16,7 @@ pub(super) struct Owed {
 /// Stream, method and answer.
 pub(super) type OwedAnswer = (u32, Method, Reply);
 
-/// Where an answer waits.
+/// The place of an answer that waits.
 pub(super) struct OwedPlace(u64);
 
 impl Owed {

@@ -48,13 +48,13 @@ use crate::types::{Nanos, Refusal, Reply, Request};
 /// Encoded answers are cut off buffers of this size.
 const ENCODE_CHUNK_BYTES: usize = 64 << 10;
 
-/// What the calls of one connection share.
+/// The state that the calls of one connection share.
 pub(super) struct Link {
     pub(super) front: Rc<Front>,
     remote: SocketAddr,
     pub(super) wire: Rc<Wire>,
     under_way: RefCell<FxHashSet<Ticket>>,
-    /// What the connection holds of the member's memory.
+    /// The connection's account of the member's memory.
     pub(super) account: Rc<Account>,
     reads: Rc<Reads>,
     /// Bytes of answers that h2 holds.
@@ -246,7 +246,7 @@ pub(in crate::server) struct UnaryCall {
     link: Rc<Link>,
     pub(in crate::server) method: Method,
     respond: Respond,
-    /// For the request.
+    /// The charge for the request.
     _charge: Charge,
     reading: Option<Reading>,
 }
@@ -441,9 +441,9 @@ pub(super) struct Incoming {
     pub(super) head: Head,
     body: RecvStream,
     reader: MessageReader,
-    /// For what has come and is not a whole message yet.
+    /// The charge for what has come and is not a whole message yet.
     held: Charge,
-    /// Where it waits for room in the budget.
+    /// The place in which it waits for room in the budget.
     place: WaitPlace,
     /// Runs while the client owes a part of a message.
     stall: Option<rt::Sleep>,
@@ -529,7 +529,7 @@ impl Incoming {
         Poll::Ready(())
     }
 
-    /// What the end of the body says: it must not come inside a message.
+    /// Reads the end of the body: it must not come inside a message.
     fn end(&self) -> Said {
         if !self.reader.is_inside_message() {
             return Said::End;

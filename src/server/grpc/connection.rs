@@ -25,7 +25,7 @@ use crate::server::settings::Keepalive;
 use crate::server::turn::Turn;
 use crate::types::Nanos;
 
-/// How long a client may take for its preface, and for what it is told before a close.
+/// The time that a client may take for its preface, and to read what is sent before a close.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -134,7 +134,7 @@ struct Driver {
     beat: Option<Beat>,
     /// Calls for which there is no room yet.
     waiting: VecDeque<Arrived>,
-    /// Where it waits for room in the budget.
+    /// The place in which it waits for room in the budget.
     place: WaitPlace,
     /// The last of the connection, once it is to end.
     closing: Option<Closing>,

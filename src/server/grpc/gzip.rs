@@ -46,7 +46,7 @@ pub(super) async fn pack(framed: Bytes) -> Bytes {
     }
 }
 
-/// As [`pack`]; what is packed counts as owed throughout.
+/// Packs as [`pack`] does; what is packed counts as owed throughout.
 pub(super) async fn pack_counted(link: &Rc<Link>, framed: Payload) -> Payload {
     let packed = pack(framed.whole()).await;
     drop(framed);

@@ -25,7 +25,7 @@ pub(super) struct Head {
     pub(super) timeout: Option<Duration>,
     /// How its messages are compressed, and its answers.
     pub(super) encoding: Encoding,
-    /// What the client says of the API it speaks.
+    /// The version of the API that the client says it speaks.
     pub(super) api_version: Option<HeaderValue>,
     /// The call is to fail, and a stream to end, if there is no leader.
     pub(super) requires_leader: bool,
@@ -131,14 +131,14 @@ pub(super) fn only(http: StatusCode, status: &Status) -> Response<()> {
     response
 }
 
-/// What ends an answer that has messages.
+/// Returns the trailers of an answer that has messages.
 pub(super) fn end(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
     put_status(&mut trailers, status);
     trailers
 }
 
-/// What ends an answer that went well.
+/// Returns the trailers of an answer that went well.
 pub(super) fn end_ok() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));

@@ -39,7 +39,7 @@ pub(super) struct Wire {
     input: RefCell<BytesMut>,
     output: RefCell<BytesMut>,
     pub(super) pings: RefCell<Pings>,
-    /// Of reading.
+    /// The turn of the reader.
     turn: Turn,
     /// Bytes that were sent in this turn.
     sent: Cell<usize>,
@@ -123,7 +123,7 @@ impl Wire {
         self.is_drained.get() || heard < limit
     }
 
-    /// What the connection holds of the member's memory.
+    /// Returns the connection's account of the member's memory.
     pub(super) fn account(&self) -> &Rc<Account> {
         self.pulse.account()
     }
@@ -133,7 +133,7 @@ impl Wire {
     }
 }
 
-/// What h2 owns.
+/// The socket that h2 owns.
 pub(super) struct Socket {
     wire: Rc<Wire>,
     /// The first frame of h2 is to say nothing of how many streams there may be.

@@ -167,7 +167,7 @@ mod tests {
         frame(TYPE_PING, 0, &[6; 8])
     }
 
-    /// Of a connection whose preface has come.
+    /// Makes the pings of a connection whose preface has come.
     fn pings() -> Pings {
         let mut pings = Pings::new(Duration::from_secs(5));
         pings.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

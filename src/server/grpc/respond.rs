@@ -11,7 +11,7 @@ use super::head::{self, Rejection};
 use crate::protocol::grpc::Encoding;
 use crate::protocol::status::Status;
 
-/// Where an answer goes, and how its messages are compressed: as those of the request.
+/// The response to send an answer on; its messages are compressed as those of the request.
 pub(super) struct Respond {
     inner: SendResponse<Payload>,
     encoding: Encoding,
@@ -44,7 +44,7 @@ impl Respond {
         let _ = self.inner.send_response(head::only(StatusCode::OK, status), true);
     }
 
-    /// As [`refuse`](Respond::refuse), of a call that is not even looked at.
+    /// Refuses, as [`refuse`](Respond::refuse) does, a call that is not even looked at.
     pub(super) fn reject(mut self, rejection: &Rejection) {
         let _ = self.inner.send_response(head::only(rejection.http, &rejection.status), true);
     }

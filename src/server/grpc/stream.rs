@@ -51,7 +51,7 @@ impl Sending {
         Ok(Sending { _handling: Some(handling), ..sending })
     }
 
-    /// The same of a call with one answer, whose time ended when that was there.
+    /// Begins the answer of a call with one answer, whose time ended when that was there.
     fn answering(link: &Rc<Link>, method: Method, respond: Respond) -> Result<Sending, Gone> {
         let encoding = respond.encoding();
         let stream = respond.begin().map_err(|_| Gone)?;
@@ -69,7 +69,7 @@ impl Sending {
         Ok(())
     }
 
-    /// How many bytes h2 takes now: at least one, at most `wanted`.
+    /// Waits until h2 takes some bytes; returns how many: at least one, at most `wanted`.
     async fn capacity(&mut self, wanted: usize) -> Result<usize, Gone> {
         let link = self.link.clone();
         if !link.has_room_for_streams() {
@@ -296,7 +296,7 @@ pub(super) fn start_bidi(link: &Rc<Link>, now: Nanos, mut incoming: Incoming, re
     rt::spawn(task).detach();
 }
 
-/// What comes of `call`, unless the connection ends first.
+/// Awaits `call`, unless the connection ends first.
 async fn while_connected(
     link: &Link,
     call: impl Future<Output = Result<Status, Gone>>,

@@ -51,7 +51,7 @@ impl Check {
     }
 }
 
-/// What a group of checks came to.
+/// The result of a group of checks.
 pub(super) struct Outcome {
     pub(super) failed: bool,
     /// One for each check; only if asked for, or if something failed.

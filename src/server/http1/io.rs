@@ -22,7 +22,7 @@ pub(super) struct Socket {
     turn: Rc<Turn>,
 }
 
-/// What the socket tells whoever serves it.
+/// The signals of a socket for the task that serves it.
 pub(super) struct Watch {
     pub(super) pulse: Rc<Pulse>,
     /// Requests that have come and are not answered.

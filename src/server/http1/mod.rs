@@ -29,7 +29,7 @@ use super::pulse::Pulse;
 use super::turn::Turn;
 use crate::rt::{self, TcpStream};
 
-/// How long a client may be silent while it waits for nothing.
+/// The time that a client may be silent while it waits for nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Bytes of a request's head at most.
 const HEAD_BYTES_MAX: usize = 64 << 10;

@@ -90,7 +90,7 @@ enum Check {
 }
 
 impl Check {
-    /// What stands behind `/livez` or `/readyz`: nothing, or the name of one check.
+    /// Parses the path behind `/livez` or `/readyz`: nothing, or the name of one check.
     fn of(group: &'static [health::Check], rest: &str) -> Option<Check> {
         let one = rest.strip_prefix('/').and_then(|name| {
             group.iter().find(|check| check.name() == name).map(|check| Check::One(*check))
@@ -163,7 +163,7 @@ fn found(content_type: HeaderValue, body: String) -> Answer {
     answer
 }
 
-/// As [`found`], under gzip; everything else of the core runs in between.
+/// Answers as [`found`] does, under gzip; everything else of the core runs in between.
 async fn packed(content_type: HeaderValue, body: String) -> Answer {
     let mut deflater = Deflater::new(body.into(), BytesMut::new());
     let body = loop {
@@ -194,7 +194,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     gzip > 0.0 && gzip >= plain
 }
 
-/// What the request says whom it is for, judged in Go's words.
+/// Returns the request's host, or why it is bad, in Go's words.
 fn host<B>(request: &Request<B>) -> Result<&str, &'static str> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {

@@ -16,7 +16,7 @@ use crate::rt::WaitList;
 use crate::server::front::{Front, PendingRequest};
 use crate::types::Refusal;
 
-/// What has been asked and not been answered, oldest first.
+/// The keep-alives that are not answered, oldest first.
 #[derive(Default)]
 struct Due {
     asked: RefCell<VecDeque<PendingRequest<Rc<Front>>>>,

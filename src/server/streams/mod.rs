@@ -28,7 +28,7 @@ use crate::protocol::convert::WatchMessage;
 use crate::protocol::status::Status;
 use crate::types::{Nanos, Reply, WatchStream};
 
-/// What came from a client on its stream.
+/// A message or the end of a client's stream.
 #[derive(Debug)]
 pub(super) enum Said {
     Message(Bytes),
@@ -44,13 +44,13 @@ pub(super) enum Said {
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// Where the messages of one stream come from.
+/// The source of one stream's messages.
 pub(super) trait Inlet {
     /// The next one. Not to be called again after anything but a message.
     async fn next(&mut self) -> Said;
 }
 
-/// Where the messages of one stream go. Sending waits for room.
+/// The destination of one stream's messages. Sending waits for room.
 pub(super) trait Outlet {
     async fn reply(&mut self, reply: &Reply) -> Result<(), Gone>;
 
@@ -66,7 +66,7 @@ pub(super) trait Outlet {
     async fn gone(&mut self);
 }
 
-/// What a stream was opened with.
+/// The terms on which a stream was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Terms {
     /// It ends if there is no leader.
