@@ -32,7 +32,7 @@ use super::versions::{Record, Version, is_kept};
 /// Bytes of a group before its key, and of a version before its value.
 const GROUP_HEAD: usize = 8;
 const VERSION_HEAD: usize = 40;
-/// What looking at a version costs a slice, in bytes, even when it is left out.
+/// Bytes that a look at a version costs a slice, even when it is left out.
 const VISIT_BYTES: usize = 16;
 /// In a group's count: what earlier chunks hold of the key has been compacted since.
 const FORGET: u32 = 1 << 31;
@@ -60,8 +60,8 @@ impl CheckpointCursor {
         CheckpointCursor { key, modified: -1, sub: 0, wrote: false, compacted: -1 }
     }
 
-    /// What to give to [`Store::finish_load`] after a load of these chunks: the compact revision
-    /// at the latest slice.
+    /// Returns the compact revision at the latest slice, to be given to [`Store::finish_load`]
+    /// after these chunks are loaded.
     pub fn compacted(&self) -> i64 {
         self.compacted
     }
@@ -70,7 +70,7 @@ impl CheckpointCursor {
 /// A chunk that no checkpoint ever contained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadChunk {
-    /// Where in the chunk.
+    /// The offset in the chunk.
     pub offset: usize,
     pub what: &'static str,
 }
@@ -83,7 +83,7 @@ impl fmt::Display for BadChunk {
 
 impl std::error::Error for BadChunk {}
 
-/// How far a load has got.
+/// The progress of a load.
 pub(super) struct Loading {
     key: Blob,
     modified: i64,

@@ -16,9 +16,9 @@ use crate::types::{Blob, Revision};
 
 use super::Store;
 
-/// How far compaction was asked to go, and how far it has got.
+/// The progress of a compaction, and its target.
 pub(super) struct Compaction {
-    /// What was asked for: reads below it are refused. Memory follows in slices.
+    /// The requested revision: reads below it are refused. Memory follows in slices.
     pub(super) target: i64,
     /// Everything that a compaction here drops is gone.
     done: i64,

@@ -20,7 +20,7 @@ use super::existence::Existence;
 use super::moment::Moment;
 use super::scan::CompareScan;
 
-/// What one shard has to say about a compare.
+/// One shard's share of a compare's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The shard has a key in the compare's range.

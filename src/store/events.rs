@@ -8,7 +8,7 @@ use crate::types::{Event, KeyRange, Revision, Sub};
 use super::Store;
 use super::versions::{Record, Version};
 
-/// How much of the past one look may bring.
+/// The bounds of one look into the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryBounds {
     /// Revisions with events.
@@ -19,7 +19,7 @@ pub struct HistoryBounds {
     pub bytes: usize,
 }
 
-/// What a look into the past brought.
+/// The events that a look into the past found.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub events: Vec<Arc<Event>>,

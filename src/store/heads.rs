@@ -17,8 +17,8 @@ pub(super) fn head(key: &[u8], prefix: usize) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// How many of `heads` are below `head`. Counting all is quicker than a binary search here: it
-/// neither branches nor waits for one cache line to know the next.
+/// Counts the `heads` below `head`. Counting all is quicker than a binary search here: it neither
+/// branches nor waits for one cache line to know the next.
 #[inline]
 pub(super) fn count_below(heads: &[u64], head: u64) -> usize {
     #[cfg(target_arch = "x86_64")]
@@ -34,7 +34,7 @@ fn count(heads: &[u64], head: u64) -> usize {
     heads.iter().map(|&other| u64::from(other < head)).sum::<u64>() as usize
 }
 
-/// The same, compiled for processors that compare four at once.
+/// Counts as [`count_below`] does, compiled for processors that compare four at once.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn count_four_at_once(heads: &[u64], head: u64) -> usize {

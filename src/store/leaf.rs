@@ -81,7 +81,8 @@ impl Leaf {
         u64::from((self.live & below(end)).count_ones())
     }
 
-    /// Where `key` is, or where it would be. The key must lie between the leaf's fences.
+    /// Finds the position of `key`, or the one where it would be. The key must lie between the
+    /// leaf's fences.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let heads = &self.heads[..self.len()];
         let (first, same) = ties(heads, head(key, self.prefix as usize));
@@ -97,7 +98,7 @@ impl Leaf {
         self.heads.iter().step_by(HEADS_IN_A_LINE).for_each(|head| prefetch(&raw const *head));
     }
 
-    /// Where the first record with the key's head is, if any; asks for it.
+    /// Finds the first record with the key's head, if there is any, and prefetches it.
     pub(super) fn approach(&self, key: &[u8]) -> Option<usize> {
         let at = count_below(&self.heads[..self.len()], head(key, self.prefix as usize));
         let record = self.records().get(at)?;

@@ -97,7 +97,7 @@ pub use write::{Mismatch, NothingToKeep};
 
 use crate::types::{Blob, LeaseId, Refusal, Revision};
 
-/// See the module.
+/// The keys of one shard, with their history.
 pub struct Store {
     tree: tree::Tree,
     timeline: timeline::Timeline,
@@ -108,11 +108,11 @@ pub struct Store {
     passed: i64,
     /// Nothing up to here is ever rolled back.
     settled: i64,
-    /// How often changes were rolled back.
+    /// The number of times that changes were rolled back.
     roll_backs: u64,
     /// Deletes of many keys that are to be made.
     prepared: Option<Box<prepare::Prepared>>,
-    /// Where defragmenting goes on; empty is the beginning.
+    /// The key at which defragmenting goes on; empty is the beginning.
     defragment_next: Blob,
     loading: Option<checkpoint::Loading>,
 }
@@ -151,13 +151,14 @@ impl Store {
         self.compaction.target
     }
 
-    /// Where a range that asks for `requested` reads, outside a txn; `current` is the latest.
+    /// Returns the revision at which a range that asks for `requested` reads, outside a txn;
+    /// `current` is the latest.
     pub fn check_revision(&self, requested: i64, current: Revision) -> Result<Revision, Refusal> {
         if requested <= 0 { Ok(current) } else { self.check_bounds(requested, current) }
     }
 
-    /// The same inside a txn, where 0 alone is the latest (and -1 while nothing is compacted), and
-    /// the latest includes the txn's own changes.
+    /// Returns that revision inside a txn, where 0 alone is the latest (and -1 while nothing is
+    /// compacted), and the latest includes the txn's own changes.
     pub fn check_revision_in_txn(
         &self,
         requested: i64,
@@ -185,7 +186,7 @@ impl Store {
         self.leases.of(lease)
     }
 
-    /// How much there is, and what it takes.
+    /// Returns the number of keys and versions, and their bytes.
     pub fn size(&self) -> Size {
         self.sizes.with_keys(self.tree.live())
     }

@@ -77,7 +77,7 @@ impl Model {
         count
     }
 
-    /// What compaction keeps, by the letter.
+    /// Returns the versions that compaction keeps, by the letter.
     pub(super) fn kept(&self, compacted: i64, upto: i64) -> Vec<(Vec<u8>, i64, u32)> {
         let mut kept = Vec::new();
         for (key, versions) in &self.keys {

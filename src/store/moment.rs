@@ -1,4 +1,4 @@
-//! What a read sees of the line.
+//! The moment of the line that a read sees.
 
 use crate::types::{Revision, Stamp, Sub};
 
@@ -27,7 +27,7 @@ impl Moment {
         Revision(self.revision)
     }
 
-    /// What compaction has to leave for it.
+    /// Returns the revision that compaction has to leave for it.
     pub fn floor(self) -> Revision {
         Revision(if self.is_whole() { self.revision } else { self.revision - 1 })
     }

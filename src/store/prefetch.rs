@@ -3,7 +3,7 @@
 use super::{KeyLookup, Store};
 
 impl Store {
-    /// So many keys are asked for at once: enough for the memory of the first to be there when the
+    /// Keys that are prefetched at once: enough for the memory of the first to be there when the
     /// last has been asked for, few enough for all of it to stay in the nearest cache.
     pub const PREFETCHED: usize = 8;
 

@@ -30,13 +30,13 @@ pub(super) struct Prepared {
 /// One range.
 struct Part {
     range: KeyRange,
-    /// What no slice has come to.
+    /// The part that no slice has reached.
     left: Option<KeyRange>,
     /// Shared by all keys.
     tombstone: Version,
     /// Those that have it on top.
     keys: OrderedKeys,
-    /// Of those, the ones with a lease.
+    /// The keys among them that have a lease.
     leased: BTreeMap<Blob, LeaseId>,
 }
 

@@ -28,7 +28,7 @@ pub struct Change {
 pub struct KeyLookup<'a> {
     key: &'a [u8],
     leaf: &'a Leaf,
-    /// Where in the leaf.
+    /// The position in the leaf.
     at: Option<usize>,
 }
 
@@ -52,7 +52,7 @@ impl KeyLookup<'_> {
     }
 }
 
-/// What [`Store::changes_slice`] found.
+/// The changes that [`Store::changes_slice`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     pub list: Vec<Change>,
@@ -121,9 +121,9 @@ impl Store {
         self.changes_slice(range, from, to, limit, usize::MAX).list
     }
 
-    /// The same, looking at about `visits` changes at most: a watcher of a quiet key that starts
-    /// far back goes over much that does not concern it. Both start at the compact revision if
-    /// `from` is further back; it is for the caller to have noticed that.
+    /// Returns changes, looking at about `visits` of them at most: a watcher of a quiet key that
+    /// starts far back goes over much that does not concern it. Both start at the compact revision
+    /// if `from` is further back; it is for the caller to have noticed that.
     pub fn changes_slice(
         &self,
         range: &KeyRange,
@@ -200,7 +200,7 @@ fn change(record: &Record, version: &Version) -> Change {
     }
 }
 
-/// How much of a key an answer shows.
+/// The fields of a key that an answer shows.
 #[derive(Clone, Copy)]
 pub(super) enum Presentation {
     Whole,

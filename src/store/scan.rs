@@ -30,7 +30,7 @@ use super::versions::{Record, Version};
 #[derive(Debug)]
 pub struct Scan {
     request: RangeRequest,
-    /// What of the range is still to be looked at.
+    /// The part of the range that is still to be looked at.
     left: KeyRange,
     at: Moment,
     limit: usize,
@@ -54,7 +54,7 @@ enum Stage {
     Done,
 }
 
-/// How many keys of a range a moment sees, on its way.
+/// Counts the keys of a range that a moment sees, slice by slice.
 #[derive(Debug)]
 struct Counting {
     range: KeyRange,
@@ -88,7 +88,7 @@ struct Growth {
 /// How a walk ended.
 enum Walked {
     Through,
-    /// Whoever looked at the keys has enough.
+    /// The caller that looked at the keys has enough.
     Enough,
     /// No visits are left; this was the last key looked at.
     Paused(Bytes),
@@ -104,8 +104,8 @@ pub struct CompareScan {
 }
 
 impl Scan {
-    /// Of a range that is read at `at`; the caller has checked its bounds. A sort takes runs of
-    /// `run_keys`.
+    /// Begins the scan of a range that is read at `at`; the caller has checked its bounds. A sort
+    /// takes runs of `run_keys`.
     pub fn new(request: RangeRequest, at: Moment, run_keys: usize) -> Scan {
         let limit = match request.limit {
             0 => usize::MAX,
@@ -123,7 +123,7 @@ impl Scan {
         }
     }
 
-    /// See [`Moment::floor`].
+    /// Returns the revision that compaction has to leave for it: see [`Moment::floor`].
     pub fn floor(&self) -> Revision {
         self.at.floor()
     }
@@ -174,18 +174,18 @@ impl Scan {
 }
 
 impl CompareScan {
-    /// Of a compare that is judged at `at`.
+    /// Begins the scan of a compare that is judged at `at`.
     pub fn new(compare: Compare, at: Moment) -> CompareScan {
         let share = Share { matched: false, all_hold: true };
         CompareScan { left: compare.range.clone(), compare, at, share }
     }
 
-    /// What is compared.
+    /// Returns the compare.
     pub fn compare(&self) -> &Compare {
         &self.compare
     }
 
-    /// See [`Moment::floor`].
+    /// Returns the revision that compaction has to leave for it: see [`Moment::floor`].
     pub fn floor(&self) -> Revision {
         self.at.floor()
     }
@@ -335,7 +335,7 @@ impl Store {
         }
     }
 
-    /// How many keys of `range` existed at `at`. In the newest state that is two descents; a
+    /// Counts the keys of `range` that existed at `at`. In the newest state that is two descents; a
     /// little below it, those and a look at what changed since; otherwise a walk.
     pub fn count(&self, range: &KeyRange, at: Revision) -> i64 {
         let mut counting = Counting::new(range.clone(), Moment::at(at));

@@ -18,7 +18,7 @@ use super::heads::{common, head, ties};
 pub(super) struct Separators {
     routed: usize,
     prefix: usize,
-    /// What comes after `prefix`.
+    /// The head of each separator, after `prefix`.
     heads: Vec<u64>,
     keys: Vec<Blob>,
 }

@@ -7,13 +7,13 @@
 use super::versions::{Record, Version};
 use crate::types::Blob;
 
-/// What a key takes besides its bytes and versions: its place in a leaf about 80% full, the head
-/// of its allocation, and what the allocator rounds up.
+/// Bytes that a key takes besides its own and its versions: its place in a leaf about 80% full, the
+/// head of its allocation, and what the allocator rounds up.
 const KEY_OVERHEAD: u64 = 56;
-/// What a version takes besides its value: its numbers, its place in the timeline, rounding.
+/// Bytes that a version takes besides its value: its numbers, its place in the timeline, rounding.
 const VERSION_OVERHEAD: u64 = Blob::OVERHEAD_STAMPED as u64 + 12 + 16;
 
-/// What a store holds.
+/// The size of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// Keys that exist in the newest state.
@@ -45,7 +45,7 @@ impl Sizes {
         self.held = self.held.max(self.in_use);
     }
 
-    /// As [`Sizes::add_version`], of so many that are alike.
+    /// Adds `count` versions that are alike, as [`Sizes::add_version`] adds one.
     pub(super) fn add_versions(&mut self, count: u64, version: &Version) {
         self.versions += count;
         self.in_use += count * version_bytes(version);

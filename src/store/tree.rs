@@ -28,7 +28,7 @@ use super::versions::Record;
 const INNER_CHILDREN: usize = 64;
 /// Below this a leaf looks for a neighbour to merge with.
 const LEAF_LOW: usize = LEAF_RECORDS / 4;
-/// The same for an inner node.
+/// Below this an inner node looks for a neighbour to merge with.
 const INNER_LOW: usize = INNER_CHILDREN / 4;
 /// A neighbour with fewer records than this takes some of a full leaf.
 const LEAF_ROOMY: usize = LEAF_RECORDS * 3 / 4;
@@ -50,7 +50,8 @@ struct Inner {
     children: Vec<Node>,
 }
 
-/// What an insertion did to a node: how its live keys grew, and the node split off to its right.
+/// The effect of an insertion on a node: how its live keys grew, and the node split off to its
+/// right.
 struct Insertion<R> {
     result: R,
     growth: i64,
@@ -472,7 +473,7 @@ impl Inner {
         }
     }
 
-    /// See [`Separators::child_of`].
+    /// Finds the child of a key, as [`Separators::child_of`] does.
     fn child_of(&self, key: &[u8]) -> usize {
         self.separators.child_of(key)
     }

@@ -9,7 +9,7 @@ use crate::types::{Blob, KeyValue, KeyView, LeaseId, Stamp, prefetch};
 
 use super::moment::Moment;
 
-/// Where a tombstone stands that is prepared and not yet made: behind everything, and unseen.
+/// The revision of a tombstone that is prepared and not yet made: behind everything, and unseen.
 const HIDDEN: i64 = i64::MAX;
 
 /// One change of a key: a value with its numbers, or a tombstone.
@@ -149,12 +149,12 @@ impl Record {
         older.get(above.checked_sub(1)?)
     }
 
-    /// What a read at `at` sees.
+    /// Returns the version that a read at `at` sees.
     pub(super) fn live_at(&self, at: i64) -> Option<&Version> {
         self.version_at(at).filter(|version| version.is_live())
     }
 
-    /// What a read at the moment sees.
+    /// Returns the version that a read at the moment sees.
     pub(super) fn live_in(&self, at: Moment) -> Option<&Version> {
         if at.sees(self.top.stamp()) {
             return Some(&self.top).filter(|version| version.is_live());
@@ -163,7 +163,7 @@ impl Record {
         self.nth(place).filter(|version| version.is_live())
     }
 
-    /// How many versions a read at the moment sees: the place of the first that it does not.
+    /// Counts the versions that a read at the moment sees: the place of the first that it does not.
     pub(super) fn place_behind(&self, at: Moment) -> usize {
         if !self.is_empty() && at.sees(self.top.stamp()) {
             return self.len();
@@ -203,7 +203,7 @@ impl Record {
         tail.chain(top)
     }
 
-    /// How many changes the key had at exactly `revision`, and the `nth` of them.
+    /// Returns the `nth` of the changes that the key had at exactly `revision`.
     pub(super) fn changed_at(&self, revision: i64, nth: usize) -> Option<&Version> {
         let older = self.older.as_deref();
         let skipped = older.map_or(0, |older| older.partition_point(|v| v.modified() < revision));
@@ -216,7 +216,7 @@ impl Record {
         (found.modified() == revision).then_some(found)
     }
 
-    /// How many versions there are.
+    /// Counts the versions.
     pub(super) fn len(&self) -> usize {
         self.older.as_deref().map_or(0, VecDeque::len) + usize::from(!self.is_empty())
     }
@@ -231,7 +231,7 @@ impl Record {
         }
     }
 
-    /// How many versions are at or below `revision`: the place of the first above it.
+    /// Counts the versions at or below `revision`: the place of the first above it.
     pub(super) fn place_after(&self, revision: i64) -> usize {
         if !self.is_empty() && self.top.modified() <= revision {
             return self.len();
@@ -314,7 +314,7 @@ impl Record {
         }
     }
 
-    /// The same, where it stands.
+    /// Returns a version as a borrowed key and value.
     pub(super) fn view<'a>(&'a self, version: &'a Version) -> KeyView<'a> {
         let stamp = version.stamp();
         KeyView {

@@ -29,7 +29,7 @@ impl std::error::Error for Mismatch {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NothingToKeep;
 
-/// What a put writes; `None` keeps what the key has.
+/// The value and lease that a put writes; `None` keeps what the key has.
 struct Content<'a> {
     value: Option<&'a [u8]>,
     lease: Option<LeaseId>,
