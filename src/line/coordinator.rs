@@ -41,7 +41,7 @@ use crate::types::{
     Cancellable, Epoch, LeaseId, Nanos, Origin, Refusal, RequestQueue, Revision, ShardId, ShardSet,
 };
 
-/// What the coordinator asks of the sequencer.
+/// The part of the sequencer that the coordinator uses.
 pub trait RoundLine {
     /// The newest revision handed out.
     fn newest(&self) -> Revision;
@@ -67,7 +67,7 @@ impl Cancellable for RoundRequest {
     }
 }
 
-/// What a step of the coordinator wants done.
+/// The effects of a step of the coordinator.
 #[derive(Debug, Default)]
 pub struct RoundEffects {
     pub orders: Vec<(ShardId, Order)>,
@@ -96,9 +96,10 @@ pub struct Coordinator {
     next_round: RoundId,
     /// A request whose deletes the shards prepare; others that delete ranges wait behind it.
     preparing: Option<Preparing>,
-    /// What was prepared has had its round, or will have none: what is left of it can go.
+    /// The prepared request has had its round, or will have none: the shards may drop what is left
+    /// of it.
     abandons: bool,
-    /// Of the round that is being gathered; kept for its memory.
+    /// The footprint of the round that is being gathered; kept for its memory.
     footprint: Footprint,
     /// Looks at the keys of requests so far: see `footprint`.
     looks: u64,
@@ -108,7 +109,7 @@ pub struct Coordinator {
     executing: BTreeMap<RoundId, Round>,
 }
 
-/// See [`Coordinator::preparing`]. Once nobody is missing it is in the next round.
+/// The request in [`Coordinator::preparing`]. Once no shard is missing it is in the next round.
 #[derive(Debug)]
 struct Preparing {
     round: RoundId,
@@ -122,7 +123,7 @@ struct Round {
     stage: Stage,
     missing: ShardSet,
     involved: ShardSet,
-    /// By shard: the newest revision that it held when it was frozen.
+    /// The newest revision that each shard held when it was frozen, by shard.
     newest: Vec<Revision>,
     /// Shards that take no puts.
     refusing: Vec<(ShardId, Refusal)>,
@@ -153,15 +154,16 @@ struct ActiveRequest {
     involved: ShardSet,
     /// Shards that have to prepare what it deletes.
     unprepared: ShardSet,
-    /// By compare, then the shards' parts of its answer.
+    /// The shards' parts of each compare's answer, by compare.
     compares: Vec<Vec<CompareShare>>,
-    /// What it does, once its branches are chosen.
+    /// The path that it takes, once its branches are chosen.
     path: Option<Arc<RoutedPath>>,
-    /// For a blind path only those that refuse it.
+    /// The verdicts of the shards; for a blind path only those that refuse it.
     verdicts: Vec<(ShardId, Verdict)>,
-    /// What was decided: the answer's header.
+    /// The revision that was decided: the answer's header.
     revision: Revision,
-    /// Who has not yet sent what its share came to: nobody has to for a blind path.
+    /// The shards that have not yet sent the result of their share; for a blind path no shard has
+    /// to.
     missing: ShardSet,
     replies: Vec<ShareReply>,
 }
@@ -578,7 +580,7 @@ impl Coordinator {
 }
 
 impl Round {
-    /// By shard: the compares that concern it.
+    /// Returns the compares that concern each shard, by shard.
     fn compares(&self, shards: u16) -> Vec<Vec<RequestCompares>> {
         let mut found: Vec<Vec<RequestCompares>> = vec![Vec::new(); usize::from(shards)];
         for (slot, request) in self.requests.iter().enumerate() {

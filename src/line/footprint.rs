@@ -29,14 +29,14 @@ pub struct Footprint {
     ranges: RangeSet,
 }
 
-/// What a txn is about.
+/// The keys and ranges of a txn.
 #[derive(Clone, Copy, Debug)]
 pub enum Touches<'a> {
     Unconditional(&'a RoutedPath),
     Conditional(&'a TxnRequest),
 }
 
-/// What a look at a txn came to, and how many looks it took.
+/// The result of a look at a txn, and how many looks it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looked {
     /// It touches no key that an earlier one may change.
@@ -149,7 +149,7 @@ impl Footprint {
 }
 
 impl<'a> Touches<'a> {
-    /// Of a request for a round.
+    /// Returns the keys and ranges of a plan.
     pub fn of(plan: &'a RoundPlan) -> Touches<'a> {
         match plan {
             RoundPlan::Unconditional(path) => Touches::Unconditional(path),
@@ -190,7 +190,7 @@ impl<'a> Touches<'a> {
     }
 }
 
-/// Who is told of a key or range, and whether it may be changed; it says when that is enough.
+/// Receives a key or range, and whether it may be changed; `Break` ends the visit.
 type Visit<'v, 'a> = dyn FnMut(Touch<'a>, bool) -> ControlFlow<()> + 'v;
 
 /// Every branch, nested ones included.
@@ -243,7 +243,7 @@ mod tests {
         txn(Op::DeleteRange(DeleteRangeRequest { range, prev_kv: false }))
     }
 
-    /// The same on the other branch, of a txn that depends on a compare.
+    /// Makes the txn depend on a compare, with its operations on the other branch.
     fn guarded(mut txn: TxnRequest) -> TxnRequest {
         std::mem::swap(&mut txn.success, &mut txn.failure);
         let range = KeyRange::single(key("some other key"));

@@ -121,8 +121,8 @@ impl Lane {
         self.refloor()
     }
 
-    /// What this lane has pending up to `through` is committed. Some revision if stable rose to
-    /// it.
+    /// Marks what this lane has pending up to `through` as committed. Returns a revision if stable
+    /// rose to it.
     #[must_use = "who waits for this revision must be woken"]
     pub fn committed(&mut self, through: Revision) -> Option<Revision> {
         let through = line_number(through);

@@ -91,7 +91,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// How many more fit now, at least.
+    /// Returns how many more fit now, at least.
     pub fn room(&mut self) -> usize {
         let capacity = self.ring.slots.len();
         if self.tail - self.head_seen == capacity {

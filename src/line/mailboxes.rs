@@ -23,15 +23,16 @@ type Batch<M> = Vec<M>;
 /// One core's ends of the mailboxes, and what waits for room in them.
 #[derive(Debug)]
 pub struct Mailboxes<M> {
-    /// By core; its own place is empty.
+    /// The receivers from other cores, by core; a core's own place is empty.
     from: Vec<Option<Receiver<Batch<M>>>>,
     to: Vec<Option<Sender<Batch<M>>>>,
-    /// What the last turn wrote and its mailbox has no room for, by core.
+    /// The mail of the last turn for which its mailbox has no room, by core.
     outboxes: Vec<Batch<M>>,
 }
 
 impl<M: Send> Mailboxes<M> {
-    /// That of every core, with a mailbox of `capacity` batches for each ordered pair of them.
+    /// Makes the mailboxes of every core, with one of `capacity` batches for each ordered pair of
+    /// cores.
     pub fn of_all(cores: u16, capacity: usize) -> Vec<Mailboxes<M>> {
         let count = usize::from(cores);
         let mut by_core: Vec<Mailboxes<M>> = (0..count)
@@ -140,7 +141,7 @@ mod tests {
     /// Cores that do nothing but write to all the others, by the same rules as the loop.
     struct Cores {
         by_core: Vec<Mailboxes<Letter>>,
-        /// Who is in the middle of a turn.
+        /// The cores that are in the middle of a turn.
         busy: Vec<bool>,
         /// Turns begun, by core.
         turns: Vec<u64>,

@@ -12,7 +12,7 @@ use crate::types::{Compare, Epoch, OpReply, Origin, Refusal, Revision, ShardId, 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoundId(pub u64);
 
-/// What the operations of a share came to; nothing for a blind path.
+/// The replies of a share's operations; nothing for a blind path.
 pub type ShareReply = Vec<(Sub, OpReply)>;
 
 /// Whether a compare holds on one shard's part of its range.
@@ -66,7 +66,7 @@ pub enum Order {
     /// Find what the deletes of this path will hit, while everything goes on, and say so. It takes
     /// the place of what was to be prepared before; the round is its number only.
     Prepare { epoch: Epoch, round: RoundId, path: Arc<RoutedPath> },
-    /// What is prepared will not come.
+    /// Drop what is prepared: its request will not come.
     Abandon { epoch: Epoch },
     /// The round came to nothing here: thaw.
     Thaw { epoch: Epoch, round: RoundId },
@@ -129,11 +129,11 @@ pub enum Report {
     /// The requests in these slots delete so many keys here that they have to be prepared first.
     /// Comes before the report of the freeze or the check that found it.
     Unprepared { shard: ShardId, epoch: Epoch, round: RoundId, slots: Vec<u16> },
-    /// What was ordered to be prepared is.
+    /// The ordered preparation is done.
     Prepared { shard: ShardId, epoch: Epoch, round: RoundId },
     /// The answers to a check.
     Checked { shard: ShardId, epoch: Epoch, round: RoundId, verdicts: Vec<(u16, Verdict)> },
-    /// What shares came to, but for blind ones; all of the round are logged. One that reads much
+    /// The results of shares, but for blind ones; all of the round are logged. One that reads much
     /// comes later than the others, in a report of its own.
     Executed { shard: ShardId, epoch: Epoch, round: RoundId, replies: Vec<(u16, ShareReply)> },
     /// The compaction is applied: reads below it are refused.
@@ -142,7 +142,7 @@ pub enum Report {
     CompactedPhysically { shard: ShardId, revision: Revision },
 }
 
-/// What a share would come to: whether it changes anything, or which operation is refused and why.
+/// The verdict on a share: whether it would change anything, or which operation is refused and why.
 pub type Verdict = Result<bool, (Sub, Refusal)>;
 
 /// A request that a round has finished, for the router that has the call.

@@ -32,11 +32,11 @@ pub struct RoutedPath {
     deletes_ranges: bool,
 }
 
-/// Where an operation goes.
+/// The destination of an operation.
 #[derive(Clone, Copy, Debug)]
 struct OpRoute {
     owners: ShardSet,
-    /// Of the key, if the operation is about one.
+    /// The hash of the key, if the operation is about one.
     hash: u64,
 }
 
@@ -113,7 +113,7 @@ impl RoutedPath {
         owned.map(|(position, (op, _))| (txn::sub(position), op))
     }
 
-    /// What `shard` is asked for them: of ranges, its part.
+    /// Returns the share of `shard`: of ranges, its part.
     pub fn share_of(&self, shard: ShardId) -> Share<'_> {
         let parts = self.ops_of(shard).map(|(sub, op)| match op {
             PathOp::Range(range) => (sub, Cow::Owned(PathOp::Range(range.part()))),
@@ -185,7 +185,7 @@ pub fn deletes_ranges(txn: &TxnRequest) -> bool {
 }
 
 impl RoundTxn {
-    /// Of a txn that may touch the shards `involved`.
+    /// Plans the round of a txn that may touch the shards `involved`.
     pub fn new(txn: TxnRequest, involved: ShardSet, shards: u16) -> RoundTxn {
         let plan = match txn::known(txn) {
             Ok(path) => RoundPlan::Unconditional(Arc::new(RoutedPath::new(path, shards))),

@@ -36,7 +36,7 @@ pub struct Sequencer {
     next: Padded<AtomicU64>,
     stable: Padded<AtomicU64>,
     floors: Box<[Padded<AtomicU64>]>,
-    /// By group: the last committed entry that is durable, stored before the lane's floor rises
+    /// The last committed entry that is durable, by group; stored before the lane's floor rises
     /// over what it holds (C6).
     durable: Box<[Padded<AtomicU64>]>,
     /// Which lanes have an owner; never on the way of a write.
@@ -113,7 +113,7 @@ impl Sequencer {
         revision(self.next.load(Ordering::Acquire) - 1)
     }
 
-    /// What the epoch inherited.
+    /// Returns the cut that the epoch inherited.
     pub fn cut(&self) -> Revision {
         revision(self.epoch.cut.load(Ordering::Acquire))
     }
@@ -127,14 +127,14 @@ impl Sequencer {
         }
     }
 
-    /// What is durable now: stable first, then the groups.
+    /// Returns what is durable now. Stable is read first, then the groups.
     pub fn note(&self) -> Note {
         let stable = self.stable();
         let indexes = self.durable.iter().map(|index| LogIndex(index.load(Ordering::Acquire)));
         Note { stable, indexes: indexes.collect() }
     }
 
-    /// How many lanes there are.
+    /// Counts the lanes.
     pub fn shards(&self) -> usize {
         self.floors.len()
     }

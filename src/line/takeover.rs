@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use super::message::{Found, Order};
 use crate::types::{Epoch, Revision, ShardId, ShardSet};
 
-/// How far a member's takeover has come.
+/// The stage that a member's takeover has reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The control group is led elsewhere.
@@ -34,7 +34,7 @@ pub enum Stage {
     Open { epoch: Epoch },
 }
 
-/// What a group's log holds above the stable it knows.
+/// The content of a group's log above the stable that it knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gathered {
     pub stable: Revision,
@@ -65,12 +65,12 @@ pub struct Takeover {
 }
 
 impl Takeover {
-    /// Of a member that leads nothing.
+    /// Begins at a member that leads nothing.
     pub fn new(shards: u16) -> Takeover {
         Takeover { shards, stage: Stage::Idle }
     }
 
-    /// Where it stands.
+    /// Returns the stage that it has reached.
     pub fn stage(&self) -> &Stage {
         &self.stage
     }

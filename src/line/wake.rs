@@ -1,4 +1,4 @@
-//! Who sleeps, until what, and who must wake him.
+//! The cores that sleep, the revisions that they sleep until, and who must wake them.
 //!
 //! A core that finds nothing to do parks. Two things end that: stable reaches what the core waits
 //! for, or another core puts something into one of its mailboxes. Neither may be missed, and nobody
