@@ -12,7 +12,7 @@ use crate::types::{
     RangeRequest, Refusal, Reply, Revision, ShardId, ShardSet, TxnRequest,
 };
 
-/// What to do after a part came in.
+/// The step to take after a part came in.
 pub(super) enum Step {
     Wait,
     Answer(Answer),
@@ -35,7 +35,7 @@ pub(super) struct GatherRead {
     parts: Vec<Vec<RangeReply>>,
     /// A compaction overtook some part.
     overtaken: bool,
-    /// What was read before it began again.
+    /// The replies that were read before it began again.
     stale: Vec<RangeReply>,
 }
 
@@ -129,7 +129,7 @@ impl GatherRead {
         }
     }
 
-    /// What to ask of each shard now.
+    /// Returns the requests to send to each shard now.
     pub fn asks(&self, shards: u16) -> Vec<(ShardId, Ask)> {
         let mut parts: BTreeMap<ShardId, ReadPart> = BTreeMap::new();
         let empty = || ReadPart { at: self.at, compares: Vec::new(), ranges: Vec::new() };
@@ -247,7 +247,7 @@ impl GatherRead {
         }
     }
 
-    /// Whoever has not answered yet.
+    /// The shards that have not answered yet.
     pub fn missing(&self) -> ShardSet {
         self.missing
     }
@@ -321,7 +321,7 @@ impl Gather {
         self.missing
     }
 
-    /// What the shards have told, in order.
+    /// Takes the keys that the shards have sent, in order.
     pub fn take_keys(&mut self) -> Vec<Blob> {
         self.keys.sort_unstable();
         std::mem::take(&mut self.keys)

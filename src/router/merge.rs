@@ -12,7 +12,7 @@ use crate::types::{
 /// the clients that say how much there is.
 #[derive(Debug, Default)]
 pub struct Merge {
-    /// By operation; an empty one in the place of what is not merged yet.
+    /// The merged replies, by operation; an empty one in the place of what is not merged yet.
     done: Vec<OpReply>,
     /// With their places, the next one last.
     left: Vec<(usize, Box<Merging>)>,
@@ -28,7 +28,8 @@ struct Merging {
     strips: Strips,
 }
 
-/// What a shard was asked for although the client does not get it: see `RangeRequest::part`.
+/// The field to strip, which a shard was asked for although the client does not get it: see
+/// `RangeRequest::part`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strips {
     Nothing,
@@ -37,7 +38,7 @@ enum Strips {
 }
 
 impl Merge {
-    /// Of operations, each with what every shard made of its part. A run of a sort takes
+    /// Merges operations, each with every shard's reply to its part. A run of a sort takes
     /// `run_keys`.
     pub fn new<'a>(
         ops: impl Iterator<Item = (&'a PathOp, Vec<OpReply>)>,
@@ -206,8 +207,8 @@ fn runs_of(sources: Vec<Vec<KeyValue>>, order: KeyOrder, limit: usize, run_keys:
     runs
 }
 
-/// What each shard made of its share of a path, by operation. Nobody has to say anything of a blind
-/// one.
+/// Merges the shards' replies to their shares of a path, by operation. There are none for a blind
+/// path.
 pub fn shares(path: &RoutedPath, shares: Vec<ShareReply>, run_keys: usize) -> Merge {
     let ops = &path.path().ops;
     if path.is_blind() {

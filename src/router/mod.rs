@@ -42,7 +42,7 @@ use crate::types::{
     ShardSet, Ticket,
 };
 
-/// What the leader is asked by a router.
+/// A request of a router to the leader.
 #[derive(Clone, Debug)]
 pub enum LeaderAsk {
     /// A request that may change several shards.
@@ -54,7 +54,7 @@ pub enum LeaderAsk {
     Lease(LeaseAsk),
 }
 
-/// What the leader is asked about leases.
+/// A request about leases to the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAsk {
     Grant(LeaseGrantRequest),
@@ -65,7 +65,7 @@ pub enum LeaseAsk {
     Leases,
 }
 
-/// What a router wants carried elsewhere.
+/// A message that a router wants carried elsewhere.
 #[derive(Debug)]
 pub enum Outgoing {
     Shard { shard: ShardId, origin: Origin, deadline: Option<Nanos>, ask: Ask },
@@ -74,14 +74,14 @@ pub enum Outgoing {
     CancelLeader { origin: Origin },
 }
 
-/// What a step of the router wants done.
+/// The effects of a step of the router.
 #[derive(Debug, Default)]
 pub struct RouterEffects {
     pub answers: Vec<(Ticket, Answer)>,
     pub outgoing: Vec<Outgoing>,
 }
 
-/// See the module.
+/// The router of one core.
 #[derive(Debug)]
 pub struct Router {
     core: CoreId,
@@ -99,7 +99,7 @@ pub struct Router {
     discarded: Discarded,
 }
 
-/// What a router is told once.
+/// The settings of a router.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterConfig {
     /// Nanoseconds after which a request is answered that it timed out.
@@ -115,11 +115,11 @@ struct Merging {
     of: Merged,
 }
 
-/// Whose answer that is.
+/// The call whose merged answer this is.
 #[derive(Debug)]
 enum Merged {
     Read(Box<GatherRead>),
-    /// Of a round, to be held until stable has reached the revision.
+    /// The answer of a round, to be held until stable has reached the revision.
     Round {
         kind: RoundKind,
         path: Arc<RoutedPath>,
@@ -127,7 +127,7 @@ enum Merged {
     },
 }
 
-/// What a call waits for.
+/// The state of a call: what it waits for.
 #[derive(Debug)]
 enum Waits {
     /// One shard's whole answer.
@@ -149,7 +149,7 @@ enum Waits {
 }
 
 impl Router {
-    /// Of a core without calls.
+    /// Begins without calls.
     pub fn new(core: CoreId, sequencer: Arc<Sequencer>, config: &RouterConfig) -> Router {
         Router {
             core,

@@ -72,7 +72,7 @@ fn deleting(delete: DeleteRangeRequest) -> TxnRequest {
     TxnRequest { success: vec![Op::DeleteRange(delete)], ..TxnRequest::default() }
 }
 
-/// What etcd's quota counts a request as: the bytes it may add at most.
+/// Returns the bytes that etcd's quota counts a request as: what it may add at most.
 pub fn cost(request: &Request) -> u64 {
     match request {
         Request::Put(put) => put_cost(put),
@@ -82,10 +82,10 @@ pub fn cost(request: &Request) -> u64 {
     }
 }
 
-/// What the quota counts a put as, beside its key and value.
+/// Bytes that the quota counts a put as, beside its key and value.
 pub const PUT_COST: u64 = 256;
 
-/// What the quota counts a lease as.
+/// Bytes that the quota counts a lease as.
 pub const LEASE_COST: u64 = 64;
 
 /// Whether a request goes through the log: everything but ranges and txns of nothing else.
