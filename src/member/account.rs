@@ -21,7 +21,7 @@ use crate::shard::{Account, Revisions};
 use crate::types::{Epoch, GroupId, LogIndex, Note, Revision};
 use crate::wal::{OpenError, group_directory, wal_directory};
 
-/// What the files of one group hold.
+/// The account of what the files of one group hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupAccount {
     pub group: GroupId,

@@ -16,7 +16,7 @@ pub(super) struct Compactions {
 
 #[derive(Debug)]
 struct Waiting {
-    /// How far each shard is.
+    /// The revision that each shard has reached.
     shards: Vec<Revision>,
     calls: VecDeque<(Revision, Origin)>,
 }

@@ -28,7 +28,7 @@ use crate::types::{
 use crate::wal::{DiskOp, DiskOutcome, OpId};
 use crate::watch::{Hub, HubCounts, HubEffects, WatchLimits};
 
-/// What a member is told once.
+/// The settings of a member.
 #[derive(Clone, Debug)]
 pub struct MemberConfig {
     pub identity: Identity,
@@ -40,7 +40,7 @@ pub struct MemberConfig {
     pub request_timeout: u64,
     /// Bytes at which writes are refused; 0 is no quota.
     pub quota: u64,
-    /// What Status says of it.
+    /// The quota that Status shows.
     pub quota_shown: i64,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
@@ -57,11 +57,11 @@ pub struct MemberConfig {
     pub leases: LeaseConfig,
 }
 
-/// What a step of a core wants done.
+/// The effects of a step of a core.
 #[derive(Debug, Default)]
 pub struct CoreEffects {
     pub answers: Vec<(Ticket, Answer)>,
-    /// What watch streams are told, in order.
+    /// Replies on watch streams, in order.
     pub watched: Vec<(WatchStream, WatchReply)>,
     pub mail: Vec<(CoreId, Mail)>,
     pub disk: Vec<(GroupId, OpId, DiskOp)>,
@@ -69,7 +69,7 @@ pub struct CoreEffects {
     pub ring: Vec<CoreId>,
 }
 
-/// What a core that has nothing to do waits for.
+/// The events that a core without work waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Park {
     /// The lowest stable that some answer here waits for.
@@ -78,7 +78,7 @@ pub struct Park {
     pub polls: bool,
 }
 
-/// See the room.
+/// One core of a member.
 #[derive(Debug)]
 pub struct Core {
     id: CoreId,
@@ -88,7 +88,7 @@ pub struct Core {
     leader: Option<Leader>,
     router: Router,
     hub: Hub,
-    /// What was stable when the mailboxes were last about to be emptied.
+    /// The stable that was read when the mailboxes were last about to be emptied.
     looked: Revision,
     /// The epoch that this core was last told of.
     epoch: Epoch,
@@ -112,7 +112,7 @@ pub struct Core {
     to_hub: HubEffects,
     ticks: u64,
     warnings: Vec<String>,
-    /// What the files of its groups hold, until it is taken.
+    /// The accounts of its groups' files, until they are taken.
     accounts: Vec<GroupAccount>,
 }
 
@@ -149,13 +149,13 @@ impl Core {
         self.id
     }
 
-    /// What recovery passed over: worth a line each in the log.
+    /// Returns warnings about what recovery passed over, each worth a line in the log.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// What the files of its groups hold: before any core begins, `member::account` looks at all of
-    /// them together.
+    /// Takes the accounts of its groups' files. Before any core begins, `member::account` looks at
+    /// all of them together.
     pub fn take_accounts(&mut self) -> Vec<GroupAccount> {
         std::mem::take(&mut self.accounts)
     }
@@ -172,7 +172,7 @@ impl Core {
         }
     }
 
-    /// What the last steps want done; the caller empties it.
+    /// Returns the effects of the last steps; the caller empties them.
     pub fn effects(&mut self) -> &mut CoreEffects {
         self.drop_effects_for_nobody();
         &mut self.effects
@@ -367,8 +367,8 @@ impl Core {
         self.turn_and(now, true)
     }
 
-    /// As [`Core::turn`]; without `work`, background work is left for a later turn, so that traffic
-    /// need not wait for it.
+    /// Does a turn as [`Core::turn`] does; without `work`, background work is left for a later
+    /// turn, so that traffic need not wait for it.
     pub fn turn_and(&mut self, now: Nanos, work: bool) -> bool {
         let mut more = true;
         for _ in 0..OWN_MAIL_ROUNDS_MAX {
@@ -419,7 +419,7 @@ impl Core {
         self.router.is_merging() || self.shards.iter().any(Shard::is_reading)
     }
 
-    /// What this core waits for when it has nothing to do.
+    /// Returns what this core waits for when it has nothing to do.
     pub fn park(&self) -> Park {
         let shards = self.shards.iter().filter_map(Shard::waits_for);
         let leader = self.leader.as_ref().and_then(Leader::waits_for);
@@ -435,7 +435,7 @@ impl Core {
         self.shards.iter().map(|shard| (shard.id(), shard.counters()))
     }
 
-    /// What it has evaluated, for metrics.
+    /// Counts what it has evaluated, for metrics.
     pub fn applied(&self) -> Applied {
         let mut sum = self.leader.as_ref().map(Leader::applied).unwrap_or_default();
         for (_, counters) in self.shard_counters() {
@@ -458,7 +458,7 @@ impl Core {
         self.hub.counts()
     }
 
-    /// What leases came to, for metrics: on the leader's core.
+    /// Returns the leases' counters, for metrics, on the leader's core.
     pub fn lease_counters(&self) -> Option<LeaseCounters> {
         self.leader.as_ref().map(Leader::lease_counters)
     }

@@ -93,7 +93,7 @@ impl Timed {
     }
 }
 
-/// What a lease is asked about.
+/// The answer of a look at a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Missing,
@@ -106,7 +106,7 @@ pub(super) enum Found {
     },
 }
 
-/// See the module.
+/// The leader's memory of deadlines.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     clock: Clock,
@@ -282,7 +282,7 @@ impl Deadlines {
         due
     }
 
-    /// What is left of a lease is written down; 0 says that it has its whole TTL.
+    /// Learns that the log has what is left of a lease; 0 says that it has its whole TTL.
     pub fn noted(&mut self, id: LeaseId, remaining: i64) {
         if let Some(timed) = self.timed.get_mut(&id) {
             timed.remaining = remaining;

@@ -19,7 +19,7 @@ use crate::types::{ClusterId, MemberId};
 const MAGIC: &str = "braid identity";
 const FORMAT: u32 = 1;
 
-/// What is fixed when a data directory is created.
+/// The facts that are fixed when a data directory is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub cluster: ClusterId,
@@ -30,7 +30,8 @@ pub struct Identity {
     pub salt: u64,
 }
 
-/// What lies in a directory `member`, by whose it is. Names are relative to the data directory.
+/// The content of a directory `member`, by the program that it belongs to. Names are relative to
+/// the data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberFiles {
     pub braid: Vec<String>,
@@ -65,7 +66,7 @@ impl MemberFiles {
         !self.etcd.is_empty()
     }
 
-    /// What an operator is told about a directory that both programs keep data in.
+    /// Returns the error about a directory that both programs keep data in.
     pub fn both(&self) -> String {
         let (etcd, braid) = (self.etcd.join(", "), self.braid.join(", "));
         format!(

@@ -27,7 +27,7 @@ use crate::types::{
 };
 use crate::wal::{DiskOp, OpId};
 
-/// What a step of the leader wants done.
+/// The effects of a step of the leader.
 #[derive(Debug, Default)]
 pub(super) struct LeaderEffects {
     pub orders: Vec<(ShardId, Order)>,
@@ -37,7 +37,7 @@ pub(super) struct LeaderEffects {
     pub disk: Vec<(OpId, DiskOp)>,
 }
 
-/// See the module.
+/// The leader's part of a member.
 #[derive(Debug)]
 pub(super) struct Leader {
     me: Member,
@@ -50,7 +50,7 @@ pub(super) struct Leader {
     alarms_asked: usize,
     compactions: Compactions,
     leases: Leases,
-    /// What waits until every core has acted on a notice.
+    /// The actions that wait until every core has acted on a notice.
     unnoticed: VecDeque<Unnoticed>,
     notice: u64,
     noticed: Vec<u64>,
@@ -81,7 +81,7 @@ struct Unnoticed {
     then: Then,
 }
 
-/// What follows when every core has acted on a notice.
+/// The action that follows when every core has acted on a notice.
 #[derive(Debug)]
 enum Then {
     Answer(Origin, Answer),
@@ -135,12 +135,12 @@ impl Leader {
         self.leases.waits_for()
     }
 
-    /// What leases came to, for metrics.
+    /// Returns the leases' counters, for metrics.
     pub fn lease_counters(&self) -> LeaseCounters {
         self.leases.counters()
     }
 
-    /// What it has decided and what rounds have come to, for metrics.
+    /// Counts what it has decided and what rounds have done, for metrics.
     pub fn applied(&self) -> Applied {
         let LeaseCounters { granted, revoked, .. } = self.leases.counters();
         let lease = |done| Tally { done, refused: 0 };

@@ -45,7 +45,7 @@ const TTL_MAX: i64 = 9_000_000_000;
 /// Nanoseconds of credit that one expiry costs.
 const EXPIRY_NANOS: u64 = 1_000_000_000 / LEASE_EXPIRIES_PER_SECOND;
 
-/// What a member is told about leases.
+/// The settings of leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseConfig {
     /// Nanoseconds. A new leader gives every lease so much more; a longer gap between two looks at
@@ -87,7 +87,7 @@ pub struct LeaseCounters {
     pub ttls: Spread<25>,
 }
 
-/// What every core must learn, and what is answered when each has.
+/// The changes that every core must learn, and the answers that follow when each has.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub added: Vec<LeaseId>,
@@ -111,15 +111,15 @@ struct Granting {
 /// A lease that is going.
 #[derive(Debug)]
 struct Ending {
-    /// Whose request began it; `None` if its time was over.
+    /// The request that began it; `None` if its time was over.
     revoker: Option<Origin>,
     /// Counts among those that expire now.
     expiring: bool,
-    /// Of the deletion of its keys.
+    /// The revision at which its keys were deleted.
     revision: Revision,
 }
 
-/// What is answered when a lease is gone.
+/// The answer that is given when a lease is gone.
 #[derive(Clone, Copy, Debug)]
 enum Wants {
     KeepAlive,
@@ -128,7 +128,7 @@ enum Wants {
     Revoke,
 }
 
-/// See the module.
+/// The leader's leases.
 #[derive(Debug)]
 pub(super) struct Leases {
     config: LeaseConfig,
@@ -149,7 +149,7 @@ pub(super) struct Leases {
     clearing: VecDeque<(Origin, LeaseId)>,
     noting: BTreeMap<LogIndex, Vec<(Origin, LeaseId)>>,
     news: News,
-    /// How many of `ending` expire.
+    /// The number of leases in `ending` that expire.
     expiring: usize,
     /// Nanoseconds: what may expire now.
     credit: u64,
@@ -571,7 +571,7 @@ impl Leases {
         }
     }
 
-    /// What every core must learn of this turn.
+    /// Takes what every core must learn of this turn.
     pub fn take_news(&mut self) -> News {
         std::mem::take(&mut self.news)
     }
@@ -593,7 +593,8 @@ fn propose_all(
     }
 }
 
-/// What is left of a lease and what it was granted; `None`: there is no such lease.
+/// Makes the reply about what is left of a lease and what it was granted; `None`: there is no such
+/// lease.
 fn left(id: LeaseId, left: Option<(i64, i64)>, revision: Revision) -> Reply {
     let (ttl, granted_ttl) = left.unwrap_or((-1, 0));
     let keys = Vec::new();

@@ -41,7 +41,7 @@ pub enum Mail {
     Noticed { core: CoreId, number: u64 },
 }
 
-/// What the leader tells every core.
+/// A notice of the leader to every core.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// An epoch is open; what is held above its cut is unknown.

@@ -1,4 +1,4 @@
-//! What one core of a member owns, put together: router, shards, watchers, and the leader's part.
+//! One core of a member, put together: router, shards, watchers, and the leader's part.
 //!
 //! ```text
 //!            ┌──────────────────────────── core 0 ───────────────────────────┐   ┌─── core 1 ───┐
@@ -57,7 +57,7 @@ pub type Visit<'a> = dyn FnMut(Revision, Option<KeyView<'_>>) -> ControlFlow<()>
 /// core has no more of those in flight.
 pub const MULTI_GET_MAX: usize = 16;
 
-/// What connections need of the core under them.
+/// The interface of a core to its connections.
 pub trait Service {
     /// Takes a request. The answer may be there at once; otherwise it comes later, by ticket, and
     /// exactly once unless the ticket is cancelled.
@@ -103,7 +103,8 @@ pub trait Service {
     /// the client is not read from until [`Service::watch_has_room`].
     fn watch(&mut self, now: Nanos, stream: WatchStream, request: WatchRequest) -> bool;
 
-    /// See [`Service::watch`]; it changes only after the stream was told something.
+    /// Whether the stream has room for another message, as in [`Service::watch`]; it changes only
+    /// after the stream got a reply.
     fn watch_has_room(&self, stream: WatchStream) -> bool;
 
     /// Events that came to `bytes` have left for the client (their `WatchEvents::bytes`, added up).

@@ -28,7 +28,7 @@ pub struct Shared {
     alarms: Mutex<Arc<[Alarm]>>,
 }
 
-/// Where a group stands.
+/// The position of a group.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct GroupGauge {
@@ -37,7 +37,7 @@ struct GroupGauge {
     term: AtomicU64,
 }
 
-/// What a shard holds.
+/// The size of a shard's store.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct SizeGauge {
@@ -46,7 +46,7 @@ struct SizeGauge {
     keys: AtomicU64,
 }
 
-/// What a member holds besides its data: never 0, for clients divide by it.
+/// Bytes that a member holds besides its data: never 0, for clients divide by it.
 const BASE_BYTES: u64 = 20 << 10;
 
 /// Sizes over all shards.
@@ -58,7 +58,7 @@ pub struct Sizes {
 }
 
 impl Shared {
-    /// For a member of `cores` cores and `shards` shards.
+    /// Makes the state that `cores` cores share over `shards` shards.
     pub fn new(cores: u16, shards: u16) -> Shared {
         Shared {
             sequencer: Arc::new(Sequencer::new(usize::from(shards))),
@@ -118,7 +118,7 @@ impl Shared {
         self.leases.store(count as u64, Ordering::Relaxed);
     }
 
-    /// How many leases there are.
+    /// Counts the leases.
     pub fn leases(&self) -> u64 {
         self.leases.load(Ordering::Relaxed)
     }
