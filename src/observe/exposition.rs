@@ -30,35 +30,41 @@ impl Form {
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// A scrape under way.
-#[derive(Default)]
 pub struct Exposition {
+    /// Returns the HELP text of a family.
+    help: fn(&str) -> &'static str,
     /// The lines of each family, by its name.
     families: BTreeMap<&'static str, String>,
 }
 
 impl Exposition {
+    /// An empty one, whose families have the HELP texts that `help` returns for their names.
+    pub fn new(help: fn(&str) -> &'static str) -> Exposition {
+        Exposition { help, families: BTreeMap::new() }
+    }
+
     /// Opens a family; it is shown also if it gets no sample.
-    pub fn family(&mut self, name: &'static str, form: Form, help: &str) -> Family<'_> {
-        let text = self
-            .families
-            .entry(name)
-            .or_insert_with(|| format!("# HELP {name} {help}\n# TYPE {name} {}\n", form.as_str()));
+    pub fn family(&mut self, name: &'static str, form: Form) -> Family<'_> {
+        let help = self.help;
+        let text = self.families.entry(name).or_insert_with(|| {
+            format!("# HELP {name} {}\n# TYPE {name} {}\n", help(name), form.as_str())
+        });
         Family { name, text }
     }
 
     /// A counter without labels.
-    pub fn counter(&mut self, name: &'static str, help: &str, value: u64) {
-        self.family(name, Form::Counter, help).sample(&[], value as f64);
+    pub fn counter(&mut self, name: &'static str, value: u64) {
+        self.family(name, Form::Counter).sample(&[], value as f64);
     }
 
     /// A gauge without labels.
-    pub fn gauge(&mut self, name: &'static str, help: &str, value: f64) {
-        self.family(name, Form::Gauge, help).sample(&[], value);
+    pub fn gauge(&mut self, name: &'static str, value: f64) {
+        self.family(name, Form::Gauge).sample(&[], value);
     }
 
     /// A histogram without labels.
-    pub fn histogram(&mut self, name: &'static str, help: &str, observed: &Observed) {
-        self.family(name, Form::Histogram, help).observed(&[], observed);
+    pub fn histogram(&mut self, name: &'static str, observed: &Observed) {
+        self.family(name, Form::Histogram).observed(&[], observed);
     }
 
     /// The whole text.
@@ -121,11 +127,14 @@ mod tests {
         let histogram = Histogram::new(Scale::seconds(1_000, 2));
         histogram.observe(500_000);
         histogram.observe(3_000_000);
-        let mut text = Exposition::default();
-        text.gauge("z_gauge", "Last.", 2.0);
-        text.family("b_total", Form::Counter, "B.")
-            .sample(&[("type", "x\"y\\z\n"), ("code", "OK")], 7.0);
-        text.family("a_seconds", Form::Histogram, "A.")
+        let mut text = Exposition::new(|name| match name {
+            "a_seconds" => "A.",
+            "b_total" => "B.",
+            _ => "Last.",
+        });
+        text.gauge("z_gauge", 2.0);
+        text.family("b_total", Form::Counter).sample(&[("type", "x\"y\\z\n"), ("code", "OK")], 7.0);
+        text.family("a_seconds", Form::Histogram)
             .observed(&[("success", "true"), ("op", "Put")], &histogram.read());
         assert_eq!(
             text.finish(),

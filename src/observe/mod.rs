@@ -19,12 +19,14 @@
 //! | `cell` | counters and histograms with one writer |
 //! | `figures` | the counters of a core and of a shard |
 //! | `exposition` | Prometheus's text form |
+//! | `help` | the HELP text of every metric |
 //! | `scrape` | all figures under their names |
 //! | `os` | figures of the kernel about this process |
 
 pub mod cell;
 mod exposition;
 pub mod figures;
+mod help;
 mod line;
 pub mod log;
 pub mod os;

@@ -12,6 +12,7 @@ use super::figures::{
     COMPACTION_PAUSE_MILLISECONDS, CoreMetrics, DEFRAGMENT_SECONDS, DISK_SECONDS, HASH_SECONDS,
     HEALTH_CHECKS, Method, MethodFigures, Outcomes, RequestKind, ShardMetrics, TTL_SECONDS,
 };
+use super::help;
 use super::os::OsFigures;
 use crate::config::gates::{FeatureGates, Stage};
 use crate::config::help::{BRAID_VERSION, ETCD_VERSION};
@@ -70,7 +71,7 @@ pub struct MemberFigures {
 
 /// Prometheus's text form of everything.
 pub fn render(scrape: &Scrape<'_>) -> String {
-    let mut text = Exposition::default();
+    let mut text = Exposition::new(help::of);
     server(&mut text, scrape);
     requests(&mut text, scrape);
     storage(&mut text, scrape);
@@ -103,50 +104,42 @@ fn observed(
 fn server(text: &mut Exposition, scrape: &Scrape<'_>) {
     let member = scrape.member;
     let id = format!("{:x}", member.id.0);
-    for (name, help, label, value) in [
-        ("etcd_server_id", "The member's id, in hex.", "server_id", id.as_str()),
-        ("etcd_server_version", "The API's version.", "server_version", ETCD_VERSION),
-        ("etcd_server_go_version", "No Go is in here.", "server_go_version", "none"),
-        ("etcd_cluster_version", "The cluster's version.", "cluster_version", {
-            member.cluster_version.as_str()
-        }),
-        ("braid_version", "Braid's own version.", "version", BRAID_VERSION),
+    for (name, label, value) in [
+        ("etcd_server_id", "server_id", id.as_str()),
+        ("etcd_server_version", "server_version", ETCD_VERSION),
+        ("etcd_server_go_version", "server_go_version", "none"),
+        ("etcd_cluster_version", "cluster_version", { member.cluster_version.as_str() }),
+        ("braid_version", "version", BRAID_VERSION),
     ] {
         if !value.is_empty() {
-            text.family(name, Form::Gauge, help).sample(&[(label, value)], 1.0);
+            text.family(name, Form::Gauge).sample(&[(label, value)], 1.0);
         }
     }
-    for (name, help, value) in [
-        ("etcd_server_has_leader", "Whether a leader is known.", member.has_leader),
-        ("etcd_server_is_leader", "Whether this member leads.", member.is_leader),
-        ("etcd_server_is_learner", "Whether this member is a learner.", member.is_learner),
+    for (name, value) in [
+        ("etcd_server_has_leader", member.has_leader),
+        ("etcd_server_is_leader", member.is_leader),
+        ("etcd_server_is_learner", member.is_learner),
     ] {
-        text.gauge(name, help, f64::from(u8::from(value)));
+        text.gauge(name, f64::from(u8::from(value)));
     }
-    for (name, help, value) in [
-        ("etcd_server_proposals_committed_total", "Committed entries.", member.committed_index),
-        ("etcd_server_proposals_applied_total", "Applied entries.", member.applied_index),
-        ("etcd_server_proposals_pending", "Proposals under way.", member.proposals_pending),
+    for (name, value) in [
+        ("etcd_server_proposals_committed_total", member.committed_index),
+        ("etcd_server_proposals_applied_total", member.applied_index),
+        ("etcd_server_proposals_pending", member.proposals_pending),
     ] {
-        text.gauge(name, help, value as f64);
+        text.gauge(name, value as f64);
     }
     // etcd counts a member among those that it knows.
-    text.family("etcd_network_known_peers", Form::Gauge, "Members known.")
+    text.family("etcd_network_known_peers", Form::Gauge)
         .sample(&[("Local", &id), ("Remote", &id)], 1.0);
-    text.counter(
-        "etcd_server_leader_changes_seen_total",
-        "Changes of the leader.",
-        member.leader_changes,
-    );
-    text.gauge("etcd_server_quota_backend_bytes", "The quota on data.", member.quota_bytes as f64);
-    let mut gates =
-        text.family("etcd_server_feature_enabled", Form::Gauge, "Whether a gate is on.");
+    text.counter("etcd_server_leader_changes_seen_total", member.leader_changes);
+    text.gauge("etcd_server_quota_backend_bytes", member.quota_bytes as f64);
+    let mut gates = text.family("etcd_server_feature_enabled", Form::Gauge);
     for (name, stage, enabled) in scrape.gates.iter() {
         let stage = if stage == Stage::Alpha { "ALPHA" } else { "BETA" };
         gates.sample(&[("name", name), ("stage", stage)], f64::from(u8::from(enabled)));
     }
-    let mut alarms =
-        text.family("etcd_debugging_server_alarms", Form::Gauge, "Alarms that are raised.");
+    let mut alarms = text.family("etcd_debugging_server_alarms", Form::Gauge);
     for (raised_by, kind) in &member.alarms {
         let id = format!("{:x}", raised_by.0);
         alarms.sample(&[("alarm_type", kind), ("server_id", &id)], 1.0);
@@ -155,8 +148,7 @@ fn server(text: &mut Exposition, scrape: &Scrape<'_>) {
 
 /// Writes the series of clients' requests and their durations.
 fn requests(text: &mut Exposition, scrape: &Scrape<'_>) {
-    let mut calls =
-        text.family("etcd_server_client_requests_total", Form::Counter, "Calls of clients.");
+    let mut calls = text.family("etcd_server_client_requests_total", Form::Counter);
     for (place, version) in API_VERSIONS.iter().enumerate() {
         for (kind, count) in [
             ("unary", sum(scrape, |core| &core.unary_requests[place])),
@@ -167,8 +159,7 @@ fn requests(text: &mut Exposition, scrape: &Scrape<'_>) {
             }
         }
     }
-    let mut family =
-        text.family("etcd_server_range_duration_seconds", Form::Histogram, "Time of ranges.");
+    let mut family = text.family("etcd_server_range_duration_seconds", Form::Histogram);
     outcomes(
         scrape,
         APPLY_SECONDS,
@@ -177,8 +168,7 @@ fn requests(text: &mut Exposition, scrape: &Scrape<'_>) {
             family.observed(&[("success", success)], observed);
         },
     );
-    let mut family =
-        text.family("etcd_server_request_duration_seconds", Form::Histogram, "Time of requests.");
+    let mut family = text.family("etcd_server_request_duration_seconds", Form::Histogram);
     for kind in RequestKind::ALL {
         let place = kind as usize;
         outcomes(
@@ -190,8 +180,7 @@ fn requests(text: &mut Exposition, scrape: &Scrape<'_>) {
             },
         );
     }
-    let mut family =
-        text.family("etcd_server_apply_duration_seconds", Form::Histogram, "Time of applying.");
+    let mut family = text.family("etcd_server_apply_duration_seconds", Form::Histogram);
     for kind in RequestKind::ALL {
         let place = kind as usize;
         outcomes(
@@ -224,158 +213,107 @@ fn outcomes(
 }
 
 /// Counts of all cores, by etcd's names.
-type CoreCounter = (&'static str, &'static str, fn(&CoreMetrics) -> &Figure);
+type CoreCounter = (&'static str, fn(&CoreMetrics) -> &Figure);
 
 const CORE_COUNTERS: &[CoreCounter] = &[
-    ("etcd_server_proposals_failed_total", "Proposals that failed.", |core| &core.proposals_failed),
-    ("etcd_server_slow_apply_total", "Slow applies.", |core| &core.slow_applies),
-    ("etcd_server_slow_read_indexes_total", "Linearizable reads of over 0.5 s.", |core| {
-        &core.slow_read_indexes
-    }),
-    ("etcd_server_read_indexes_failed_total", "Linearizable reads that failed.", |core| {
-        &core.read_indexes_failed
-    }),
-    ("etcd_server_health_success", "Good answers of /health.", |core| &core.health_successes),
-    ("etcd_server_health_failures", "Bad answers of /health.", |core| &core.health_failures),
-    ("etcd_network_client_grpc_received_bytes_total", "Bytes from clients.", |core| {
-        &core.client_received_bytes
-    }),
-    ("etcd_network_client_grpc_sent_bytes_total", "Bytes to clients.", |core| {
-        &core.client_sent_bytes
-    }),
-    ("etcd_debugging_lease_granted_total", "Leases granted.", |core| &core.leases_granted),
-    ("etcd_debugging_lease_revoked_total", "Leases gone.", |core| &core.leases_revoked),
-    ("etcd_debugging_lease_renewed_total", "Leases kept alive.", |core| &core.leases_renewed),
-    ("etcd_debugging_server_lease_expired_total", "Leases expired.", |core| &core.leases_expired),
-    ("etcd_mvcc_range_total", "Ranges.", |core| &core.ranges),
-    ("etcd_mvcc_put_total", "Puts.", |core| &core.puts),
-    ("etcd_mvcc_delete_total", "Deletes.", |core| &core.deletes),
-    ("etcd_mvcc_txn_total", "Txns.", |core| &core.txns),
-    ("etcd_debugging_mvcc_events_total", "Events told.", |core| &core.watch_events),
-    ("etcd_debugging_mvcc_db_compaction_keys_total", "Compacted versions.", |core| {
-        &core.compacted_versions
-    }),
+    ("etcd_server_proposals_failed_total", |core| &core.proposals_failed),
+    ("etcd_server_slow_apply_total", |core| &core.slow_applies),
+    ("etcd_server_slow_read_indexes_total", |core| &core.slow_read_indexes),
+    ("etcd_server_read_indexes_failed_total", |core| &core.read_indexes_failed),
+    ("etcd_server_health_success", |core| &core.health_successes),
+    ("etcd_server_health_failures", |core| &core.health_failures),
+    ("etcd_network_client_grpc_received_bytes_total", |core| &core.client_received_bytes),
+    ("etcd_network_client_grpc_sent_bytes_total", |core| &core.client_sent_bytes),
+    ("etcd_debugging_lease_granted_total", |core| &core.leases_granted),
+    ("etcd_debugging_lease_revoked_total", |core| &core.leases_revoked),
+    ("etcd_debugging_lease_renewed_total", |core| &core.leases_renewed),
+    ("etcd_debugging_server_lease_expired_total", |core| &core.leases_expired),
+    ("etcd_mvcc_range_total", |core| &core.ranges),
+    ("etcd_mvcc_put_total", |core| &core.puts),
+    ("etcd_mvcc_delete_total", |core| &core.deletes),
+    ("etcd_mvcc_txn_total", |core| &core.txns),
+    ("etcd_debugging_mvcc_events_total", |core| &core.watch_events),
+    ("etcd_debugging_mvcc_db_compaction_keys_total", |core| &core.compacted_versions),
 ];
 
 /// Times of all cores, by etcd's names.
-type CoreHistogram = (&'static str, &'static str, Scale, fn(&CoreMetrics) -> &Histogram);
+type CoreHistogram = (&'static str, Scale, fn(&CoreMetrics) -> &Histogram);
 
 const CORE_HISTOGRAMS: &[CoreHistogram] = &[
-    (
-        "etcd_disk_wal_fsync_duration_seconds",
-        "Time of making log writes durable.",
-        DISK_SECONDS,
-        |core| &core.wal_fsync_duration,
-    ),
-    ("etcd_disk_wal_write_duration_seconds", "Time of log writes.", DISK_SECONDS, |core| {
-        &core.wal_write_duration
+    ("etcd_disk_wal_fsync_duration_seconds", DISK_SECONDS, |core| &core.wal_fsync_duration),
+    ("etcd_disk_wal_write_duration_seconds", DISK_SECONDS, |core| &core.wal_write_duration),
+    ("etcd_disk_backend_commit_duration_seconds", DISK_SECONDS, |core| {
+        &core.checkpoint_commit_duration
     }),
-    (
-        "etcd_disk_backend_commit_duration_seconds",
-        "Time of making a checkpoint durable.",
-        DISK_SECONDS,
-        |core| &core.checkpoint_commit_duration,
-    ),
-    (
-        "etcd_debugging_disk_backend_commit_write_duration_seconds",
-        "Time of writing a piece of a checkpoint.",
-        DISK_SECONDS,
-        |core| &core.checkpoint_write_duration,
-    ),
-    (
-        "etcd_disk_backend_defrag_duration_seconds",
-        "Time of defragmentations.",
-        DEFRAGMENT_SECONDS,
-        |core| &core.defragment_duration,
-    ),
-    ("etcd_mvcc_hash_duration_seconds", "Time of hashes.", HASH_SECONDS, |core| {
-        &core.hash_duration
+    ("etcd_debugging_disk_backend_commit_write_duration_seconds", DISK_SECONDS, |core| {
+        &core.checkpoint_write_duration
     }),
-    (
-        "etcd_mvcc_hash_rev_duration_seconds",
-        "Time of hashes at a revision.",
-        HASH_SECONDS,
-        |core| &core.hash_revision_duration,
-    ),
+    ("etcd_disk_backend_defrag_duration_seconds", DEFRAGMENT_SECONDS, |core| {
+        &core.defragment_duration
+    }),
+    ("etcd_mvcc_hash_duration_seconds", HASH_SECONDS, |core| &core.hash_duration),
+    ("etcd_mvcc_hash_rev_duration_seconds", HASH_SECONDS, |core| &core.hash_revision_duration),
     (
         "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
-        "Time of turns with a slice of compaction.",
         COMPACTION_PAUSE_MILLISECONDS,
         |core| &core.compaction_pause,
     ),
     (
         "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
-        "Time of whole compactions.",
         COMPACTION_MILLISECONDS,
         |core| &core.compaction_duration,
     ),
-    ("etcd_debugging_lease_ttl_total", "Granted TTLs, in seconds.", TTL_SECONDS, |core| {
-        &core.lease_ttls
-    }),
+    ("etcd_debugging_lease_ttl_total", TTL_SECONDS, |core| &core.lease_ttls),
 ];
 
 /// Data, disks and revisions.
 fn storage(text: &mut Exposition, scrape: &Scrape<'_>) {
-    for (name, help, figure) in CORE_COUNTERS {
-        text.counter(name, help, sum(scrape, figure));
+    for (name, figure) in CORE_COUNTERS {
+        text.counter(name, sum(scrape, figure));
     }
-    for (name, help, scale, histogram) in CORE_HISTOGRAMS {
-        text.histogram(name, help, &observed(scrape, *scale, histogram));
+    for (name, scale, histogram) in CORE_HISTOGRAMS {
+        text.histogram(name, &observed(scrape, *scale, histogram));
     }
     let member = scrape.member;
     let written = sum(scrape, |core| &core.wal_write_bytes);
     let put_bytes = sum(scrape, |core| &core.put_bytes);
     let defragments = sum(scrape, |core| &core.defragments_under_way);
-    for (name, help, value) in [
-        ("etcd_disk_wal_write_bytes_total", "Bytes written to logs.", written as f64),
-        ("etcd_disk_defrag_inflight", "Defragmentations under way.", defragments as f64),
-        ("etcd_mvcc_db_total_size_in_bytes", "Bytes held.", member.db_bytes as f64),
-        ("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", member.db_bytes_in_use as f64),
-        ("etcd_debugging_mvcc_keys_total", "Keys.", member.keys as f64),
-        ("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes put.", put_bytes as f64),
-        (
-            "etcd_debugging_mvcc_current_revision",
-            "The newest revision.",
-            member.stable_revision as f64,
-        ),
-        (
-            "etcd_debugging_mvcc_compact_revision",
-            "The compact revision.",
-            member.compact_revision as f64,
-        ),
-        (
-            "etcd_debugging_mvcc_db_compaction_last",
-            "When the last compaction was.",
-            member.compacted_at as f64,
-        ),
+    for (name, value) in [
+        ("etcd_disk_wal_write_bytes_total", written as f64),
+        ("etcd_disk_defrag_inflight", defragments as f64),
+        ("etcd_mvcc_db_total_size_in_bytes", member.db_bytes as f64),
+        ("etcd_mvcc_db_total_size_in_use_in_bytes", member.db_bytes_in_use as f64),
+        ("etcd_debugging_mvcc_keys_total", member.keys as f64),
+        ("etcd_debugging_mvcc_total_put_size_in_bytes", put_bytes as f64),
+        ("etcd_debugging_mvcc_current_revision", member.stable_revision as f64),
+        ("etcd_debugging_mvcc_compact_revision", member.compact_revision as f64),
+        ("etcd_debugging_mvcc_db_compaction_last", member.compacted_at as f64),
     ] {
-        text.gauge(name, help, value);
+        text.gauge(name, value);
     }
 }
 
 /// Watchers and what they are told.
 fn watches(text: &mut Exposition, scrape: &Scrape<'_>) {
-    for (name, help, figure) in WATCH_GAUGES {
-        text.gauge(name, help, sum(scrape, figure) as f64);
+    for (name, figure) in WATCH_GAUGES {
+        text.gauge(name, sum(scrape, figure) as f64);
     }
 }
 
 const WATCH_GAUGES: &[CoreCounter] = &[
-    ("etcd_debugging_mvcc_watch_stream_total", "Watch streams.", |core| &core.watch_streams),
-    ("etcd_debugging_mvcc_watcher_total", "Watchers.", |core| &core.watchers),
-    ("etcd_debugging_mvcc_slow_watcher_total", "Watchers behind.", |core| &core.watchers_slow),
-    ("etcd_debugging_mvcc_pending_events_total", "Events waiting for their clients.", |core| {
-        &core.watch_events_pending
-    }),
+    ("etcd_debugging_mvcc_watch_stream_total", |core| &core.watch_streams),
+    ("etcd_debugging_mvcc_watcher_total", |core| &core.watchers),
+    ("etcd_debugging_mvcc_slow_watcher_total", |core| &core.watchers_slow),
+    ("etcd_debugging_mvcc_pending_events_total", |core| &core.watch_events_pending),
 ];
 
 /// Counts of one method, by gRPC's names.
-type MethodCounter = (&'static str, &'static str, fn(&MethodFigures) -> &Figure);
+type MethodCounter = (&'static str, fn(&MethodFigures) -> &Figure);
 
 const METHOD_COUNTERS: &[MethodCounter] = &[
-    ("grpc_server_started_total", "Calls begun.", |method| &method.started),
-    ("grpc_server_msg_received_total", "Messages received.", |method| &method.received),
-    ("grpc_server_msg_sent_total", "Messages sent.", |method| &method.sent),
+    ("grpc_server_started_total", |method| &method.started),
+    ("grpc_server_msg_received_total", |method| &method.received),
+    ("grpc_server_msg_sent_total", |method| &method.sent),
 ];
 
 /// Writes the series of calls by method; every series is there from the start.
@@ -388,14 +326,14 @@ fn methods(text: &mut Exposition, scrape: &Scrape<'_>) {
             method.shown_unused || sum(scrape, |core| &core.methods[*place].started) > 0
         })
         .collect();
-    for (name, help, figure) in METHOD_COUNTERS {
-        let mut family = text.family(name, Form::Counter, help);
+    for (name, figure) in METHOD_COUNTERS {
+        let mut family = text.family(name, Form::Counter);
         for (place, method) in &shown {
             let count = sum(scrape, |core| figure(&core.methods[*place]));
             family.sample(&method.labels(), count as f64);
         }
     }
-    let mut family = text.family("grpc_server_handled_total", Form::Counter, "Calls ended.");
+    let mut family = text.family("grpc_server_handled_total", Form::Counter);
     for (place, method) in &shown {
         let [grpc_method, service, kind] = method.labels();
         for (number, code) in CODES.iter().enumerate() {
@@ -405,8 +343,7 @@ fn methods(text: &mut Exposition, scrape: &Scrape<'_>) {
         }
     }
     if scrape.extensive {
-        let mut family =
-            text.family("grpc_server_handling_seconds", Form::Histogram, "Time of calls.");
+        let mut family = text.family("grpc_server_handling_seconds", Form::Histogram);
         for (place, method) in &shown {
             let scale = super::cell::PROMETHEUS_DEFAULT;
             let times = observed(scrape, scale, |core| &core.methods[*place].handling);
@@ -427,44 +364,31 @@ impl Method {
 
 fn process(text: &mut Exposition, scrape: &Scrape<'_>) {
     let os = scrape.os;
-    for (name, help, value) in [
-        ("os_fd_limit", "File descriptors allowed.", os.max_fds as f64),
-        ("os_fd_used", "File descriptors in use.", os.open_fds as f64),
-        ("process_max_fds", "File descriptors allowed.", os.max_fds as f64),
-        ("process_open_fds", "File descriptors in use.", os.open_fds as f64),
-        ("process_resident_memory_bytes", "Resident memory.", os.resident_bytes as f64),
-        ("process_start_time_seconds", "When the process began.", os.start_time_seconds),
-        ("process_virtual_memory_bytes", "Virtual memory.", os.virtual_bytes as f64),
-        (
-            "process_virtual_memory_max_bytes",
-            "Virtual memory allowed.",
-            os.virtual_bytes_max as f64,
-        ),
-        (
-            "promhttp_metric_handler_requests_in_flight",
-            "Scrapes being answered.",
-            scrape.member.scrapes_in_flight as f64,
-        ),
+    for (name, value) in [
+        ("os_fd_limit", os.max_fds as f64),
+        ("os_fd_used", os.open_fds as f64),
+        ("process_max_fds", os.max_fds as f64),
+        ("process_open_fds", os.open_fds as f64),
+        ("process_resident_memory_bytes", os.resident_bytes as f64),
+        ("process_start_time_seconds", os.start_time_seconds),
+        ("process_virtual_memory_bytes", os.virtual_bytes as f64),
+        ("process_virtual_memory_max_bytes", os.virtual_bytes_max as f64),
+        ("promhttp_metric_handler_requests_in_flight", scrape.member.scrapes_in_flight as f64),
     ] {
-        text.gauge(name, help, value);
+        text.gauge(name, value);
     }
-    for (name, help, value) in [
-        ("process_cpu_seconds_total", "CPU time.", os.cpu_seconds),
-        (
-            "process_network_receive_bytes_total",
-            "Bytes received.",
-            os.network_received_bytes as f64,
-        ),
-        ("process_network_transmit_bytes_total", "Bytes sent.", os.network_sent_bytes as f64),
+    for (name, value) in [
+        ("process_cpu_seconds_total", os.cpu_seconds),
+        ("process_network_receive_bytes_total", os.network_received_bytes as f64),
+        ("process_network_transmit_bytes_total", os.network_sent_bytes as f64),
     ] {
-        text.family(name, Form::Counter, help).sample(&[], value);
+        text.family(name, Form::Counter).sample(&[], value);
     }
 }
 
 /// Checks that were made; what was never asked for is not shown, as in etcd.
 fn health(text: &mut Exposition, scrape: &Scrape<'_>) {
-    let mut family =
-        text.family("etcd_server_healthchecks_total", Form::Counter, "Checks that were made.");
+    let mut family = text.family("etcd_server_healthchecks_total", Form::Counter);
     for (place, (endpoint, name)) in HEALTH_CHECKS.iter().enumerate() {
         for (status, count) in [
             ("error", sum(scrape, |core| &core.checks_failed[place])),
@@ -476,8 +400,7 @@ fn health(text: &mut Exposition, scrape: &Scrape<'_>) {
             }
         }
     }
-    let mut last =
-        text.family("etcd_server_healthcheck", Form::Gauge, "How a check came out last.");
+    let mut last = text.family("etcd_server_healthcheck", Form::Gauge);
     for (place, (endpoint, name)) in HEALTH_CHECKS.iter().enumerate() {
         // The one that was made last, whichever core it was on.
         let newest = scrape.cores.iter().map(|core| core.checks_last[place].get()).max();
@@ -485,106 +408,76 @@ fn health(text: &mut Exposition, scrape: &Scrape<'_>) {
             last.sample(&[("name", *name), ("type", *endpoint)], (newest & 1) as f64);
         }
     }
-    text.family("promhttp_metric_handler_requests_total", Form::Counter, "Scrapes answered.")
+    text.family("promhttp_metric_handler_requests_total", Form::Counter)
         .sample(&[("code", "200")], sum(scrape, |core| &core.scrapes) as f64);
 }
 
 /// A figure of each core, ours.
-type CoreSeries = (&'static str, Form, &'static str, fn(&CoreMetrics) -> &Figure);
+type CoreSeries = (&'static str, Form, fn(&CoreMetrics) -> &Figure);
 
 const CORE_SERIES: &[CoreSeries] = &[
-    ("braid_core_loop_turns_total", Form::Counter, "Turns of the loop.", |core| &core.loop_turns),
-    ("braid_core_parks_total", Form::Counter, "Times it went to sleep.", |core| &core.parks),
-    ("braid_core_connections", Form::Gauge, "Open connections.", |core| &core.connections),
-    ("braid_core_frame_connections", Form::Gauge, "Of them, those with frames.", |core| {
-        &core.frame_connections
-    }),
-    ("braid_core_requests_under_way", Form::Gauge, "Requests not yet answered.", |core| {
-        &core.requests_under_way
-    }),
-    ("braid_core_requests_refused_total", Form::Counter, "Too many requests.", |core| {
-        &core.requests_refused
-    }),
-    (
-        "braid_core_connection_turns_over_total",
-        Form::Counter,
-        "Connections made to wait.",
-        |core| &core.turns_over,
-    ),
-    ("braid_core_mailbox_batches_total", Form::Counter, "Batches from other cores.", |core| {
-        &core.mailbox_batches
-    }),
-    ("braid_core_mailbox_depth", Form::Gauge, "Most batches found at a turn, lately.", |core| {
-        &core.mailbox_depth
-    }),
+    ("braid_core_loop_turns_total", Form::Counter, |core| &core.loop_turns),
+    ("braid_core_parks_total", Form::Counter, |core| &core.parks),
+    ("braid_core_connections", Form::Gauge, |core| &core.connections),
+    ("braid_core_frame_connections", Form::Gauge, |core| &core.frame_connections),
+    ("braid_core_requests_under_way", Form::Gauge, |core| &core.requests_under_way),
+    ("braid_core_requests_refused_total", Form::Counter, |core| &core.requests_refused),
+    ("braid_core_connection_turns_over_total", Form::Counter, |core| &core.turns_over),
+    ("braid_core_mailbox_batches_total", Form::Counter, |core| &core.mailbox_batches),
+    ("braid_core_mailbox_depth", Form::Gauge, |core| &core.mailbox_depth),
 ];
 
 /// The revision line, and each core.
 fn own(text: &mut Exposition, scrape: &Scrape<'_>) {
     let member = scrape.member;
     let pending = (member.newest_revision - member.stable_revision).max(0);
-    for (name, help, value) in [
-        ("braid_cores", "Cores that run.", scrape.cores.len() as f64),
-        ("braid_shards", "Shards of the cluster.", scrape.shards.len() as f64),
-        (
-            "braid_connection_memory_bytes",
-            "Bytes that connections hold in requests and unsent answers.",
-            member.connection_bytes as f64,
-        ),
-        (
-            "braid_connection_memory_limit_bytes",
-            "Bytes at which they are not read from.",
-            member.connection_bytes_max as f64,
-        ),
-        ("braid_line_stable_revision", "The stable revision.", member.stable_revision as f64),
-        ("braid_line_revisions_pending", "Revisions not yet stable.", pending as f64),
+    for (name, value) in [
+        ("braid_cores", scrape.cores.len() as f64),
+        ("braid_shards", scrape.shards.len() as f64),
+        ("braid_connection_memory_bytes", member.connection_bytes as f64),
+        ("braid_connection_memory_limit_bytes", member.connection_bytes_max as f64),
+        ("braid_line_stable_revision", member.stable_revision as f64),
+        ("braid_line_revisions_pending", pending as f64),
     ] {
-        text.gauge(name, help, value);
+        text.gauge(name, value);
     }
-    text.counter("braid_log_lines_dropped_total", "Log lines lost.", member.log_lines_dropped);
-    for (name, form, help, figure) in CORE_SERIES {
-        let mut family = text.family(name, *form, help);
+    text.counter("braid_log_lines_dropped_total", member.log_lines_dropped);
+    for (name, form, figure) in CORE_SERIES {
+        let mut family = text.family(name, *form);
         for (number, core) in scrape.cores.iter().enumerate() {
             family.sample(&[("core", &number.to_string())], figure(core).get() as f64);
         }
     }
-    let help = "Time of a turn of the loop, in which a core does nothing else.";
-    let mut family = text.family("braid_turn_seconds", Form::Histogram, help);
+    let mut family = text.family("braid_turn_seconds", Form::Histogram);
     for (number, core) in scrape.cores.iter().enumerate() {
         family.observed(&[("core", &number.to_string())], &core.turn_duration.read());
     }
 }
 
 /// A figure of each shard.
-type ShardSeries = (&'static str, Form, &'static str, fn(&ShardMetrics) -> &Figure);
+type ShardSeries = (&'static str, Form, fn(&ShardMetrics) -> &Figure);
 
 const SHARD_SERIES: &[ShardSeries] = &[
-    ("braid_shard_core", Form::Gauge, "The core it runs on.", |shard| &shard.core),
-    ("braid_shard_revisions_pending", Form::Gauge, "Revisions not yet committed.", |shard| {
-        &shard.revisions_pending
-    }),
-    ("braid_shard_log_bytes", Form::Gauge, "Bytes of its log.", |shard| &shard.log_bytes),
-    ("braid_shard_log_entries", Form::Gauge, "Entries of its log.", |shard| &shard.log_entries),
-    ("braid_shard_batches_total", Form::Counter, "Log entries proposed.", |shard| &shard.batches),
-    ("braid_shard_rounds_total", Form::Counter, "Cross-shard rounds.", |shard| &shard.rounds),
-    ("braid_shard_checkpoints_total", Form::Counter, "Checkpoints.", |shard| &shard.checkpoints),
-    ("braid_shard_keys", Form::Gauge, "Keys.", |shard| &shard.keys),
-    ("braid_shard_versions", Form::Gauge, "Versions kept.", |shard| &shard.versions),
-    ("braid_shard_memory_bytes", Form::Gauge, "Bytes of its store.", |shard| &shard.memory_bytes),
+    ("braid_shard_core", Form::Gauge, |shard| &shard.core),
+    ("braid_shard_revisions_pending", Form::Gauge, |shard| &shard.revisions_pending),
+    ("braid_shard_log_bytes", Form::Gauge, |shard| &shard.log_bytes),
+    ("braid_shard_log_entries", Form::Gauge, |shard| &shard.log_entries),
+    ("braid_shard_batches_total", Form::Counter, |shard| &shard.batches),
+    ("braid_shard_rounds_total", Form::Counter, |shard| &shard.rounds),
+    ("braid_shard_checkpoints_total", Form::Counter, |shard| &shard.checkpoints),
+    ("braid_shard_keys", Form::Gauge, |shard| &shard.keys),
+    ("braid_shard_versions", Form::Gauge, |shard| &shard.versions),
+    ("braid_shard_memory_bytes", Form::Gauge, |shard| &shard.memory_bytes),
 ];
 
 fn shards(text: &mut Exposition, scrape: &Scrape<'_>) {
-    for (name, form, help, figure) in SHARD_SERIES {
-        let mut family = text.family(name, *form, help);
+    for (name, form, figure) in SHARD_SERIES {
+        let mut family = text.family(name, *form);
         for (number, shard) in scrape.shards.iter().enumerate() {
             family.sample(&[("shard", &number.to_string())], figure(shard).get() as f64);
         }
     }
-    let mut family = text.family(
-        "braid_shard_batch_operations",
-        Form::Histogram,
-        "Operations in a log entry, over all shards.",
-    );
+    let mut family = text.family("braid_shard_batch_operations", Form::Histogram);
     let mut sum = Observed::none(BATCH_OPERATIONS);
     for shard in scrape.shards {
         sum.add(&shard.batch_operations.read());
