@@ -34,14 +34,17 @@ impl Client {
         block_on(self.0.unary(method, request))
     }
 
+    /// Reads a range of keys.
     pub fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
         block_on(self.0.range(request))
     }
 
+    /// Puts one key.
     pub fn put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Error> {
         block_on(self.0.put(request))
     }
 
+    /// Deletes a range of keys.
     pub fn delete_range(
         &self,
         request: pb::DeleteRangeRequest,
@@ -49,10 +52,12 @@ impl Client {
         block_on(self.0.delete_range(request))
     }
 
+    /// Runs a txn.
     pub fn txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
         block_on(self.0.txn(request))
     }
 
+    /// Compacts history below a revision.
     pub fn compact(&self, request: pb::CompactionRequest) -> Result<pb::CompactionResponse, Error> {
         block_on(self.0.compact(request))
     }

@@ -9,6 +9,7 @@ use crate::protocol::pb::etcdserverpb as pb;
 pub type RangeStream = Stream<pb::RangeRequest, pb::RangeStreamResponse>;
 
 impl Client {
+    /// Reads a range of keys.
     pub async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
         self.keyed(Method::RANGE, single(&request.key, &request.range_end), &request).await
     }
@@ -39,10 +40,12 @@ impl Client {
         Ok(whole)
     }
 
+    /// Puts one key.
     pub async fn put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Error> {
         self.keyed(Method::PUT, Some(&request.key), &request).await
     }
 
+    /// Deletes a range of keys.
     pub async fn delete_range(
         &self,
         request: pb::DeleteRangeRequest,
@@ -58,6 +61,7 @@ impl Client {
         self.keyed(Method::TXN.reading(only_reads(&request)), key, &request).await
     }
 
+    /// Compacts history below a revision.
     pub async fn compact(
         &self,
         request: pb::CompactionRequest,
@@ -65,11 +69,13 @@ impl Client {
         self.unary(Method::COMPACT, &request).await
     }
 
+    /// Lists, activates or deactivates alarms.
     pub async fn alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, Error> {
         let listing = request.action == pb::alarm_request::AlarmAction::Get as i32;
         self.unary(Method::ALARM.reading(listing), &request).await
     }
 
+    /// Lists the members of the cluster.
     pub async fn member_list(&self, linearizable: bool) -> Result<pb::MemberListResponse, Error> {
         self.unary(Method::MEMBER_LIST, &pb::MemberListRequest { linearizable }).await
     }

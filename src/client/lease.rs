@@ -28,6 +28,7 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(2);
 pub struct LeaseId(pub i64);
 
 impl LeaseId {
+    /// No lease.
     pub const NONE: LeaseId = LeaseId(0);
 }
 
@@ -65,6 +66,7 @@ impl Client {
         self.unary(Method::LEASE_TIME_TO_LIVE, &request).await
     }
 
+    /// Lists all leases.
     pub async fn leases(&self) -> Result<pb::LeaseLeasesResponse, Error> {
         self.unary(Method::LEASE_LEASES, &pb::LeaseLeasesRequest {}).await
     }
@@ -147,6 +149,7 @@ pub struct KeepAlive {
 }
 
 impl KeepAlive {
+    /// Returns the lease that is kept alive.
     pub fn id(&self) -> LeaseId {
         self.id
     }

@@ -13,6 +13,7 @@ pub struct Method {
 macro_rules! names {
     ($($name:ident = $rpc:ident;)*) => {
         impl Method {
+            /// The RPC of this name.
             $(pub const $name: Method = Method::of(Rpc::$rpc);)*
         }
     };

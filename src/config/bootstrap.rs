@@ -12,6 +12,7 @@ use super::ids;
 use super::url::{Url, join};
 use crate::types::{ClusterId, MemberId};
 
+/// Whether `--initial-cluster` names a new cluster or one that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterState {
     New,

@@ -112,6 +112,7 @@ impl Allowed {
     }
 }
 
+/// Durations of heartbeats, elections and requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     pub heartbeat: Duration,
@@ -126,6 +127,7 @@ pub struct Timing {
     pub watch_progress: Duration,
 }
 
+/// The settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     pub level: LogLevel,
@@ -133,12 +135,14 @@ pub struct LogSettings {
     pub outputs: Vec<LogOutput>,
 }
 
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Json,
     Console,
 }
 
+/// A destination of log lines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogOutput {
     Stderr,

@@ -4,6 +4,7 @@ use crate::gotext::strconv;
 
 use std::collections::BTreeMap;
 
+/// The maturity of a feature gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Alpha,

@@ -16,6 +16,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// Parses etcd's name of a level.
     pub fn parse(name: &str) -> Option<LogLevel> {
         Some(match name {
             "debug" | "DEBUG" => LogLevel::Debug,
@@ -29,6 +30,7 @@ impl LogLevel {
         })
     }
 
+    /// Returns etcd's name of the level.
     pub fn as_str(self) -> &'static str {
         match self {
             LogLevel::Debug => "debug",

@@ -41,17 +41,20 @@ pub struct Note {
 }
 
 impl Note {
+    /// Makes a note at `level`; its caller is where this is called.
     #[track_caller]
     pub fn new(level: LogLevel, message: impl Into<String>) -> Note {
         let caller = Location::caller();
         Note { level, message: message.into(), fields: Vec::new(), caller }
     }
 
+    /// Makes a note at level info.
     #[track_caller]
     pub fn info(message: impl Into<String>) -> Note {
         Note::new(LogLevel::Info, message)
     }
 
+    /// Makes a note at level warn.
     #[track_caller]
     pub fn warn(message: impl Into<String>) -> Note {
         Note::new(LogLevel::Warn, message)

@@ -26,6 +26,7 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Makes a failure that exits with `code`.
     pub fn new(code: u8, message: impl Into<String>) -> Failure {
         Failure { code, message: Some(message.into()) }
     }
@@ -35,6 +36,7 @@ impl Failure {
         Failure { code, message: None }
     }
 
+    /// Makes the failure of bad arguments.
     pub fn bad_arguments(message: impl Into<String>) -> Failure {
         Failure::new(BAD_ARGUMENTS, message)
     }

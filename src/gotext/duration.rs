@@ -16,10 +16,12 @@ const HOUR: u64 = 60 * MINUTE;
 pub struct GoDuration(pub i64);
 
 impl GoDuration {
+    /// Makes a duration of milliseconds.
     pub const fn from_millis(millis: i64) -> GoDuration {
         GoDuration(millis * MILLISECOND as i64)
     }
 
+    /// Makes a duration of seconds.
     pub const fn from_secs(secs: i64) -> GoDuration {
         GoDuration(secs * SECOND as i64)
     }

@@ -225,7 +225,7 @@ impl Leader {
         let standing = &self.control.state().alarms;
         if raise && !standing.contains(&alarm) && standing.len() + self.alarms_asked >= ALARMS_MAX {
             // Every alarm is told to every core whenever one of them changes.
-            let text = format!("braid: {ALARMS_MAX} alarms stand; disarm some of them first");
+            let text = format!("braid: {ALARMS_MAX} alarms are active; disarm some of them first");
             effects.decided.push((origin, Err(Refusal::Invalid(text))));
             return;
         }

@@ -67,6 +67,7 @@ impl Scale {
         Scale::Doubling { start, shown: start as f64, count }
     }
 
+    /// Returns the number of bounds.
     pub fn len(&self) -> usize {
         match self {
             Scale::Doubling { count, .. } => *count,
@@ -74,6 +75,7 @@ impl Scale {
         }
     }
 
+    /// Whether there are no bounds.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -138,6 +140,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Makes an empty histogram with the bounds of `scale`.
     pub fn new(scale: Scale) -> Histogram {
         let buckets = (0..=scale.len()).map(|_| Figure::default()).collect();
         Histogram { scale, buckets, sum: Figure::default() }
@@ -188,6 +191,7 @@ impl Observed {
         Observed { scale, buckets: vec![0; scale.len() + 1], sum: 0 }
     }
 
+    /// Adds another histogram of the same scale.
     pub fn add(&mut self, other: &Observed) {
         assert_eq!(self.buckets.len(), other.buckets.len(), "histograms of one kind");
         for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
@@ -196,6 +200,7 @@ impl Observed {
         self.sum = self.sum.wrapping_add(other.sum);
     }
 
+    /// Returns the number of observations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }

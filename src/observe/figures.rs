@@ -16,8 +16,9 @@ pub const BATCH_OPERATIONS: Scale = Scale::numbers(1, 12);
 pub const HASH_SECONDS: Scale = Scale::seconds(10_000, 15);
 /// etcd's buckets for defragmentations: 0.1 s to 410 s.
 pub const DEFRAGMENT_SECONDS: Scale = Scale::seconds(100_000, 13);
-/// etcd's buckets for slices of compaction, 1 ms to 4 s, and for whole ones, 0.1 s to 820 s.
+/// etcd's buckets for slices of compaction: 1 ms to 4 s.
 pub const COMPACTION_PAUSE_MILLISECONDS: Scale = Scale::milliseconds(1_000, 13);
+/// etcd's buckets for whole compactions: 0.1 s to 820 s.
 pub const COMPACTION_MILLISECONDS: Scale = Scale::milliseconds(100_000, 14);
 
 /// etcd's buckets for TTLs: 1 s to 2^23 s.
@@ -54,6 +55,7 @@ pub enum MethodKind {
 }
 
 impl MethodKind {
+    /// Returns gRPC's name of the kind.
     pub fn as_str(self) -> &'static str {
         match self {
             MethodKind::Unary => "unary",
@@ -103,6 +105,7 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
+    /// All kinds, in the order of their numbers.
     pub const ALL: [RequestKind; 9] = [
         RequestKind::Range,
         RequestKind::Put,
@@ -115,6 +118,7 @@ impl RequestKind {
         RequestKind::LeaseRevoke,
     ];
 
+    /// Returns etcd's name of the kind.
     pub fn as_str(self) -> &'static str {
         match self {
             RequestKind::Range => "Range",

@@ -75,6 +75,7 @@ impl Log {
 pub struct LinesDropped(ErrorCounter);
 
 impl LinesDropped {
+    /// Returns the number of lines dropped so far.
     pub fn count(&self) -> u64 {
         self.0.dropped_lines() as u64
     }

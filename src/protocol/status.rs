@@ -8,22 +8,39 @@ use crate::types::Refusal;
 
 /// gRPC's status codes.
 pub mod code {
+    /// The call succeeded.
     pub const OK: u32 = 0;
+    /// The caller cancelled the call.
     pub const CANCELED: u32 = 1;
+    /// The error has no code of its own.
     pub const UNKNOWN: u32 = 2;
+    /// The request is malformed.
     pub const INVALID_ARGUMENT: u32 = 3;
+    /// The deadline passed before the answer.
     pub const DEADLINE_EXCEEDED: u32 = 4;
+    /// The named thing does not exist.
     pub const NOT_FOUND: u32 = 5;
+    /// The named thing exists already.
     pub const ALREADY_EXISTS: u32 = 6;
+    /// The caller may not do this.
     pub const PERMISSION_DENIED: u32 = 7;
+    /// A limit is reached.
     pub const RESOURCE_EXHAUSTED: u32 = 8;
+    /// The state does not allow this.
     pub const FAILED_PRECONDITION: u32 = 9;
+    /// The operation was aborted by a conflict.
     pub const ABORTED: u32 = 10;
+    /// A number is out of its range.
     pub const OUT_OF_RANGE: u32 = 11;
+    /// The server does not implement this.
     pub const UNIMPLEMENTED: u32 = 12;
+    /// An invariant is broken.
     pub const INTERNAL: u32 = 13;
+    /// The server cannot answer now; a retry may succeed.
     pub const UNAVAILABLE: u32 = 14;
+    /// Data is lost or damaged.
     pub const DATA_LOSS: u32 = 15;
+    /// The caller is not authenticated.
     pub const UNAUTHENTICATED: u32 = 16;
 }
 

@@ -81,6 +81,7 @@ pub struct RoleChange {
     pub term: Term,
 }
 
+/// The role of a replica in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Follower,
@@ -425,6 +426,7 @@ impl Group {
         self.raw.mut_store().trim(through.0, alone);
     }
 
+    /// Whether this replica leads its group.
     pub fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
     }
@@ -434,26 +436,32 @@ impl Group {
         Some(self.raw.raft.leader_id).filter(|id| *id != ::raft::INVALID_ID)
     }
 
+    /// Returns the group that this is a replica of.
     pub fn group(&self) -> GroupId {
         self.group
     }
 
+    /// Returns the replica's number in Raft.
     pub fn raft_id(&self) -> u64 {
         self.raw.raft.id
     }
 
+    /// Returns the current term.
     pub fn term(&self) -> Term {
         Term(self.raw.raft.term)
     }
 
+    /// Returns the index up to which entries are committed.
     pub fn committed(&self) -> LogIndex {
         LogIndex(self.raw.raft.raft_log.committed)
     }
 
+    /// Returns the index up to which entries are applied.
     pub fn applied(&self) -> LogIndex {
         LogIndex(self.raw.raft.raft_log.applied)
     }
 
+    /// Returns the index of the last entry.
     pub fn last_index(&self) -> LogIndex {
         LogIndex(self.raw.raft.raft_log.last_index())
     }

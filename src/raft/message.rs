@@ -110,6 +110,7 @@ impl Message {
         self.raft.to
     }
 
+    /// Returns the sender's term.
     pub fn term(&self) -> Term {
         Term(self.raft.term)
     }
@@ -130,6 +131,7 @@ impl Message {
         HEADER_BYTES + self.raft.context.len() + entries.sum::<usize>()
     }
 
+    /// Appends the message's bytes to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let m = &self.raft;
         let kind = KINDS.iter().position(|kind| *kind == m.msg_type);

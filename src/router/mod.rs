@@ -270,7 +270,10 @@ impl Router {
                 let ask = LeaderAsk::Lease(lease_ask(&request));
                 return self.ask_leader(now, ticket, deadline, ask, effects);
             }
-            other => return Some(Err(Refusal::Internal(format!("nobody routes {other:?}")))),
+            _ => {
+                let text = "internal error: unroutable request type".to_owned();
+                return Some(Err(Refusal::Internal(text)));
+            }
         };
         let ask = gather.ask();
         let origin = self.open(now, ticket, deadline, Waits::All(Box::new(gather)));

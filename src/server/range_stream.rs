@@ -68,7 +68,7 @@ impl RangeStream {
         bytes_aimed: usize,
     ) -> Result<RangeStream, Refusal> {
         let Request::Range(mut request) = request else {
-            return Err(Refusal::Internal("braid: a stream of something else".to_owned()));
+            return Err(Refusal::Internal("internal error: not a range request".to_owned()));
         };
         let wanted = (request.limit > 0).then_some(request.limit);
         let (mut target, mut hides_values) = (SortTarget::Key, false);
@@ -159,7 +159,7 @@ impl RangeStream {
     async fn ask(&self, front: &Front, request: RangeRequest) -> Result<RangeReply, Refusal> {
         match front.ask(Request::Range(request), self.deadline).await? {
             Reply::Range(reply) => Ok(reply),
-            other => Err(Refusal::Internal(format!("braid: a range got {other:?}"))),
+            _ => Err(Refusal::Internal("internal error: unexpected reply to a range".to_owned())),
         }
     }
 

@@ -55,6 +55,7 @@ impl Default for CheckpointCursor {
 }
 
 impl CheckpointCursor {
+    /// Makes a cursor at the beginning of a store.
     pub fn new() -> CheckpointCursor {
         let key = Blob::empty();
         CheckpointCursor { key, modified: -1, sub: 0, wrote: false, compacted: -1 }

@@ -124,6 +124,7 @@ impl Default for Store {
 }
 
 impl Store {
+    /// Makes an empty store, at revision 1.
     pub fn new() -> Store {
         Store {
             tree: tree::Tree::new(),

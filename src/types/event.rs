@@ -22,6 +22,7 @@ pub struct Event {
 }
 
 impl Event {
+    /// Makes the event of one change.
     pub fn new(
         revision: Revision,
         sub: Sub,

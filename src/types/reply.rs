@@ -79,6 +79,7 @@ pub struct KeyView<'a> {
 }
 
 impl KeyValue {
+    /// Borrows the key and value.
     pub fn view(&self) -> KeyView<'_> {
         KeyView {
             key: &self.key,
@@ -101,12 +102,14 @@ pub struct RangeReply {
     pub count: i64,
 }
 
+/// The reply to a put.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutReply {
     pub revision: Revision,
     pub prev_kv: Option<KeyValue>,
 }
 
+/// The reply to a range delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteRangeReply {
     pub revision: Revision,
@@ -114,6 +117,7 @@ pub struct DeleteRangeReply {
     pub prev_kvs: Vec<KeyValue>,
 }
 
+/// The reply to one operation of a txn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpReply {
     Range(RangeReply),
@@ -122,6 +126,7 @@ pub enum OpReply {
     Txn(TxnReply),
 }
 
+/// The reply to a txn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxnReply {
     /// 0 in a nested txn, whose header etcd sends empty.
@@ -142,17 +147,20 @@ impl TxnReply {
     }
 }
 
+/// The reply to a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactReply {
     pub revision: Revision,
 }
 
+/// The reply to an alarm request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlarmReply {
     pub revision: Revision,
     pub alarms: Vec<Alarm>,
 }
 
+/// The reply to a status request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusReply {
     pub revision: Revision,
@@ -173,12 +181,14 @@ pub struct StatusReply {
     pub is_learner: bool,
 }
 
+/// The hash of the whole store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashReply {
     pub revision: Revision,
     pub hash: u32,
 }
 
+/// The hash of the store at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashKvReply {
     pub revision: Revision,
@@ -187,6 +197,7 @@ pub struct HashKvReply {
     pub hash_revision: i64,
 }
 
+/// The reply to a defragmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefragmentReply {}
 
@@ -200,11 +211,13 @@ pub struct Member {
     pub is_learner: bool,
 }
 
+/// The members of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberListReply {
     pub members: Vec<Member>,
 }
 
+/// The reply to the grant of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseGrantReply {
     pub revision: Revision,
@@ -213,6 +226,7 @@ pub struct LeaseGrantReply {
     pub ttl: i64,
 }
 
+/// The reply to the revocation of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseRevokeReply {
     pub revision: Revision,
@@ -238,6 +252,7 @@ pub struct LeaseTimeToLiveReply {
     pub keys: Vec<Blob>,
 }
 
+/// The leases that exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseLeasesReply {
     pub revision: Revision,

@@ -37,6 +37,7 @@ impl Request {
     }
 }
 
+/// The order in which a range's keys are sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortOrder {
     #[default]
@@ -45,6 +46,7 @@ pub enum SortOrder {
     Descend,
 }
 
+/// The field by which a range's keys are sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortTarget {
     #[default]
@@ -71,6 +73,7 @@ impl RangeFilters {
     }
 }
 
+/// A read of a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeRequest {
     pub range: KeyRange,
@@ -138,6 +141,7 @@ impl RangeRequest {
     }
 }
 
+/// A put of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutRequest {
     pub key: Bytes,
@@ -167,6 +171,7 @@ impl PutRequest {
     }
 }
 
+/// A delete of a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteRangeRequest {
     pub range: KeyRange,
@@ -179,6 +184,7 @@ impl DeleteRangeRequest {
     }
 }
 
+/// The operator of a compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompareOperator {
     Equal,
@@ -206,6 +212,7 @@ pub struct Compare {
     pub operand: CompareOperand,
 }
 
+/// An operation of a txn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     Range(RangeRequest),
@@ -225,6 +232,7 @@ impl Op {
     }
 }
 
+/// A txn: its compares, and the operations for when all hold or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxnRequest {
     pub compare: Vec<Compare>,
@@ -239,6 +247,7 @@ impl TxnRequest {
     }
 }
 
+/// A request to compact history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactRequest {
     pub revision: i64,
@@ -246,12 +255,14 @@ pub struct CompactRequest {
     pub physical: bool,
 }
 
+/// A request for the hash of the store at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashKvRequest {
     /// 0 is the current revision.
     pub revision: i64,
 }
 
+/// The kind of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlarmKind {
     NoSpace,
@@ -275,6 +286,7 @@ pub struct Alarm {
     pub kind: AlarmKind,
 }
 
+/// The action of an alarm request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlarmAction {
     Get,
@@ -282,6 +294,7 @@ pub enum AlarmAction {
     Deactivate,
 }
 
+/// A request about alarms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlarmRequest {
     pub action: AlarmAction,
@@ -291,6 +304,7 @@ pub struct AlarmRequest {
     pub kind: Option<AlarmKind>,
 }
 
+/// A request to grant a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseGrantRequest {
     /// 0: the leader chooses.
@@ -299,6 +313,7 @@ pub struct LeaseGrantRequest {
     pub ttl: i64,
 }
 
+/// A request for what is left of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTimeToLiveRequest {
     pub id: LeaseId,

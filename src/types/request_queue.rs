@@ -7,8 +7,10 @@ use rustc_hash::FxHashSet;
 
 /// A request that can be cancelled by its id, which no other request ever has.
 pub trait Cancellable {
+    /// The type that names a request.
     type Id: Copy + Eq + Hash;
 
+    /// Returns the name of the request.
     fn id(&self) -> Self::Id;
 }
 

@@ -22,6 +22,7 @@ pub struct Election<'a> {
 }
 
 impl<'a> Election<'a> {
+    /// Makes an election with the given name; nothing is written until [`Election::campaign`].
     pub fn new(session: &'a Session, name: impl AsRef<[u8]>) -> Election<'a> {
         let prefix = queue::prefix(name);
         let key = queue::own_key(&prefix, session.lease());
@@ -130,6 +131,7 @@ pub struct Leaders {
 }
 
 impl Leaders {
+    /// Observes the leaders of the election `name`.
     pub fn of(client: &Client, name: impl AsRef<[u8]>) -> Leaders {
         let waiting = VecDeque::new();
         Leaders { client: client.clone(), prefix: queue::prefix(name), following: None, waiting }

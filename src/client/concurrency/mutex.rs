@@ -25,6 +25,7 @@ enum State {
 }
 
 impl<'a> Mutex<'a> {
+    /// Makes a mutex with the given name; nothing is written until it is locked.
     pub fn new(session: &'a Session, name: impl AsRef<[u8]>) -> Mutex<'a> {
         let prefix = queue::prefix(name);
         let key = queue::own_key(&prefix, session.lease());

@@ -68,10 +68,12 @@ impl Session {
         })
     }
 
+    /// Returns the session's client.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
+    /// Returns the session's lease.
     pub fn lease(&self) -> LeaseId {
         self.lease
     }

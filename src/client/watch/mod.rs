@@ -149,6 +149,7 @@ impl WatchStream {
         self.ledger.len()
     }
 
+    /// Whether the stream has no watchers.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -70,6 +70,7 @@ impl Origin {
     }
 }
 
+/// One flag of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
     pub name: &'static str,

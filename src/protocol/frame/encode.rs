@@ -130,7 +130,9 @@ pub fn encode_ping(out: &mut BytesMut, flags: Flags, echo: &[u8]) {
 pub fn decode_error(payload: Bytes) -> Status {
     match braidpb::Error::decode(payload) {
         Ok(error) => Status::new(error.code, error.message),
-        Err(error) => Status::new(code::INTERNAL, format!("braid: undecodable error: {error}")),
+        Err(error) => {
+            Status::new(code::INTERNAL, format!("braid: undecodable error frame: {error}"))
+        }
     }
 }
 

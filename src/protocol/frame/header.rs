@@ -48,6 +48,7 @@ pub struct Header {
 pub struct Flags(pub u8);
 
 impl Flags {
+    /// No flags.
     pub const NONE: Flags = Flags(0);
     /// The sender's last frame on this stream.
     pub const END: Flags = Flags(1 << 0);

@@ -133,7 +133,8 @@ impl Events {
                 WatchReply::Canceled { .. } => return Err(Over::Compacted),
                 WatchReply::Ended(refusal) => return Err(Over::Status(status_of(&refusal))),
                 WatchReply::Refused { reason, .. } => {
-                    let text = format!("braid: a watcher of a queue was refused: {reason:?}");
+                    let text =
+                        format!("internal error: the watcher of a queue was refused: {reason:?}");
                     return Err(Over::Status(status_of(&Refusal::Internal(text))));
                 }
             }

@@ -95,7 +95,7 @@ impl QueuePlace {
         };
         self.created = before.as_ref().map_or(reply.revision, |kv| Revision(kv.create));
         let Some(OpReply::Range(first)) = responses.next() else {
-            let text = "braid: a place was taken without a look at the first".to_owned();
+            let text = "internal error: incomplete reply to the txn of a queue".to_owned();
             return Err(status_of(&Refusal::Internal(text)));
         };
         let is_first = first.kvs.first().is_none_or(|kv| kv.create == self.created.0);
