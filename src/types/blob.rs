@@ -35,11 +35,15 @@ pub struct Blob(Option<NonNull<Head>>);
 /// The numbers of a version, kept in one allocation with its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
+    /// The revision that wrote the value.
     pub modified: i64,
+    /// The revision that created the key.
     pub create: i64,
     /// 0 is a tombstone.
     pub version: i64,
+    /// The lease that the key is attached to, or 0.
     pub lease: i64,
+    /// The position of the change inside its revision.
     pub sub: u32,
 }
 

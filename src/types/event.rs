@@ -9,7 +9,9 @@ use super::{Blob, KeyValue, Revision, Sub};
 /// One change. Shared by everybody it is told to, on one core and across cores.
 #[derive(Debug)]
 pub struct Event {
+    /// The revision of the change.
     pub revision: Revision,
+    /// The position of the change inside its revision.
     pub sub: Sub,
     pub key: Blob,
     /// `None` is a deletion.

@@ -9,7 +9,9 @@ use super::{LogIndex, Revision, Term};
 /// One Raft entry. Empty `data` is the entry by which a new leader learns what is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
+    /// The position in the group's log.
     pub index: LogIndex,
+    /// The term in which the entry was proposed.
     pub term: Term,
     pub kind: EntryKind,
     pub data: Bytes,
@@ -30,6 +32,7 @@ pub struct HardState {
     pub term: Term,
     /// The Raft id voted for in `term`; 0 is nobody.
     pub vote: u64,
+    /// The index up to which entries are known to be committed.
     pub commit: LogIndex,
 }
 

@@ -61,9 +61,13 @@ impl Reply {
 pub struct KeyValue {
     pub key: Blob,
     pub value: Blob,
+    /// The revision that created the key.
     pub create: i64,
+    /// The revision that last changed the key.
     pub modified: i64,
+    /// The number of changes since the key's creation.
     pub version: i64,
+    /// The lease that the key is attached to, or [`LeaseId::NONE`].
     pub lease: LeaseId,
 }
 
@@ -72,9 +76,13 @@ pub struct KeyValue {
 pub struct KeyView<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],
+    /// The revision that created the key.
     pub create: i64,
+    /// The revision that last changed the key.
     pub modified: i64,
+    /// The number of changes since the key's creation.
     pub version: i64,
+    /// The lease that the key is attached to, or [`LeaseId::NONE`].
     pub lease: LeaseId,
 }
 
@@ -95,8 +103,10 @@ impl KeyValue {
 /// `revision` is the header's: the store's when the answer was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeReply {
+    /// The header's revision.
     pub revision: Revision,
     pub kvs: Vec<KeyValue>,
+    /// Whether the range has keys beyond the limit.
     pub more: bool,
     /// Keys in the range, whatever the limit and the filters.
     pub count: i64,
@@ -105,15 +115,20 @@ pub struct RangeReply {
 /// The reply to a put.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutReply {
+    /// The header's revision.
     pub revision: Revision,
+    /// The key's version before the put, if it was asked for and there.
     pub prev_kv: Option<KeyValue>,
 }
 
 /// The reply to a range delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteRangeReply {
+    /// The header's revision.
     pub revision: Revision,
+    /// The number of keys deleted.
     pub deleted: i64,
+    /// The keys' versions before the delete, if they were asked for.
     pub prev_kvs: Vec<KeyValue>,
 }
 
@@ -131,6 +146,7 @@ pub enum OpReply {
 pub struct TxnReply {
     /// 0 in a nested txn, whose header etcd sends empty.
     pub revision: Revision,
+    /// Whether all compares held.
     pub succeeded: bool,
     pub responses: Vec<OpReply>,
 }
@@ -150,6 +166,7 @@ impl TxnReply {
 /// The reply to a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactReply {
+    /// The header's revision.
     pub revision: Revision,
 }
 
@@ -168,6 +185,7 @@ pub struct StatusReply {
     pub db_size: i64,
     /// Bytes that live data take.
     pub db_size_in_use: i64,
+    /// The quota in bytes.
     pub db_size_quota: i64,
     /// The leader; 0 if there is none.
     pub leader: MemberId,
@@ -177,6 +195,7 @@ pub struct StatusReply {
     pub raft_index: u64,
     /// Sum of the groups' applied indexes.
     pub raft_applied_index: u64,
+    /// The alarms that are raised, as texts.
     pub errors: Vec<String>,
     pub is_learner: bool,
 }
@@ -184,6 +203,7 @@ pub struct StatusReply {
 /// The hash of the whole store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashReply {
+    /// The header's revision.
     pub revision: Revision,
     pub hash: u32,
 }
@@ -191,9 +211,12 @@ pub struct HashReply {
 /// The hash of the store at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashKvReply {
+    /// The header's revision.
     pub revision: Revision,
     pub hash: u32,
+    /// The compact revision that the hash holds for.
     pub compact_revision: i64,
+    /// The revision up to which history is hashed.
     pub hash_revision: i64,
 }
 
@@ -204,6 +227,7 @@ pub struct DefragmentReply {}
 /// One member as clients see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
+    /// The member's id; never 0.
     pub id: u64,
     pub name: String,
     pub peer_urls: Vec<String>,
@@ -237,6 +261,7 @@ pub struct LeaseRevokeReply {
 pub struct LeaseKeepAliveReply {
     pub revision: Revision,
     pub id: LeaseId,
+    /// The TTL in seconds; 0 if the lease does not exist.
     pub ttl: i64,
 }
 
@@ -247,6 +272,7 @@ pub struct LeaseTimeToLiveReply {
     pub id: LeaseId,
     /// Whole seconds left.
     pub ttl: i64,
+    /// The TTL in seconds that was granted.
     pub granted_ttl: i64,
     /// In key order, if asked for.
     pub keys: Vec<Blob>,

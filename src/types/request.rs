@@ -17,10 +17,17 @@ pub enum Request {
     Hash,
     HashKv(HashKvRequest),
     Defragment,
-    MemberList { linearizable: bool },
+    /// Lists the members; `linearizable` asks for the leader's list.
+    MemberList {
+        linearizable: bool,
+    },
     LeaseGrant(LeaseGrantRequest),
-    LeaseRevoke { id: LeaseId },
-    LeaseKeepAlive { id: LeaseId },
+    LeaseRevoke {
+        id: LeaseId,
+    },
+    LeaseKeepAlive {
+        id: LeaseId,
+    },
     LeaseTimeToLive(LeaseTimeToLiveRequest),
     LeaseLeases,
 }
@@ -60,9 +67,13 @@ pub enum SortTarget {
 /// Inclusive bounds on revisions; 0 is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RangeFilters {
+    /// The lowest modification revision that is shown; 0 for no bound.
     pub min_mod: i64,
+    /// The highest modification revision that is shown; 0 for no bound.
     pub max_mod: i64,
+    /// The lowest creation revision that is shown; 0 for no bound.
     pub min_create: i64,
+    /// The highest creation revision that is shown; 0 for no bound.
     pub max_create: i64,
 }
 
@@ -83,8 +94,11 @@ pub struct RangeRequest {
     pub revision: i64,
     pub order: SortOrder,
     pub target: SortTarget,
+    /// Whether any member may answer from what it has.
     pub serializable: bool,
+    /// Whether the reply leaves out the values.
     pub keys_only: bool,
+    /// Whether the reply has the count alone.
     pub count_only: bool,
     /// The reply need not count the keys beyond the limit, only say whether there are any. No
     /// client asks for this.
@@ -146,9 +160,13 @@ impl RangeRequest {
 pub struct PutRequest {
     pub key: Bytes,
     pub value: Bytes,
+    /// The lease to attach the key to, or [`LeaseId::NONE`].
     pub lease: LeaseId,
+    /// Whether the reply has the key's version before the put.
     pub prev_kv: bool,
+    /// Whether the key keeps its value; `value` is empty then.
     pub ignore_value: bool,
+    /// Whether the key keeps its lease; `lease` is none then.
     pub ignore_lease: bool,
 }
 
@@ -175,6 +193,7 @@ impl PutRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteRangeRequest {
     pub range: KeyRange,
+    /// Whether the reply has the keys' versions before the delete.
     pub prev_kv: bool,
 }
 
@@ -236,7 +255,9 @@ impl Op {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxnRequest {
     pub compare: Vec<Compare>,
+    /// The operations that run if all compares hold.
     pub success: Vec<Op>,
+    /// The operations that run if some compare does not hold.
     pub failure: Vec<Op>,
 }
 
@@ -250,6 +271,7 @@ impl TxnRequest {
 /// A request to compact history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactRequest {
+    /// The revision below which history goes.
     pub revision: i64,
     /// Answer only when the history is gone from memory.
     pub physical: bool,

@@ -3,7 +3,9 @@
 /// Requests by how they ended; both numbers only rise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Requests that were carried out.
     pub done: u64,
+    /// Requests that were refused.
     pub refused: u64,
 }
 

@@ -20,8 +20,11 @@ impl WatchId {
 /// One message of a client on its watch stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchRequest {
+    /// Creates a watcher.
     Create(WatchCreate),
+    /// Cancels a watcher.
     Cancel(WatchId),
+    /// Asks for the revision up to which the stream has had all events.
     Progress,
 }
 
@@ -33,11 +36,15 @@ pub struct WatchCreate {
     pub start: i64,
     /// `WatchId(0)`: the server chooses.
     pub id: WatchId,
+    /// Whether progress is reported while no events come.
     pub progress_notify: bool,
+    /// Whether events have the key's version before the change.
     pub prev_kv: bool,
     /// A reply that is too large may be split inside a revision.
     pub fragment: bool,
+    /// Whether puts are left out.
     pub no_put: bool,
+    /// Whether deletes are left out.
     pub no_delete: bool,
 }
 
@@ -85,6 +92,7 @@ pub struct WatchEvents {
     pub revision: Revision,
     pub events: Vec<Arc<Event>>,
     pub prev_kv: bool,
+    /// Whether a reply above the size limit may be sent in parts.
     pub fragment: bool,
     /// Bytes that the events count against the stream's room until
     /// [`crate::member::Service::watch_sent`].
@@ -96,6 +104,8 @@ pub struct WatchEvents {
 pub enum WatchRefusal {
     /// The start is below 0.
     Compacted,
+    /// The range is empty.
     EmptyRange,
+    /// The stream has a watcher with this id.
     DuplicateId,
 }
