@@ -90,7 +90,7 @@ pub struct Core {
     hub: Hub,
     /// The stable that was read when the mailboxes were last about to be emptied.
     looked: Revision,
-    /// The epoch that this core was last told of.
+    /// The newest epoch that a notice has named.
     epoch: Epoch,
     open: bool,
     /// Requests that wait for an epoch.
@@ -463,7 +463,7 @@ impl Core {
         self.leader.as_ref().map(Leader::lease_counters)
     }
 
-    /// Drops what is told to clients that have left meanwhile, all in one go.
+    /// Drops the replies to clients that have left meanwhile, all in one go.
     fn drop_effects_for_nobody(&mut self) {
         let CoreEffects { answers, watched, .. } = &mut self.effects;
         if !self.cancelled.is_empty() {

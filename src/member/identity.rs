@@ -25,7 +25,7 @@ pub struct Identity {
     pub cluster: ClusterId,
     pub member: MemberId,
     pub shards: u16,
-    /// Drawn when the directory is created and told to nobody: no client can make up bytes that
+    /// Drawn when the directory is created and shown to nobody: no client can make up bytes that
     /// look like a part of this member's log.
     pub salt: u64,
 }

@@ -1,8 +1,8 @@
 //! The leader's part: the control group's decisions, the takeover, the rounds.
 //!
 //! It lives on one core and is the only one that hands out epochs, runs rounds and decides
-//! compactions and alarms. Cores are told by numbered notices. A decision that every core must know
-//! is answered when each core has noticed it.
+//! compactions and alarms. Cores learn of them by numbered notices. A decision that every core must
+//! know is answered when each core has noticed it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -53,7 +53,7 @@ pub struct LeaseConfig {
     pub election_timeout: u64,
     /// Seconds; a shorter TTL is raised to it.
     pub ttl_min: i64,
-    /// Nanoseconds after which the log is told what is left of a long lease; `None` is never.
+    /// Nanoseconds after which the log records what is left of a long lease; `None` is never.
     pub checkpoint_interval: Option<u64>,
 }
 

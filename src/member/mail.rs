@@ -60,6 +60,6 @@ pub enum Notice {
     },
     Alarms(Arc<[Alarm]>),
     Members(Arc<[Member]>),
-    /// This member has published itself: it may tell clients that it is ready.
+    /// This member has published itself: it may announce that it is ready.
     Ready,
 }

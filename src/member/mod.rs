@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌──────────────────────────── core 0 ───────────────────────────┐   ┌─── core 1 ───┐
 //!  submit ──▶│ Router ──▶ Shard 0, 2, …  ──▶ disk      leader: control group,│◀─▶│ Router       │
-//!  answers ◀─│   ▲           │ told, reports           takeover, rounds      │   │ Shard 1, 3, … │
+//!  answers ◀─│   ▲           │ replies, reports      takeover, rounds        │   │ Shard 1, 3, … │
 //!            └───┼───────────┴──────────── mail ─────────────────────────────┘   └──────────────┘
 //!                └── Shared: sequencer, who sleeps, gauges
 //! ```
@@ -96,7 +96,7 @@ pub trait Service {
     /// The client left: drop the request if it is not yet evaluated; no answer comes any more.
     fn cancel(&mut self, ticket: Ticket);
 
-    /// Opens a watch stream. What it is told comes with the core's effects, in order.
+    /// Opens a watch stream. Its replies come with the core's effects, in order.
     fn watch_open(&mut self, now: Nanos) -> WatchStream;
 
     /// Takes a message of a client on its watch stream. Whether there is room for another: if not,
@@ -110,7 +110,7 @@ pub trait Service {
     /// Events that came to `bytes` have left for the client (their `WatchEvents::bytes`, added up).
     fn watch_sent(&mut self, stream: WatchStream, bytes: usize);
 
-    /// The stream is over: nothing more is told to it.
+    /// Closes the stream: it gets no more replies.
     fn watch_close(&mut self, stream: WatchStream);
 
     /// Whether a leader is known.

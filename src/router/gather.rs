@@ -316,7 +316,7 @@ impl Gather {
         matches!(self.what, Whole::Defragment)
     }
 
-    /// The shards that have not told yet.
+    /// The shards that have not replied yet.
     pub fn missing(&self) -> ShardSet {
         self.missing
     }

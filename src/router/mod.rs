@@ -108,7 +108,7 @@ pub struct RouterConfig {
     pub slice_keys: usize,
 }
 
-/// An answer that is being put together from what the shards told.
+/// An answer that is being put together from the shards' replies.
 #[derive(Debug)]
 struct Merging {
     merge: Merge,
@@ -354,7 +354,7 @@ impl Router {
         None
     }
 
-    /// A shard has told something. What nobody waits for any more is dropped.
+    /// Takes a shard's reply. One that nobody waits for any more is dropped.
     pub fn take_reply(&mut self, origin: Origin, reply: ShardReply, effects: &mut RouterEffects) {
         let stable = self.sequencer.stable();
         let shards = self.shards;

@@ -202,7 +202,7 @@ impl Front {
         }
     }
 
-    /// The service has answered. Whoever waits is told; an answer that nobody waits for is dropped.
+    /// Delivers an answer of the service; one that nobody waits for is dropped.
     ///
     /// Must not be called while the service is borrowed.
     pub fn answer(&self, ticket: Ticket, answer: Answer) {
@@ -255,7 +255,7 @@ impl Front {
         Handling { front: self.clone(), method, began: rt::now() }
     }
 
-    /// A watch stream is told something. What a stream that is closed was still told is dropped.
+    /// Delivers a reply on a watch stream; a reply on a closed stream is dropped.
     ///
     /// Must not be called while the service is borrowed.
     pub fn watched(&self, stream: WatchStream, reply: WatchReply) {

@@ -1,6 +1,6 @@
 //! Connections: they carry requests from clients to the core, and replies and events back.
 //!
-//! A connection lives on one core and is served by one task. It tells the protocol by the first
+//! A connection lives on one core and is served by one task. It finds the protocol by the first
 //! bytes, decodes every request that one read of the socket brought, and submits them all to the
 //! core's [`Service`](crate::member::Service) before anything else runs. Answers come by ticket, at
 //! once or from a later turn of the core's loop, and are encoded straight into the connection's
@@ -26,7 +26,7 @@
 //! |---|---|
 //! | `front` | the state that a core's connections share |
 //! | `waiters` | the waiting task or stream of each ticket |
-//! | `connection` | tells the protocol, and hands a connection to its core |
+//! | `connection` | finds the protocol, and hands a connection to its core |
 //! | `frames` | Braid's own protocol |
 //! | `grpc` | etcd's protocol over HTTP/2 |
 //! | `http1` | health checks, version, metrics |

@@ -8,7 +8,7 @@
 //!
 //! Without an order, a sort target orders the keys of each part, ascending, as in etcd 3.7.1. There
 //! the next part goes on behind the last key of that order, so that a stream of several parts can
-//! leave keys out or tell them twice; here parts follow one another in key order. What fits the
+//! leave keys out or send them twice; here parts follow one another in key order. What fits the
 //! first part is answered as by Range, which is what etcd answers.
 
 use std::cmp::Ordering;
@@ -43,7 +43,7 @@ pub(super) struct RangeStream {
     count: i64,
     is_through: bool,
     deadline: Option<Nanos>,
-    /// The header's, once the first part has told.
+    /// The header's, once the first part is there.
     revision: Option<Revision>,
     /// Keys that went out.
     sent: i64,

@@ -44,8 +44,8 @@ pub struct Settings {
     pub stall: Duration,
     /// `--warning-unary-request-duration`: what takes longer is logged; zero logs nothing.
     pub slow: Duration,
-    /// `--max-concurrent-streams`: what clients are told. 0 and the largest are no limit, of which
-    /// they are told nothing; `limits::CONNECTION_STREAMS_MAX` holds whatever is set here.
+    /// `--max-concurrent-streams`: the limit that clients are sent. 0 and the largest are no limit,
+    /// and nothing is sent; `limits::CONNECTION_STREAMS_MAX` holds whatever is set here.
     pub streams_max: u32,
     pub keepalive: Keepalive,
     /// Versions that `/version` and the hello show.

@@ -185,7 +185,7 @@ fn is_lost(refusal: &Refusal) -> bool {
     )
 }
 
-/// etcd tells apart what goes through consensus, and reads.
+/// etcd separates what goes through consensus from reads.
 fn counted(request: &Request) -> Option<Counted> {
     Some(match request {
         Request::Range(range) if range.serializable => {

@@ -96,7 +96,7 @@ pub enum ShardReply {
     /// The shard's hash and the compact revision it holds for.
     Hash(Result<(u32, i64), Refusal>),
     Defragmented,
-    /// In order; told when stable has reached what was seen.
+    /// In order; sent when stable has reached what was seen.
     LeaseKeys(Vec<Blob>),
 }
 

@@ -1,7 +1,7 @@
 //! Giving back what a shard holds and does not use: memory, then files.
 //!
 //! ```text
-//! Memory ─repacked─▶ Roll ─segment begun─▶ First ─checkpoint─▶ Second ─checkpoint─▶ Remove ─▶ told
+//! Memory ─repacked─▶ Roll ─segment begun─▶ First ─checkpoint─▶ Second ─checkpoint─▶ Remove ─▶ done
 //! ```
 //!
 //! A log is kept from the older of two checkpoints on, so it takes two before the segments behind

@@ -342,7 +342,7 @@ impl Shard {
         Ran { replies, later }
     }
 
-    /// Runs the blind paths of a round, which come to nothing that has to be told.
+    /// Runs the blind paths of a round, which have nothing to report.
     pub(super) fn run_blind(&mut self, shares: &[RequestExecute], entry: &mut ChangesBuilder) {
         let index = self.next_index();
         let mut puts =

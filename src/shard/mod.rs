@@ -4,7 +4,7 @@
 //!  routers ──ask──▶ inbox ──evaluate──▶ store (pending) ──▶ one entry ──▶ replica (raft, wal)
 //!                     ▲                                                        │ committed
 //!                     └─ frozen by a round: waits                              ▼
-//!  routers ◀──told── releases ◀── stable ≥ revision ◀── sequencer ◀── lane raises its floor
+//!  routers ◀─reply── releases ◀── stable ≥ revision ◀── sequencer ◀── lane raises its floor
 //! ```
 //!
 //! Terms: a *release* is a reply that waits for stable. The *tail* is every revision that this log
@@ -116,14 +116,14 @@ pub struct Shard {
     sequencer: Arc<Sequencer>,
     switches: Switches,
     leases: LeaseIds,
-    /// Held while the epoch is open and led from here.
+    /// The lane, while the epoch is open and led from here.
     lane: Option<Lane>,
     frozen: Option<Frozen>,
     /// A freeze that waits until the log has room for what the round will log.
     stalled: Option<Order>,
     /// The highest compaction that is ordered and waits for its place in the log.
     compaction: Option<Revision>,
-    /// Asked to lead and report it.
+    /// The leader has ordered it to campaign and to report its leadership.
     gathering: bool,
     leading: bool,
     inbox: RequestQueue<Waiting>,

@@ -33,7 +33,7 @@ impl Shard {
         self.counters.ranges += 1;
     }
 
-    /// Begins a read. What a few keys answer is told at once, the rest in later turns.
+    /// Begins a read. A read of few keys is answered at once, any other in later turns.
     pub(super) fn begin_read(&mut self, origin: Origin, ask: Ask, effects: &mut ShardEffects) {
         let begun = match ask {
             Ask::Range(request) if request.range.single_key().is_some() => {
@@ -83,7 +83,7 @@ impl Shard {
     }
 
     /// This shard's part of a read of several. A compaction may have passed `at` since the router
-    /// chose it: that is told, and the router starts again.
+    /// chose it: the reply says so, and the router starts again.
     fn begin_part(&mut self, origin: Origin, part: ReadPart) -> Result<Reading, Refusal> {
         assert!(part.at <= self.sequencer.stable(), "R3: a read above stable");
         if part.at.0 < self.state.store.compacted() {
@@ -135,7 +135,7 @@ impl Shard {
         self.reads.is_busy()
     }
 
-    /// Everything that was asked for is read: tells it, or gives back what has to be read next.
+    /// Ends a read of which everything is there: replies, or returns what has to be read next.
     fn read_through(&mut self, reading: Reading, effects: &mut ShardEffects) -> Option<Reading> {
         let Reading { decided, found, owner, .. } = reading;
         match owner {

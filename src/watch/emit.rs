@@ -10,7 +10,7 @@ use crate::types::{Event, Revision, WatchEvents, WatchReply};
 /// Revisions up to which a watcher gets a reply for each; more of them go out as one.
 const FEW_REVISIONS: usize = 4;
 
-/// A watcher and what it is to be told.
+/// A watcher and the events that it is to get.
 #[derive(Debug)]
 pub(super) struct Touched {
     watcher: u32,

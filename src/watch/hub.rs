@@ -1,4 +1,4 @@
-//! The hub: one core's watchers, from what streams ask to what they are told.
+//! The hub: one core's watchers, from the requests of streams to their replies.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub struct HubCounts {
     pub watchers: usize,
     /// Watchers that are behind.
     pub unsynced: usize,
-    /// Events told, each as often as it was.
+    /// Events sent, counted for each watcher that got them.
     pub events: u64,
 }
 
@@ -121,7 +121,7 @@ impl Asking {
 #[derive(Debug)]
 pub struct Hub {
     pub(super) config: HubConfig,
-    /// Everything up to here has been told to whoever is synced.
+    /// Every synced watcher has got the events up to here.
     pub(super) position: Revision,
     /// Whether an epoch has been open: before, stable says nothing.
     is_open: bool,
@@ -241,7 +241,7 @@ impl Hub {
         self.streams.remove(place);
     }
 
-    /// Takes what a shard tells.
+    /// Takes a message of a shard.
     pub fn receive(&mut self, shard: ShardId, message: HubMessage, effects: &mut HubEffects) {
         self.is_stirred = true;
         match message {
@@ -439,7 +439,7 @@ impl Hub {
         }
     }
 
-    /// It has been told everything up to position, or starts above.
+    /// It has got every event up to position, or starts above.
     pub(super) fn set_synced(&mut self, slot: u32) {
         let watcher = self.watchers.of_mut(slot);
         watcher.state = State::Synced;

@@ -66,7 +66,7 @@ impl Inflow {
         self.mark(shard);
     }
 
-    /// An epoch is open: what earlier ones told above its cut did not happen.
+    /// An epoch is open: what earlier ones posted above its cut did not happen.
     pub fn opened(&mut self, epoch: Epoch, cut: Revision) {
         self.opened.push_back((epoch, cut));
         if self.opened.len() > EPOCHS_MAX {

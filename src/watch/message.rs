@@ -38,10 +38,10 @@ pub struct HistoryAsk {
 /// From a shard to a hub.
 #[derive(Clone, Debug)]
 pub enum HubMessage {
-    /// Everything above `newest`, which is held in `epoch` and may be pending, will be told.
+    /// Every change above `newest`, which is held in `epoch` and may be pending, will be posted.
     Added { topic: TopicId, epoch: Epoch, newest: Revision },
     /// All that the core wants of what changed above `after`, pending: it counts when stable has
-    /// reached it. What was told above `after` before this is void.
+    /// reached it. What was posted above `after` before this is void.
     Events { epoch: Epoch, after: Revision, events: Vec<Arc<Event>> },
     /// Answers [`WatchAsk::History`].
     History { fetch: u64, part: Result<HistoryPart, Compacted> },

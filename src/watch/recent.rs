@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::limits::WATCH_RECENT_BYTES_MAX;
 use crate::types::{Event, Revision};
 
-/// A bounded queue in order of revisions. It holds what this core's topics were told, so for each
+/// A bounded queue in order of revisions. It holds the events of this core's topics, so for each
 /// of them everything from its first revision on that is above `floor`.
 #[derive(Debug)]
 pub(super) struct Recent {

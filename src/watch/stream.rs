@@ -26,7 +26,7 @@ pub(super) struct Stream {
     /// Watchers that wait for room; some may be gone, or do no longer.
     pub lagging: Vec<WatchId>,
     pub opened: Nanos,
-    /// When progress is next told to who wants that.
+    /// The time of the next progress notification.
     pub due: Option<Nanos>,
 }
 

@@ -19,7 +19,7 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) enum State {
     /// Not answered yet: a shard may not know of its topic.
     Registering,
-    /// It has been told everything up to the hub's position.
+    /// It has got every event up to the hub's position.
     Synced,
     /// Behind; waits for its turn to catch up.
     Queued,
@@ -74,8 +74,8 @@ impl Wants {
 #[derive(Debug)]
 pub(super) struct Watcher {
     pub id: WatchId,
-    /// The lowest revision that it may be told next. Synced, it matters only above the hub's
-    /// position: then it is the start in the future that the client asked for.
+    /// The lowest revision of the events that it may get next. In a synced watcher it matters only
+    /// above the hub's position: then it is the start in the future that the client asked for.
     pub next: Revision,
     pub stream: u32,
     pub topic: u32,
@@ -99,14 +99,14 @@ pub(super) struct Topic {
     life: u32,
     /// Shards that do not know of it yet.
     pub unanswered: u16,
-    /// Everything above is told: as shards said in `epoch`, and in earlier ones.
+    /// Everything above is posted: as shards said in `epoch`, and in earlier ones.
     base: Revision,
     older: Revision,
     epoch: Epoch,
 }
 
 impl Topic {
-    /// A shard tells everything above `newest`, which it holds in `epoch`.
+    /// A shard posts everything above `newest`, which it holds in `epoch`.
     pub fn heard(&mut self, epoch: Epoch, newest: Revision) {
         if epoch > self.epoch {
             self.older = self.base();
@@ -118,7 +118,7 @@ impl Topic {
         }
     }
 
-    /// Everything above is told.
+    /// Everything above is posted.
     pub fn base(&self) -> Revision {
         self.base.max(self.older)
     }

@@ -15,7 +15,7 @@
 //! - A caller that leaves while it waits gives its place up, though nobody waits for that any more
 //!   ([`place::QueuePlace`]). A place that a lost call may have taken, or not, is given up if it
 //!   was.
-//! - As in etcd, what the core refuses is told with the core's text and the code Unknown.
+//! - As in etcd, what the core refuses is answered with the core's text and the code Unknown.
 //!
 //! | file | what |
 //! |---|---|

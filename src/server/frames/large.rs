@@ -126,7 +126,7 @@ impl Session {
 
 enum Encoded {
     Frame(BytesMut),
-    /// The client does not want it any more, or is told why it does not get it.
+    /// The client does not want it any more, or gets an error instead.
     Nothing,
     /// The client is gone.
     Broken,

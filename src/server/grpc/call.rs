@@ -202,7 +202,7 @@ impl Link {
         }
     }
 
-    /// Cancels the call if its client has reset it, else asks to be told.
+    /// Cancels the call if its client has reset it; otherwise asks to be woken then.
     fn watch_reset(&self, ticket: Ticket) {
         let waker = Waker::from(Arc::new(OnReset { ticket, resets: self.resets.clone() }));
         let is_reset = self.front.with_waiter(ticket, |waiter| match waiter {

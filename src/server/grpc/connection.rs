@@ -122,7 +122,7 @@ fn io_error(error: h2::Error) -> io::Error {
 
 /// Why a connection ended other than by agreement.
 enum End {
-    /// It was told why, by frames of ours that are still to be sent.
+    /// The reason is in frames of ours that are still to be sent.
     SentAway,
     Error(h2::Error),
     Io(io::Error),

@@ -147,7 +147,7 @@ impl Socket {
 }
 
 /// `bytes`, which begin with h2's SETTINGS, without the limit of concurrent streams: h2 cannot keep
-/// one without telling it.
+/// one without saying so.
 fn without_limit(bytes: &[u8]) -> Vec<u8> {
     const HEADER_BYTES: usize = 9;
     const TYPE_SETTINGS: u8 = 4;

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!             ┌──────────── one task ────────────┐
-//!  Inlet ────▶│ taking: messages to the core     │
-//!             │ telling: replies to the client   │────▶ Outlet
-//!             │ ending: stop, no leader, deadline  │
+//!  Inlet ────▶│ receiving: messages to the core  │
+//!             │ sending: replies to the client   │────▶ Outlet
+//!             │ ending: stop, no leader, deadline│
 //!             └──────────────────────────────────┘
 //! ```
 //!
-//! Taking and telling go on side by side: a client whose output is full can still cancel a watcher.
-//! Whichever comes to an end first ends the stream.
+//! Receiving and sending go on side by side: a client whose output is full can still cancel a
+//! watcher. Whichever ends first ends the stream.
 //!
 //! - A client that has said its last word keeps its watchers, and gets the answers that are due.
 //! - A client that leaves drops the task, and with it everything it held in the core.
