@@ -119,7 +119,7 @@ fn log_settings(raw: &Raw) -> Result<LogSettings, ConfigError> {
     let level = LogLevel::parse(level).ok_or_else(|| {
         let levels = "it is debug, info, warn, error, dpanic, panic or fatal";
         let why = format!("unrecognized level: {}: {levels}", quote(level));
-        // Where etcd panics.
+        // etcd panics here.
         ConfigError { why, code: 2 }
     })?;
     let format = match raw.text("log-format") {
@@ -424,7 +424,7 @@ fn not_yet(name: &str, value: &str) -> String {
 
 fn shown(name: &str, raw: &Raw) -> String {
     match raw.value(name) {
-        // What opens a door is not repeated in a log.
+        // Secrets are not repeated in a log.
         Value::Text(_) if name == "discovery-password" => "...".to_string(),
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),

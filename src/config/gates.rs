@@ -38,7 +38,7 @@ const GATES: &[Gate] = &[
     gate("FastLeaseKeepAlive", true, Stage::Beta, Effect::None),
     gate("InitialCorruptCheck", false, Stage::Alpha, Effect::Refused),
     gate("LeaseCheckpoint", false, Stage::Alpha, Effect::Served),
-    // What is left of a lease is persisted anyway, as by etcd since 3.6.
+    // The time left of a lease is persisted anyway, as by etcd since 3.6.
     gate("LeaseCheckpointPersist", false, Stage::Alpha, Effect::None),
     gate("PriorityRequest", false, Stage::Alpha, Effect::None),
     gate("SetMemberLocalAddr", false, Stage::Alpha, Effect::None),

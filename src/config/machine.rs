@@ -30,7 +30,7 @@ fn memory_bytes(read: &dyn Fn(&str) -> String) -> u64 {
     let installed = read("/proc/meminfo");
     let installed = installed.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = installed.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    // Where not even that can be read, little is supposed.
+    // If not even that can be read, the machine is taken to have little.
     let mut least = kib.map_or(1 << 30, |kib| kib << 10);
     for line in read("/proc/self/cgroup").lines() {
         let mut parts = line.splitn(3, ':').skip(1);

@@ -176,7 +176,7 @@ impl Heads {
 impl CallSlot {
     /// How it ended: its one message, or the code and text of its failure.
     pub(super) fn result(&self) -> Result<&[u8], (u32, &str)> {
-        // What a stream says has been said; a rest is a message cut short.
+        // A message of a stream has been counted; a rest is a message cut short.
         let is_said = self.streams && self.body.is_empty();
         let answer = if is_said { Some(&[][..]) } else { message(&self.body) };
         match (self.heads.status, answer) {

@@ -194,7 +194,7 @@ impl GrpcWire {
     /// Sends what the windows let out, in order.
     fn send_blocked(&mut self) {
         while let Some(first) = self.blocked.front_mut() {
-            // What has ended meanwhile needs no rest of its request.
+            // A call that has ended meanwhile needs no rest of its request.
             while let Some(call) = self.calls.find(first.stream) {
                 let room = self.window.min(call.window).max(0) as usize;
                 let count = first.rest.len().min(room).min(self.frame_bytes_max);
@@ -378,7 +378,7 @@ impl GrpcWire {
             known.says = Heads::default();
             let decoded = self.decoder.decode(block, |name, value| known.says.take(name, value));
             decoded.map_err(|hpack::BadBlock| broken())?;
-            // What has changed the table does so again when it comes again.
+            // A block that changed the table changes it again when it comes again.
             known.block.clear();
             if self.decoder.table() == table {
                 known.table = table;

@@ -150,7 +150,7 @@ fn huffman(text: &[u8]) -> Result<Vec<u8>, BadBlock> {
             return Err(BadBlock);
         }
     }
-    // What is left is padding: fewer than eight ones.
+    // The rest is padding: fewer than eight ones.
     if length < 8 && code == (1 << length) - 1 { Ok(out) } else { Err(BadBlock) }
 }
 

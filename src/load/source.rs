@@ -93,7 +93,7 @@ impl Pattern {
         let blank = family.form.blank();
         let write = |key: &[u8]| write_pattern(workload, step, &ends[step.family], key);
         let bytes = write(&blank);
-        // Where two that have nothing but their length in common begin to differ.
+        // The position at which two differ that have nothing but their length in common.
         let (low, high) = (write(&vec![0; blank.len()]), write(&vec![0xff; blank.len()]));
         let start = low.iter().zip(&high).position(|(low, high)| low != high);
         let start = start.expect("no key is empty");

@@ -183,7 +183,7 @@ impl Core {
     /// for shards post events before the write of what they tell of can end.
     pub fn look(&mut self) {
         let stable = self.shared.sequencer.stable();
-        // Of an epoch that this core has not been told of, it does not know what it voided.
+        // The core does not know what an epoch has voided before it has the notice of it.
         if self.shared.epoch() == self.epoch {
             self.looked = stable;
         }
@@ -397,7 +397,7 @@ impl Core {
         self.router.release(&mut self.to_router);
         more |= self.router.merge_some(&mut self.to_router);
         self.take_router_effects();
-        // What it asks of a shard or the leader here is done in the next turn.
+        // Its requests to a shard or the leader here are carried out in the next turn.
         let has_asked = !self.own.is_empty();
         self.read_own_mail();
         self.publish();

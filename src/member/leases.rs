@@ -237,7 +237,7 @@ impl Leases {
         let noting = std::mem::take(&mut self.noting).into_values().flatten().map(|n| n.0);
         let all = inbox.chain(granting).chain(revoking).chain(waiting).chain(clearing);
         effects.decided.extend(all.chain(noting).map(|o| (o, Err(Refusal::LeaderChanged))));
-        // What is committed stays granted, though not every core may have heard of it.
+        // A committed lease stays granted, though not every core may have heard of it.
         effects.decided.append(&mut self.news.granted);
         self.news = News::default();
         self.leaving.clear();

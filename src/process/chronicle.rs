@@ -114,7 +114,7 @@ impl MemberChronicle {
             tracing::info!(revision = target, "compact tree index");
         }
         let cores = figures.cores();
-        // Where one sweep has finished several compactions, the last one is logged.
+        // If one sweep has finished several compactions, the last one is logged.
         let done = cores.iter().map(|core| core.compacted_to.get()).min().unwrap_or(0) as i64;
         if done <= self.compaction_logged || done > self.compaction_begun {
             return;

@@ -353,14 +353,14 @@ impl CoreStart {
             }
         };
         front.shut_down(limit).await;
-        // What connections of other cores still ask may need this one.
+        // Requests of connections on other cores may still need this one.
         self.serving.fetch_sub(1, Ordering::AcqRel);
         while self.serving.load(Ordering::Acquire) > 0 {
             rt::sleep(OTHERS_PAUSE).await;
         }
         stopping.set(true);
         work.notify();
-        // What the disk still has under way is waited for, but not without end.
+        // Operations that the disk has under way are waited for, but not without end.
         rt::within(Duration::from_secs(2), turning).await;
         receiving.cancel().await;
         ticking.cancel().await;

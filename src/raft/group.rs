@@ -253,7 +253,7 @@ impl Group {
             _ => {}
         }
         self.watched(|raw| {
-            // What remains are answers of replicas that are no members any more: late, harmless.
+            // The others are answers of replicas that are no members any more: late, harmless.
             let _ = raw.step(message.raft);
         });
         Ok(())

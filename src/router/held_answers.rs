@@ -36,7 +36,7 @@ impl HeldAnswers {
     /// The next answer that `stable` has reached, with its call.
     pub fn pop(&mut self, stable: Revision) -> Option<(u64, Answer)> {
         let lowest = self.lowest().filter(|lowest| *lowest <= stable)?;
-        // What came in order came first.
+        // Answers that came in order came first.
         if self.answers.front().is_some_and(|(revision, ..)| *revision == lowest) {
             return self.answers.pop_front().map(|(_, call, answer)| (call, answer));
         }

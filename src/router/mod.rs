@@ -585,7 +585,7 @@ impl Router {
                     Outgoing::CancelShard { shard, origin }
                 }));
             }
-            // What is held or told for a call that is closed is dropped when it comes.
+            // A reply for a call that is closed is dropped when it comes.
             Waits::Stable | Waits::Leader | Waits::LeaseOf(_) => {}
         }
         Some(call.ticket)

@@ -159,7 +159,7 @@ mod tests {
             let sum: usize = buffers.slots.iter().map(|slot| slot.bytes).sum();
             assert_eq!(buffers.pinned, sum);
         }
-        // Where memory may be locked at all, old buffers make room for new ones.
+        // If memory may be locked at all, old buffers make room for new ones.
         assert!(used == 180 || !buffers.enabled, "{used} were registered");
         assert!(buffers.slots.len() <= PINNED_BYTES_MAX / BUFFER_BYTES_MAX + 1);
     }

@@ -215,7 +215,7 @@ impl Worker {
         }
         let temporary = self.root.join(format!("{path}.tmp"));
         if let Err(error) = self.zero(&temporary, bytes) {
-            // What cannot be removed now is when the log is opened next.
+            // A file that cannot be removed now is removed when the log is opened next.
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }

@@ -194,7 +194,7 @@ where
     F: Future<Output = ()> + 'static,
 {
     let _abort = AbortOnPanic;
-    // Whoever starts it waits for this, unless it has given up already.
+    // The caller waits for this, unless it has given up already.
     let _ = started.send(());
     // SAFETY: no pointer is passed. It is no more than a wish.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NANOS) };

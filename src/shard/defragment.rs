@@ -63,7 +63,8 @@ impl Shard {
                     self.step_defragment(Step::Roll);
                 }
             }
-            // What holds the log is gone: the next epoch begins with a log that serves again.
+            // The reason for holding the log is gone: the next epoch begins with a log that serves
+            // again.
             _ if self.lane.is_none() => self.end_defragment(Ok(()), effects),
             Step::Roll if self.replica.is_rolling() => {
                 if self.replica.is_full() {

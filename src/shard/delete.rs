@@ -157,7 +157,7 @@ impl Shard {
             self.deleting.deleted += reply.deleted as usize;
             return (reply, None);
         }
-        // What was there before stays there to be read.
+        // The keys' versions from before stay there to be read.
         let all = RangeRequest::of(delete.range.clone());
         let scan = delete.prev_kv.then(|| self.scan(all, Moment::within(revision, sub)));
         (reply, scan)

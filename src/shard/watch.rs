@@ -48,7 +48,7 @@ impl Shard {
     pub fn watch(&mut self, core: CoreId, ask: WatchAsk, effects: &mut ShardEffects) {
         match ask {
             WatchAsk::Add { topic, keys } => {
-                // What came before is of no interest to it; all that comes after is.
+                // Earlier changes are of no interest to it; all later ones are.
                 self.publish(effects);
                 self.publication.interest.add(keys, core);
                 let newest = self.state.store.newest();

@@ -223,7 +223,7 @@ impl Host {
         if !partly || leaves_out(Rule::LookFirst) {
             place.core.look();
         }
-        // What comes while it reads is read in the next turn.
+        // Mail that comes while it reads is read in the next turn.
         let HostedCore { core, mailboxes, .. } = place;
         mailboxes.take_while(|| !partly || chance.one_in(2), |mail| core.receive(mail));
         for (group, op, outcome) in std::mem::take(&mut place.ended) {

@@ -568,7 +568,7 @@ impl Leases {
     pub fn opened(&mut self, began: u64, now: Clock) {
         for lease in self.known.values_mut() {
             let ttl = lease.ttl as u64 * SECOND;
-            // What was over when the power went may be on its way out already.
+            // A lease that was over when the power went may be on its way out already.
             if lease.not_before > self.crashed {
                 lease.not_before = began + ttl;
             }

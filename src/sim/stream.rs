@@ -295,7 +295,8 @@ impl Stream {
             self.wants_progress = None;
         }
         for (id, watcher) in &mut self.watchers {
-            // What its client gave up is none of the stream's any more, though it is told later.
+            // A watcher that its client gave up is none of the stream's any more, though the reply
+            // comes later.
             let is_left =
                 |asked: &OwedReply| matches!(asked.expected, Expected::Canceled(it) if it == *id);
             if self.asked.iter().any(is_left) {

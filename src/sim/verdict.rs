@@ -37,7 +37,7 @@ pub(super) fn judge(
             Ok(())
         }
         Ok(Reply::Status(_) | Reply::Hash(_) | Reply::Defragment(_)) => Ok(()),
-        // What they say of the lease was judged when it was said.
+        // Their word on the lease was judged when it came.
         Ok(
             Reply::LeaseGrant(_)
             | Reply::LeaseRevoke(_)

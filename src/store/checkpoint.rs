@@ -244,7 +244,7 @@ impl Store {
                 for (i, version) in record.versions().enumerate() {
                     let stamp = version.stamp();
                     if i == 0 && version.is_live() && stamp.modified < compacted {
-                        // What the compaction left of this key: nobody asks when it was made.
+                        // The compaction left this of the key: nobody asks when it was made.
                         *passed = stamp.modified.max(*passed);
                     } else {
                         changes.push((stamp.modified, stamp.sub, &record.key));

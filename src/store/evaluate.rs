@@ -90,7 +90,8 @@ impl Store {
         lease_exists: &dyn Fn(LeaseId) -> bool,
     ) -> Result<bool, (Sub, Refusal)> {
         let mut changes = false;
-        // What the operations so far leave there, from the first put on that keeps something.
+        // The keys that the operations so far leave there, from the first put on that keeps
+        // something.
         let mut existence: Option<Existence<'_>> = None;
         for (position, (sub, op)) in ops.iter().enumerate() {
             let op = op.borrow();

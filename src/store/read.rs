@@ -138,7 +138,7 @@ impl Store {
         }
         let mut list: Vec<Change> = Vec::new();
         let mut revisions = 0;
-        // Where in the list the current revision begins.
+        // The position in the list at which the current revision begins.
         let mut begin = 0;
         let mut last = from.0;
         for (visited, (revision, key)) in self.timeline.above(from.0).enumerate() {

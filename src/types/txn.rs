@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn txn(success: Vec<Op>) -> TxnRequest {
-        // What is never reached depends on nothing, whatever it is.
+        // A part that is never reached depends on nothing, whatever it is.
         TxnRequest {
             failure: vec![Op::Txn(guarded(vec![put("never")], vec![]))],
             success,

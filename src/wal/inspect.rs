@@ -142,7 +142,7 @@ impl GroupFiles {
                 read.map_err(|error| OpenError::Io { file: file.clone(), offset: 0, error })?;
             let header = match SegmentHeader::decode(&sector[..read]) {
                 SegmentHead::Whole(header) => Some(header),
-                // What is wrong with these comes up when the log is read.
+                // Damage to these comes up when the log is read.
                 SegmentHead::Version(_) | SegmentHead::Bad => None,
             };
             self.owner = self.owner.or(header.map(|header| header.owner));

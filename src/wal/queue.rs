@@ -89,7 +89,7 @@ impl Queue {
                     let whole = record.bytes();
                     taken.bytes = room.min(largest);
                     taken.records.push(record.take_part(taken.bytes));
-                    // What is left says anew whose it is.
+                    // The rest names its group anew.
                     let grown = taken.bytes + record.bytes() - whole;
                     append.bytes = append.bytes + grown - taken.bytes;
                     self.bytes += grown;

@@ -50,7 +50,7 @@ impl<'a> Election<'a> {
         if place.existing.is_some_and(|kv| kv.value != value) {
             let proclaimed = self.proclaim(value).await;
             if let Err(failure) = proclaimed {
-                // What went wrong first is what matters.
+                // The first error is the one to report.
                 let _ = self.resign().await;
                 return Err(failure);
             }

@@ -49,7 +49,7 @@ impl<'a> Mutex<'a> {
         }
         let waited = self.wait(place.revision).await;
         if matches!(waited, Err(Failure::Client(_))) {
-            // What went wrong first is what matters; the lease's end removes the key anyway.
+            // The first error is the one to report; the lease's end removes the key anyway.
             let _ = self.unlock().await;
         }
         waited

@@ -53,7 +53,7 @@ impl Asking {
             while self.next < self.count {
                 let Some(&slot) = self.free.last() else { break };
                 let number = self.next;
-                // Where it goes does not matter, as long as all connections have their part.
+                // The place does not matter, as long as all connections have their part.
                 let Some(place) = wires.place(&number.to_le_bytes()) else { break };
                 self.free.pop();
                 self.slots[slot as usize] = number;

@@ -130,7 +130,7 @@ impl Work for Writer {
         let Some(place) = wires.place(&self.key) else { return false };
         let (ledger, stamp) = (ledger(&self.shared), self.next);
         if !ledger.is_over(stamp) {
-            // Of an open loop: the watchers lag behind by a whole ring.
+            // In an open loop the watchers lag behind by a whole ring.
             return false;
         }
         let slot = self.free.pop().expect("asked before");

@@ -45,7 +45,7 @@ impl Groups {
         let (mut warnings, mut accounts) = (Vec::new(), Vec::new());
         let mut shards = Vec::new();
         let own = (0..shared.shards).map(ShardId).filter(|&shard| shared.core_of(shard) == id);
-        // What a turn visits is for all of them.
+        // The keys that a turn visits are shared by all of them.
         let read_slice_keys = (config.read_slice_keys / own.clone().count().max(1)).max(1);
         for shard in own {
             let recovery = Recovery {

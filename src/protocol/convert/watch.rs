@@ -83,7 +83,7 @@ pub fn watch_messages<'a>(
             Some(WatchMessage { revision, id, prev_kv, events: &told.events, ..bare })
         }
         &WatchReply::Progress { id, revision } => Some(WatchMessage { revision, id, ..bare }),
-        // Who is told of a compaction is told of no other revision.
+        // A reply about a compaction names no other revision.
         &WatchReply::Canceled { id, compacted: Some(compacted), .. } => {
             let compact_revision = compacted.0;
             Some(WatchMessage { id, canceled: true, compact_revision, ..bare })

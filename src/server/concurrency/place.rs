@@ -76,7 +76,7 @@ impl QueuePlace {
             unreachable!("just made so");
         };
         let answer = taking.await;
-        // Whatever it was, it is known now.
+        // The outcome is known now, whatever it was.
         place.state = State::Kept;
         let reply = match answer.map_err(|refusal| status_of(&refusal))? {
             Reply::Txn(reply) => reply,
@@ -172,7 +172,7 @@ fn give_up(front: Rc<Front>, key: Bytes, created: Revision) {
                 rt::sleep(GIVE_UP_PAUSE).await;
             }
         };
-        // What is left after that goes with its lease.
+        // A key that is left after that goes with its lease.
         rt::within(front.settings.request_timeout, trying).await;
     };
     rt::spawn(giving_up).detach();

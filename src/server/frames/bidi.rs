@@ -224,7 +224,7 @@ impl Outlet for FrameOutlet {
     }
 
     async fn gone(&mut self) {
-        // Whoever leaves takes this task with it.
+        // A client that leaves takes this task with it.
         std::future::pending().await
     }
 }

@@ -140,7 +140,7 @@ fn bytes(message: impl Message) -> Bytes {
 fn bare(end: Result<Status, Gone>) -> Result<Ended, Status> {
     match end {
         Ok(status) if status.code != code::OK => Err(status),
-        // Whoever has left takes this task with it.
+        // A client that has left takes this task with it.
         Ok(_) | Err(Gone) => Ok(Ended::Bare),
     }
 }

@@ -76,7 +76,7 @@ impl Head {
                 ),
             });
         }
-        // Whatever is asked for: the time is over before it is looked at.
+        // The time is over before the call is looked at, whatever it asks for.
         if timeout == Some(Duration::ZERO) {
             return Err(status::of(&Refusal::DeadlineExceeded).into());
         }

@@ -73,7 +73,7 @@ impl Sending {
     async fn capacity(&mut self, wanted: usize) -> Result<usize, Gone> {
         let link = self.link.clone();
         if !link.has_room_for_streams() {
-            // What h2 has set aside of the connection's window for this stream is what others may
+            // h2 has set aside a part of the connection's window for this stream, which others may
             // need to go out, and those are waited for here.
             self.stream.reserve_capacity(0);
             link.drained.until(|| link.has_room_for_streams()).await;
@@ -259,7 +259,7 @@ impl Outlet for Sending {
     }
 
     fn give_back(&mut self, stream: WatchStream, bytes: usize) {
-        // What h2 has taken is bounded by what the connection owes.
+        // The bytes that h2 has taken are bounded by what the connection owes.
         self.link.front.watch_sent(stream, bytes);
     }
 

@@ -50,7 +50,7 @@ pub(in crate::server) async fn keep_alive(
             // Nobody could answer, or nobody waits.
             Err(refusal) => return Ok(status::of(&refusal)),
         };
-        // What was asked before is answered first.
+        // Earlier requests are answered first.
         due.end(status);
         std::future::pending().await
     };
