@@ -89,7 +89,7 @@ impl Queue {
                     let whole = record.bytes();
                     taken.bytes = room.min(largest);
                     taken.records.push(record.take_part(taken.bytes));
-                    // The rest names its group anew.
+                    // The rest has a head of its own, which names the entry again.
                     let grown = taken.bytes + record.bytes() - whole;
                     append.bytes = append.bytes + grown - taken.bytes;
                     self.bytes += grown;

@@ -458,7 +458,7 @@ impl<'d> Reader<'d> {
             number: self.files[next].number,
             previous_crc: self.chain.previous_crc,
             first_sequence: self.chain.sequence,
-            // An entry in parts goes on in a segment that begins with the entry after it.
+            // A segment in which an entry in parts goes on begins with the entry after that.
             first_index: LogIndex(self.last.0 + 1 + u64::from(self.parts.is_some())),
             first_crc: batch.crc,
         };
