@@ -48,7 +48,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Of `limit` bytes, for `cores` cores.
+    /// Makes a budget of `limit` bytes, for `cores` cores.
     pub fn new(limit: usize, cores: usize) -> Arc<Budget> {
         let portion = limit / (64 * cores.max(1));
         let portion = portion.clamp(BUDGET_PORTION_BYTES_MIN, BUDGET_PORTION_BYTES_MAX);
@@ -102,7 +102,7 @@ impl CoreBudget {
         Rc::new(CoreBudget { budget, used, taken, pass })
     }
 
-    /// The member's budget.
+    /// Returns the member's budget.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -133,7 +133,7 @@ impl CoreBudget {
         is_slow
     }
 
-    /// The account of a new connection.
+    /// Returns the account of a new connection.
     pub fn open(self: &Rc<CoreBudget>) -> Rc<Account> {
         self.budget.accounts.fetch_add(1, Ordering::Relaxed);
         Rc::new(Account {
@@ -196,7 +196,7 @@ impl Account {
         self.held.get()
     }
 
-    /// The core that it belongs to.
+    /// Returns the core that it belongs to.
     pub fn core_budget(&self) -> &Rc<CoreBudget> {
         &self.core_budget
     }
@@ -294,7 +294,7 @@ impl Charge {
         self.bytes
     }
 
-    /// The thing has another size now.
+    /// Changes the size of the charged thing.
     pub fn resize(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.account.add(bytes - self.bytes);

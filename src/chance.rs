@@ -10,51 +10,51 @@ use std::ops::RangeInclusive;
 pub struct Chance(u64);
 
 impl Chance {
-    /// The stream of `seed`.
+    /// Returns the stream of `seed`.
     pub const fn new(seed: u64) -> Chance {
         Chance(seed)
     }
 
-    /// The next number.
+    /// Returns the next number.
     #[inline]
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
-    /// A number below `limit`, which is not 0. The bias is below `limit` in 2^64.
+    /// Returns a number below `limit`, which is not 0. The bias is below `limit` in 2^64.
     #[inline]
     pub fn below(&mut self, limit: u64) -> u64 {
         self.number() % limit
     }
 
-    /// An index of something with `count` elements, which are not 0.
+    /// Returns an index of something with `count` elements, which are not 0.
     #[inline]
     pub fn slot(&mut self, count: usize) -> usize {
         self.below(count as u64) as usize
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub fn within(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// A number of the range, both ends included.
+    /// Returns a number of the range, both ends included.
     pub fn in_range(&mut self, range: RangeInclusive<i64>) -> i64 {
         range.start() + self.below((range.end() - range.start()) as u64 + 1) as i64
     }
 
-    /// True once in `times`, on average; never if that is 0.
+    /// Returns true once in `times`, on average; never if that is 0.
     pub fn one_in(&mut self, times: u64) -> bool {
         times > 0 && self.below(times) == 0
     }
 
-    /// One of them; there is one at least.
+    /// Returns one of the elements; there is one at least.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.slot(from.len())]
     }
 
-    /// The position of one of `weights`, each as likely as it weighs.
+    /// Returns the position of one of `weights`, each as likely as it weighs.
     pub fn weighed(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum::<u64>().max(1));
         for (slot, &weight) in weights.iter().enumerate() {
@@ -66,18 +66,18 @@ impl Chance {
         0
     }
 
-    /// `count` bytes.
+    /// Returns `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.number() as u8).collect()
     }
 
-    /// At least 0, below 1.
+    /// Returns a number of at least 0 and below 1.
     pub fn unit(&mut self) -> f64 {
         (self.number() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// A permutation of 64-bit numbers that leaves no pattern.
+/// Returns a permutation of 64-bit numbers that leaves no pattern.
 #[inline]
 pub const fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

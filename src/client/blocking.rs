@@ -20,7 +20,7 @@ impl Client {
         super::Client::lazy(options).map(Client)
     }
 
-    /// The async client, which shares all connections.
+    /// Returns the async client, which shares all connections.
     pub fn inner(&self) -> &super::Client {
         &self.0
     }

@@ -42,7 +42,7 @@ impl Endpoint {
         Ok(Endpoint { text: text.to_owned(), address })
     }
 
-    /// The value of HTTP/2's `:authority`.
+    /// Returns the value of HTTP/2's `:authority`.
     pub(super) fn authority(&self) -> String {
         match &self.address {
             Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),

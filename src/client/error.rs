@@ -36,7 +36,7 @@ const NOT_IN_CLIENT_TABLE: [&str; 5] = [
 ];
 
 impl Error {
-    /// The gRPC status code this error amounts to.
+    /// Returns the gRPC status code this error amounts to.
     pub fn code(&self) -> u32 {
         match self {
             Error::Status { code, .. } => *code,

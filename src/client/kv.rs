@@ -14,12 +14,12 @@ impl Client {
         self.keyed(Method::RANGE, single(&request.key, &request.range_end), &request).await
     }
 
-    /// The parts of a range as the server finds them, in key order.
+    /// Returns the parts of a range as the server finds them, in key order.
     pub async fn range_stream(&self, request: pb::RangeRequest) -> Result<RangeStream, Error> {
         self.server_stream(Method::RANGE_STREAM, &request).await
     }
 
-    /// The whole of [`Client::range_stream`], put together.
+    /// Collects the parts of [`Client::range_stream`] into one reply.
     ///
     /// Every part is merged as protobuf would: keys are appended, later numbers win.
     pub async fn range_stream_collect(
@@ -54,7 +54,7 @@ impl Client {
         self.keyed(Method::DELETE_RANGE, key, &request).await
     }
 
-    /// A txn that only reads is repeated like a read.
+    /// Runs a txn. One that only reads is repeated like a read.
     pub async fn txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
         // The first compare is about the key that most txns are about.
         let key = request.compare.first().map(|compare| &compare.key[..]);
@@ -124,7 +124,7 @@ impl Client {
     }
 }
 
-/// The first key after all that begin with `prefix`; one zero byte is "no end".
+/// Returns the first key after all that begin with `prefix`; one zero byte is "no end".
 ///
 /// ```
 /// use braid::client::prefix_end;
@@ -144,7 +144,7 @@ pub fn prefix_end(prefix: &[u8]) -> Bytes {
     }
 }
 
-/// The key of a range that has only one.
+/// Returns the key of a range that has only one.
 fn single<'a>(key: &'a Bytes, range_end: &Bytes) -> Option<&'a [u8]> {
     range_end.is_empty().then_some(&key[..])
 }

@@ -40,8 +40,8 @@ impl fmt::LowerHex for LeaseId {
 }
 
 impl Client {
-    /// A lease of `ttl_s` seconds, or of the server's least TTL. With [`LeaseId::NONE`] the server
-    /// chooses the id.
+    /// Grants a lease of `ttl_s` seconds, or of the server's least TTL. With [`LeaseId::NONE`] the
+    /// server chooses the id.
     pub async fn lease_grant(
         &self,
         ttl_s: i64,
@@ -182,7 +182,7 @@ impl KeepAlive {
         }
     }
 
-    /// One renewal; the stream survives only if it was answered.
+    /// Renews the lease once; the stream survives only if it was answered.
     async fn renew(&mut self, patience: Instant) -> Result<pb::LeaseKeepAliveResponse, Error> {
         let late = async {
             Timer::at(patience).await;

@@ -42,7 +42,7 @@ names! {
 }
 
 impl Method {
-    /// As etcd's client judges it: what only reads is repeatable.
+    /// Returns the method of an RPC; whether it is repeatable is as etcd's client judges it.
     pub const fn of(rpc: Rpc) -> Method {
         let repeatable = matches!(
             rpc,

@@ -95,14 +95,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that has reached an endpoint; the first that takes a connection serves.
+    /// Returns a client that has reached an endpoint; the first that takes a connection serves.
     pub async fn connect(options: Options) -> Result<Client, Error> {
         let client = Client::lazy(options)?;
         client.pool.route(client.token.as_ref(), None).await?;
         Ok(client)
     }
 
-    /// A client that dials with its first request.
+    /// Returns a client that dials with its first request.
     pub fn lazy(options: Options) -> Result<Client, Error> {
         let request_timeout = options.request_timeout;
         let token = options.token.as_deref().map(Arc::from);
@@ -127,8 +127,8 @@ impl Client {
         Client { require_leader: true, ..self.clone() }
     }
 
-    /// A client of only this endpoint, with connections of its own, for what is asked of one
-    /// member.
+    /// Returns a client of only this endpoint, with connections of its own, for what is asked of
+    /// one member.
     pub fn at(&self, endpoint: &str) -> Result<Client, Error> {
         let options = Options {
             endpoints: vec![endpoint.to_owned()],
@@ -145,12 +145,12 @@ impl Client {
         Ok(self.pool.route(self.token.as_ref(), None).await?.connection.transport())
     }
 
-    /// The endpoints as given.
+    /// Returns the endpoints as given.
     pub fn endpoints(&self) -> &[String] {
         &self.pool.options().endpoints
     }
 
-    /// Any RPC with one request and one answer.
+    /// Makes any RPC with one request and one answer.
     pub async fn unary<Req, Resp>(
         &self,
         method: impl Into<Method>,
@@ -163,7 +163,7 @@ impl Client {
         self.keyed(method.into(), None, request).await
     }
 
-    /// [`Client::unary`] for a request that is all about one key.
+    /// Makes an RPC as [`Client::unary`] does, for a request that is all about one key.
     async fn keyed<Req, Resp>(
         &self,
         method: Method,
@@ -189,7 +189,7 @@ impl Client {
         answer.or(late).await
     }
 
-    /// An RPC with one request and a stream of answers. The request timeout is for the whole.
+    /// Makes an RPC with one request and a stream of answers. The request timeout is for the whole.
     pub async fn server_stream<Req, Resp>(
         &self,
         method: impl Into<Method>,
@@ -209,7 +209,7 @@ impl Client {
         opened.or(timeout(deadline)).await
     }
 
-    /// An RPC with streams both ways. The request timeout is for opening it.
+    /// Opens an RPC with streams both ways. The request timeout is for opening it.
     pub async fn open<Req, Resp>(
         &self,
         method: impl Into<Method>,
@@ -336,18 +336,18 @@ struct Journal {
     sent: Option<(Connection, Answers)>,
 }
 
-/// The failure of a call that is still being opened when the deadline passes.
+/// Returns the failure of a call that is still being opened when the deadline passes.
 async fn timeout<T>(deadline: Option<Instant>) -> Result<T, Error> {
     expiry(deadline).await;
     Err(Error::Timeout { last: None, sent: false })
 }
 
-/// The end of a time limit that begins now.
+/// Returns the end of a time limit that begins now.
 fn deadline_in(limit: Option<Duration>) -> Option<Instant> {
     limit.and_then(|limit| Instant::now().checked_add(limit))
 }
 
-/// Ready when the deadline has passed.
+/// Waits until the deadline has passed.
 async fn expiry(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => Timer::at(deadline).await,

@@ -61,7 +61,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults with these endpoints.
+    /// Returns the defaults with these endpoints.
     ///
     /// ```
     /// use std::time::Duration;

@@ -51,8 +51,8 @@ impl Pool {
         &self.options
     }
 
-    /// A connection to the current endpoint, or to the next one that takes one; for a request on
-    /// one `key` the one that its core owns, if there are such.
+    /// Returns a connection to the current endpoint, or to the next one that takes one; for a
+    /// request on one `key` the one that its core owns, if there are such.
     pub(super) async fn route(
         &self,
         token: Option<&Arc<str>>,
@@ -75,12 +75,13 @@ impl Pool {
         Err(failure.expect("a pool has an endpoint"))
     }
 
-    /// The text of the endpoint that a route leads to.
+    /// Returns the text of the endpoint that a route leads to.
     pub(super) fn endpoint_of(&self, route: &Route) -> &str {
         &self.places[route.place].endpoint.text
     }
 
-    /// The next request goes to the endpoint after this one, unless that was decided already.
+    /// Moves on, so that the next request goes to the endpoint after this one, unless that was
+    /// decided already.
     pub(super) fn give_up_on(&self, route: &Route) {
         let next = (route.place + 1) % self.places.len();
         let order = Ordering::Relaxed;

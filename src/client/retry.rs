@@ -16,7 +16,7 @@ pub(super) fn allowed(error: &Error, repeatable: bool) -> bool {
     error.never_sent() || (repeatable && error.code() == code::UNAVAILABLE)
 }
 
-/// The pause after so many failures.
+/// Returns the pause after so many failures.
 pub(super) fn backoff(failures: usize, endpoints: usize) -> Duration {
     if failures.is_multiple_of(endpoints) { BACKOFF } else { Duration::ZERO }
 }

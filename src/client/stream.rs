@@ -33,7 +33,7 @@ impl<Req: prost::Message, Resp: prost::Message + Default> Stream<Req, Resp> {
         self.call.finish()
     }
 
-    /// The next message, or `None` after the server has ended the stream well.
+    /// Returns the next message, or `None` after the server has ended the stream well.
     ///
     /// A future that is dropped before it is ready loses nothing.
     pub async fn next(&mut self) -> Result<Option<Resp>, Error> {
@@ -52,7 +52,7 @@ impl<Req: prost::Message, Resp: prost::Message + Default> Stream<Req, Resp> {
         Resp::decode(message).map(Some).map_err(broken)
     }
 
-    /// Further requests of the client go to the next endpoint.
+    /// Moves the client's further requests to the next endpoint.
     pub(super) fn give_up(&self) {
         self.pool.give_up_on(&self.route);
     }

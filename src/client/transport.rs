@@ -95,7 +95,7 @@ impl Connection {
         Ok(Connection { wire, pulse: Arc::default() })
     }
 
-    /// The protocol that is spoken on it.
+    /// Returns the protocol that is spoken on it.
     pub(super) fn transport(&self) -> Transport {
         match &self.wire {
             Wire::Grpc(_) => Transport::Grpc,
@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// The core that owns `key`, if the server has said so and it is not this connection's.
+    /// Returns the core that owns `key`, if the server has said so and it is not this connection's.
     pub(super) fn better_core(&self, key: &[u8]) -> Option<u32> {
         match &self.wire {
             Wire::Grpc(_) => None,
@@ -170,7 +170,8 @@ impl Call {
         }
     }
 
-    /// The next message, or `None` at the end. A future dropped before it is ready loses nothing.
+    /// Returns the next message, or `None` at the end. A future dropped before it is ready loses
+    /// nothing.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let next = match &mut self.wire {
             WireCall::Grpc(call) => call.next().await,

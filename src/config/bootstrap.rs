@@ -39,7 +39,7 @@ pub struct Identity {
 pub type Resolve<'a> = &'a mut dyn FnMut(&str) -> Option<IpAddr>;
 
 impl Initial {
-    /// The identity of a member called `name` that advertises `advertised` to peers.
+    /// Returns the identity of a member called `name` that advertises `advertised` to peers.
     pub fn identity(
         &self,
         name: &str,
@@ -159,7 +159,7 @@ fn same(advertised: &[Url], initial: &[Url], resolve: Resolve<'_>) -> Result<(),
     }
 }
 
-/// The URL with an address for a name. `localhost` stands for itself, as in etcd.
+/// Returns the URL with an address for a name. `localhost` stands for itself, as in etcd.
 fn resolved(url: &Url, resolve: Resolve<'_>) -> Result<String, String> {
     if url.scheme.is_socket_file() {
         return Ok(url.to_string());

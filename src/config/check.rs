@@ -184,8 +184,8 @@ fn listen(raw: &Raw) -> Result<Listen, String> {
     })
 }
 
-/// The listeners of one flag. TLS is refused as etcd refuses it without a certificate; with one,
-/// the certificate is refused.
+/// Returns the listeners of one flag. TLS is refused as etcd refuses it without a certificate; with
+/// one, the certificate is refused.
 fn listeners(
     raw: &Raw,
     name: &str,
@@ -212,7 +212,7 @@ fn listeners(
     Ok(listeners)
 }
 
-/// Peer URLs and client URLs as advertised, and the rules on who sets them.
+/// Checks the advertised peer and client URLs, and the rules on who sets them.
 fn advertised(raw: &Raw, source: Source) -> Result<(Vec<Url>, Vec<Url>), String> {
     let peers = raw.urls("initial-advertise-peer-urls").to_vec();
     let clients = raw.urls("advertise-client-urls").to_vec();
@@ -245,7 +245,7 @@ fn advertised(raw: &Raw, source: Source) -> Result<(Vec<Url>, Vec<Url>), String>
     Ok((peers, clients))
 }
 
-/// One way to find the cluster, not several.
+/// Checks that there is one way to find the cluster, not several.
 fn bootstrap_choice(raw: &Raw) -> Result<(), String> {
     let state = raw.text("initial-cluster-state");
     if !matches!(state, "new" | "existing" | "") {
@@ -320,7 +320,7 @@ fn timing(raw: &Raw) -> Result<Timing, String> {
     })
 }
 
-/// etcd's: 0 is 10 minutes, and what is shorter than 100 ms is that.
+/// Applies etcd's rule: 0 is 10 minutes, and less than 100 ms is 100 ms.
 fn watch_progress(raw: &Raw) -> Duration {
     match raw.duration("watch-progress-notify-interval").to_std() {
         Duration::ZERO => Duration::from_secs(600),
@@ -328,7 +328,7 @@ fn watch_progress(raw: &Raw) -> Duration {
     }
 }
 
-/// etcd's rules on compaction, then ours: whatever means "off" is accepted.
+/// Applies etcd's rules on compaction, then ours: whatever means "off" is accepted.
 fn compaction_mode(raw: &Raw) -> Result<(), String> {
     match raw.text("auto-compaction-mode") {
         "periodic" | "revision" => {}
@@ -436,7 +436,7 @@ fn shown(name: &str, raw: &Raw) -> String {
     }
 }
 
-/// A member that listens everywhere and says nothing else advertises the machine's own address.
+/// Advertises the machine's own address for a member that listens everywhere and says nothing else.
 fn fill_in_host(
     (mut peers, mut clients): (Vec<Url>, Vec<Url>),
     raw: &Raw,
@@ -520,7 +520,7 @@ fn bounds(raw: &Raw, machine: &Machine, notes: &mut Vec<Note>) -> Result<Request
     })
 }
 
-/// The budget of all connections: as asked for, or a part of the memory that there is.
+/// Returns the budget of all connections: as asked for, or a part of the memory that there is.
 fn connection_memory(raw: &Raw, machine: &Machine) -> Result<usize, String> {
     const LEAST: usize = limits::BUDGET_ASKED_BYTES_MIN;
     match raw.uint("connection-memory-bytes") {

@@ -16,7 +16,7 @@ use super::table::{self, Flag, Origin};
 /// The environment, in the order the process got it.
 pub type Environment = [(String, String)];
 
-/// The value of a variable; an empty one is unset.
+/// Returns the value of a variable; an empty one is unset.
 pub fn lookup<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
     environment
         .iter()

@@ -33,31 +33,31 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// `--help` and `--version`.
+    /// Exits well after `--help` and `--version`.
     pub fn print(stdout: String) -> Exit {
         Exit { code: 0, stdout, stderr: String::new(), notes: Vec::new() }
     }
 
-    /// The command line cannot be read.
+    /// Exits because the command line cannot be read.
     pub fn usage(stderr: String) -> Exit {
         Exit { code: 2, stdout: String::new(), stderr, notes: Vec::new() }
     }
 
-    /// The settings can be read and will not do.
+    /// Exits because the settings can be read and will not do.
     pub fn refused(mut notes: Vec<Note>, why: impl Into<ConfigError>) -> Exit {
         let ConfigError { why, code } = why.into();
         notes.push(Note::warn("failed to verify flags").with("error", why));
         Exit { code, stdout: String::new(), stderr: String::new(), notes }
     }
 
-    /// A line that etcd ends with by itself.
+    /// Exits with a line that etcd ends with by itself.
     pub fn fatal(mut notes: Vec<Note>, last: Note) -> Exit {
         assert_eq!(last.level, LogLevel::Fatal);
         notes.push(last);
         Exit { code: 1, stdout: String::new(), stderr: String::new(), notes }
     }
 
-    /// The error of [`Exit::refused`].
+    /// Returns the error of [`Exit::refused`].
     pub fn error(&self) -> Option<&str> {
         self.notes.last().and_then(|note| {
             note.fields.iter().find_map(|(key, value)| match value {

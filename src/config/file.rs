@@ -234,7 +234,7 @@ fn as_bool(json: &Json) -> Option<bool> {
     }
 }
 
-/// A whole number, also one in YAML's form for others: `1e3`, `1000.0`, `1_0.0`.
+/// Returns a whole number, also one in YAML's form for others: `1e3`, `1000.0`, `1_0.0`.
 fn as_integer<T: TryFrom<i128>>(json: &Json) -> Option<T> {
     let whole = match json {
         Json::Number(number) => match (number.as_i64(), number.as_u64()) {

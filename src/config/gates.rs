@@ -99,12 +99,12 @@ impl FeatureGates {
         self.enabled.get(name).copied().unwrap_or(false)
     }
 
-    /// Name, stage and value of every gate, by name; etcd shows them as a metric.
+    /// Iterates over name, stage and value of every gate, by name; etcd shows them as a metric.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Stage, bool)> + '_ {
         GATES.iter().map(|gate| (gate.name, gate.stage, self.enabled[gate.name]))
     }
 
-    /// The first gate that is set to something that Braid does not have.
+    /// Returns the first gate that is set to something that Braid does not have.
     pub fn refused(&self) -> Option<&'static str> {
         GATES
             .iter()
@@ -114,7 +114,7 @@ impl FeatureGates {
     }
 }
 
-/// One line for each gate, for `--help`.
+/// Describes each gate in one line, for `--help`.
 pub fn describe() -> impl Iterator<Item = String> {
     GATES.iter().map(|gate| {
         let stage = match gate.stage {

@@ -12,7 +12,7 @@ pub const ETCD_CLUSTER_VERSION: &str = "3.7.0";
 /// Our own release.
 pub const BRAID_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How the program is called.
+/// Returns the line that says how the program is called.
 pub fn usage() -> String {
     "Usage:
 
@@ -32,7 +32,8 @@ pub fn usage() -> String {
     .to_string()
 }
 
-/// Every flag, grouped as etcd groups them; those that are not there yet come last, in one list.
+/// Returns every flag, grouped as etcd groups them; those that are not there yet come last, in one
+/// list.
 pub fn flags() -> String {
     let mut text = String::new();
     for group in GROUPS {
@@ -71,7 +72,7 @@ pub fn flags() -> String {
     text
 }
 
-/// The flags whose features are not there yet.
+/// Returns the flags whose features are not there yet.
 fn absent() -> impl Iterator<Item = String> {
     let absent = table::flags().filter(|flag| flag.standing == Standing::Absent);
     absent.map(|flag| format!("--{}", flag.name))
@@ -96,7 +97,7 @@ fn wrapped(words: impl Iterator<Item = String>) -> String {
     text
 }
 
-/// etcd's four lines, and ours.
+/// Returns etcd's four lines of `--version`, and ours.
 pub fn version() -> String {
     format!(
         "etcd Version: {ETCD_VERSION}\n\
@@ -110,7 +111,7 @@ pub fn version() -> String {
     )
 }
 
-/// Go's name of the architecture.
+/// Returns Go's name of the architecture.
 pub fn go_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 
 use crate::types::{ClusterId, MemberId};
 
-/// The id of a member that bootstraps a cluster with these peer URLs.
+/// Returns the id of a member that bootstraps a cluster with these peer URLs.
 pub fn member_id(peer_urls: &[String], cluster_token: &str) -> MemberId {
     let mut sorted: Vec<&String> = peer_urls.iter().collect();
     sorted.sort();
@@ -21,7 +21,7 @@ pub fn member_id(peer_urls: &[String], cluster_token: &str) -> MemberId {
     MemberId(leading(&digest.finalize()))
 }
 
-/// The id of the cluster that these members bootstrap.
+/// Returns the id of the cluster that these members bootstrap.
 pub fn cluster_id(members: &[MemberId]) -> ClusterId {
     let mut sorted = members.to_vec();
     sorted.sort();

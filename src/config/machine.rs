@@ -24,8 +24,8 @@ impl Machine {
     }
 }
 
-/// The least of the machine's memory and of what the process's control groups allow, those above
-/// it included. Both versions of control groups are asked.
+/// Returns the least of the machine's memory and of what the process's control groups allow, those
+/// above it included. Both versions of control groups are asked.
 fn memory_bytes(read: &dyn Fn(&str) -> String) -> u64 {
     let installed = read("/proc/meminfo");
     let installed = installed.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -65,7 +65,7 @@ fn default_host() -> Option<IpAddr> {
     (!address.is_unspecified() && !address.is_loopback()).then_some(address)
 }
 
-/// The first address of a host name, IPv4 before IPv6 as Go has it; for [`super::Resolve`].
+/// Returns the first address of a host name, IPv4 before IPv6 as Go has it; for [`super::Resolve`].
 pub fn look_up(host: &str) -> Option<IpAddr> {
     let found: Vec<IpAddr> =
         (host, 0).to_socket_addrs().ok()?.map(|address| address.ip()).collect();

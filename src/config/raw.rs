@@ -23,7 +23,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value that a flag has before anybody sets it.
+    /// Returns the value that a flag has before anybody sets it.
     pub fn default_of(kind: Kind) -> Value {
         match kind {
             Kind::Bool(value) => Value::Bool(value),

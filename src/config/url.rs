@@ -97,7 +97,7 @@ impl Url {
         Ok(urls)
     }
 
-    /// Host (without brackets) and port, split as Go's `net.SplitHostPort` does.
+    /// Splits host (without brackets) and port as Go's `net.SplitHostPort` does.
     pub fn host_and_port(&self) -> Result<(&str, &str), String> {
         let whole = &self.authority[..];
         let fault = |why: &str| format!("address {whole}: {why}");
@@ -132,7 +132,7 @@ impl Url {
         Ok(SocketAddr::new(ip, port))
     }
 
-    /// Advertised URLs need a host, of whatever kind.
+    /// Checks that an advertised URL has a host, of whatever kind.
     pub fn check_host(&self) -> Result<(), String> {
         if self.scheme.is_socket_file() {
             return Ok(());
@@ -145,7 +145,7 @@ impl Url {
     }
 }
 
-/// The texts of a list, joined as etcd shows them.
+/// Returns the texts of a list, joined as etcd shows them.
 pub fn join(urls: &[Url]) -> String {
     let texts: Vec<String> = urls.iter().map(Url::to_string).collect();
     texts.join(",")

@@ -50,7 +50,7 @@ impl Alarm {
     }
 }
 
-/// The alarms that are active.
+/// Returns the alarms that are active.
 pub async fn list(client: &Client) -> Result<pb::AlarmResponse, Error> {
     let request = pb::AlarmRequest { action: AlarmAction::Get as i32, ..Default::default() };
     client.alarm(request).await

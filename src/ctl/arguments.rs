@@ -114,7 +114,7 @@ pub enum Parsed {
     Print(String),
 }
 
-/// The command line as clap knows it, for parsing and for completion scripts.
+/// Returns the command line as clap knows it, for parsing and for completion scripts.
 pub fn command() -> clap::Command {
     relaxed(Arguments::command())
 }
@@ -198,7 +198,7 @@ fn without_absent(command: clap::Command) -> clap::Command {
     })
 }
 
-/// The help that was asked for; a group without its command shows what there is.
+/// Returns the help that was asked for; a group without its command shows what there is.
 fn help(error: &clap::Error) -> Option<String> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -230,7 +230,7 @@ fn failure(error: &clap::Error) -> Failure {
     Failure::new(exit::ERROR, format!("{message}\nRun 'braidctl --help' for usage."))
 }
 
-/// A parse error in etcdctl's words where it has some.
+/// Returns a parse error in etcdctl's words where it has some.
 fn reason(error: &clap::Error) -> String {
     let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
     // "--limit <LIMIT>" and "--write-out <FORMAT>" as clap shows them.

@@ -39,7 +39,7 @@ impl Del {
         session.show(&Answer::Del(answer))
     }
 
-    /// The request these arguments ask for; also used in a txn.
+    /// Returns the request these arguments ask for; also used in a txn.
     pub fn request(&self) -> Result<pb::DeleteRangeRequest, Failure> {
         if self.arguments.is_empty() || self.arguments.len() > 2 {
             return Err(Failure::bad_arguments(
@@ -55,7 +55,7 @@ impl Del {
         Ok(pb::DeleteRangeRequest { key, range_end, prev_kv: self.prev_kv })
     }
 
-    /// Two keys may be a slip of the hand for two deletions: there are two seconds to think.
+    /// Warns that two keys may be a slip of the hand for two deletions, and waits two seconds.
     pub fn warn(&self) {
         let [start, end] = &self.arguments[..] else { return };
         if self.range {

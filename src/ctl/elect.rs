@@ -57,7 +57,7 @@ impl Elect {
     }
 }
 
-/// Until a signal, which is the way to end it well.
+/// Observes until a signal, which is the way to end it well.
 async fn observe(session: &Session, name: &Bytes, signals: &Signals) -> Result<(), Failure> {
     let client = session.client().await?;
     let mut leaders = Leaders::of(&client, name);

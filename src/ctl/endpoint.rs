@@ -56,7 +56,7 @@ impl Endpoint {
     }
 }
 
-/// All at once, so that one dead endpoint delays the others by nothing.
+/// Asks all endpoints at once, so that one dead endpoint delays the others by nothing.
 fn health(session: &Session, endpoints: &[String]) -> Result<(), Failure> {
     let executor = LocalExecutor::new();
     let checks: Vec<_> =

@@ -31,7 +31,7 @@ impl Failure {
         Failure { code, message: Some(message.into()) }
     }
 
-    /// Everything was said already.
+    /// Makes a failure about which everything was printed already.
     pub fn silent(code: u8) -> Failure {
         Failure { code, message: None }
     }

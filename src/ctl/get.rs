@@ -65,12 +65,12 @@ pub struct Get {
     stream: bool,
 }
 
-/// The value of an integer flag, in any of Go's notations.
+/// Returns the value of an integer flag, in any of Go's notations.
 pub fn int(text: &str) -> Result<i64, String> {
     gotext::strconv::parse_int(text, 0)
 }
 
-/// `--prefix` and `--from-key` as a pair of key and range end.
+/// Returns `--prefix` and `--from-key` as a pair of key and range end.
 pub fn key_range(key: Bytes, prefix: bool, from_key: bool) -> (Bytes, Bytes) {
     const ZERO: Bytes = Bytes::from_static(&[0]);
     match (prefix, from_key, key.is_empty()) {
@@ -84,7 +84,7 @@ pub fn key_range(key: Bytes, prefix: bool, from_key: bool) -> (Bytes, Bytes) {
     }
 }
 
-/// The bytes of an argument.
+/// Returns the bytes of an argument.
 pub fn argument(argument: &OsString) -> Bytes {
     use std::os::unix::ffi::OsStrExt;
     Bytes::copy_from_slice(argument.as_bytes())
@@ -127,7 +127,7 @@ impl Get {
         show(&printer, &Answer::Get(answer))
     }
 
-    /// The request these arguments ask for; also used in a txn.
+    /// Returns the request these arguments ask for; also used in a txn.
     pub fn request(&self) -> Result<pb::RangeRequest, Failure> {
         let Some(key) = self.arguments.first() else {
             return Err(Failure::bad_arguments(
@@ -188,7 +188,7 @@ impl Get {
         }
     }
 
-    /// Revision filters; what is not positive is not set.
+    /// Sets the revision filters that are positive.
     fn bounds(&self, what: &str, min: i64, max: i64) -> Result<(i64, i64), Failure> {
         if max > 0 && min > max {
             let why = format!("getMin{what}(={min}) > getMax{what}(={max})");
@@ -198,7 +198,7 @@ impl Get {
     }
 }
 
-/// The value of `--consistency`.
+/// Returns the value of `--consistency`.
 pub fn serializable(consistency: &str) -> Result<bool, Failure> {
     match consistency {
         "s" => Ok(true),

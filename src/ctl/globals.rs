@@ -143,7 +143,7 @@ impl Globals {
         Ok(())
     }
 
-    /// Name and password, if a user is named.
+    /// Returns name and password, if a user is named.
     pub fn credentials(&self) -> Result<Option<(String, String)>, Failure> {
         let named = !(self.user.is_empty() && self.password.is_empty());
         if named && !self.auth_jwt_token.is_empty() {
@@ -158,7 +158,7 @@ impl Globals {
     }
 }
 
-/// Name and password out of two flags whose names begin with `flags`.
+/// Returns name and password out of two flags whose names begin with `flags`.
 pub fn credentials(
     user: &str,
     password: &str,
@@ -270,7 +270,7 @@ struct Alone {
     _globals: Globals,
 }
 
-/// Identifier and long name of every global flag.
+/// Returns identifier and long name of every global flag.
 fn ids() -> Vec<(String, String)> {
     let command = Alone::command();
     let flags = command.get_arguments().map(|arg| {
@@ -280,7 +280,7 @@ fn ids() -> Vec<(String, String)> {
     flags.collect()
 }
 
-/// The text of `braidctl options`.
+/// Returns the text of `braidctl options`.
 pub fn listing() -> String {
     let mut text = "The following options can be passed to any command:\n\n".to_owned();
     let command = Alone::command();

@@ -115,7 +115,7 @@ fn keep_alive_once(session: &Session, id: LeaseId) -> Result<(), Failure> {
     session.show(&Answer::LeaseKeepAlive(renewed.map_err(no_answer)?))
 }
 
-/// Until the lease is lost, which is no failure.
+/// Keeps the lease alive until it is lost, which is no failure.
 fn keep_alive(session: &Session, id: LeaseId) -> Result<(), Failure> {
     let client = block_on(session.client()).map_err(no_answer)?;
     let mut keep_alive = client.lease_keep_alive(id);

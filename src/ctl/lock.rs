@@ -86,7 +86,7 @@ fn variables(mutex: &Mutex<'_>, revision: i64) -> [(&'static str, OsString); 2] 
     ]
 }
 
-/// A lock or an election that came to nothing.
+/// Returns a lock or an election that came to nothing.
 pub fn failure(failure: concurrency::Failure) -> Failure {
     match failure {
         concurrency::Failure::Client(error) => {

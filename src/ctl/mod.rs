@@ -100,7 +100,7 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
     write(bytes).map(|_| ())
 }
 
-/// [`print()`] for commands that go on afterwards: without a reader they end.
+/// Prints as [`print()`] does, for commands that go on afterwards: without a reader they end.
 fn print_next(bytes: &[u8]) -> Result<(), Failure> {
     match write(bytes)? {
         true => Ok(()),

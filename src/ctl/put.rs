@@ -45,7 +45,8 @@ impl Put {
         session.show(&Answer::Put(answer))
     }
 
-    /// The request these arguments ask for; `input` is asked for a value that is not among them.
+    /// Returns the request these arguments ask for; `input` is asked for a value that is not among
+    /// them.
     pub fn request(
         &self,
         input: impl FnOnce() -> Option<Bytes>,

@@ -52,23 +52,23 @@ impl Session {
         })
     }
 
-    /// The endpoints as given.
+    /// Returns the endpoints as given.
     pub fn endpoints(&self) -> &[String] {
         &self.options.endpoints
     }
 
-    /// A client of all endpoints, authenticated if a user is named.
+    /// Returns a client of all endpoints, authenticated if a user is named.
     pub async fn client(&self) -> Result<Client, Error> {
         authenticated(Client::lazy(self.options.clone())?, self.credentials.as_ref()).await
     }
 
-    /// A client of one endpoint.
+    /// Returns a client of one endpoint.
     pub async fn client_at(&self, endpoint: &str) -> Result<Client, Error> {
         let options = Options { endpoints: vec![endpoint.to_owned()], ..self.options.clone() };
         authenticated(Client::lazy(options)?, self.credentials.as_ref()).await
     }
 
-    /// A client of an endpoint of another cluster.
+    /// Returns a client of an endpoint of another cluster.
     pub async fn client_to(
         &self,
         endpoint: &str,
@@ -96,17 +96,18 @@ impl Session {
         show(&self.printer, answer)
     }
 
-    /// [`Session::show`] for commands that go on afterwards: without a reader they end.
+    /// Shows as [`Session::show`] does, for commands that go on afterwards: without a reader they
+    /// end.
     pub fn show_next(&self, answer: &Answer) -> Result<(), Failure> {
         print_next(&rendered(&self.printer, answer)?)
     }
 
-    /// A line beside the answers, likewise.
+    /// Returns a line beside the answers, likewise.
     pub fn print_next(&self, text: &str) -> Result<(), Failure> {
         print_next(text.as_bytes())
     }
 
-    /// `--endpoints`, or every client URL of the cluster's members.
+    /// Returns `--endpoints`, or every client URL of the cluster's members.
     pub fn endpoints_or_cluster(&self, cluster: bool) -> Result<Vec<String>, Failure> {
         if !cluster {
             return Ok(self.endpoints().to_vec());
@@ -158,7 +159,7 @@ pub fn explain(error: &Error) {
     }
 }
 
-/// Something that the user should know, as one JSON line like etcdctl's.
+/// Warns the user in one JSON line like etcdctl's.
 pub fn warn(message: &str, error: &impl std::fmt::Display) {
     let line = serde_json::json!({
         "level": "warn",

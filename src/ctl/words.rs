@@ -29,7 +29,7 @@ pub fn words(line: &str) -> Option<Vec<Vec<u8>>> {
     Some(words)
 }
 
-/// The length of a double-quoted word with both its quotes, if it ends.
+/// Returns the length of a double-quoted word with both its quotes, if it ends.
 fn double_quoted(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {

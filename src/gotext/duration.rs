@@ -26,7 +26,7 @@ impl GoDuration {
         GoDuration(secs * SECOND as i64)
     }
 
-    /// As a length of time; a negative one is none at all.
+    /// Returns the duration as std's; a negative one is zero.
     pub fn to_std(self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
     }
@@ -146,7 +146,7 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// `nanos / unit` with as many digits after the point as it takes.
+/// Returns `nanos / unit` with as many digits after the point as it takes.
 fn decimal(nanos: u64, unit: u64) -> String {
     let (whole, below) = (nanos / unit, nanos % unit);
     if below == 0 {

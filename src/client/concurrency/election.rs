@@ -29,7 +29,7 @@ impl<'a> Election<'a> {
         Election { session, prefix, key, revision: None }
     }
 
-    /// The own key, in the queue or not.
+    /// Returns the own key, in the queue or not.
     pub fn key(&self) -> &Bytes {
         &self.key
     }
@@ -92,7 +92,7 @@ impl<'a> Election<'a> {
         Ok(())
     }
 
-    /// A compare for txns that may only be carried out while the candidacy stands; once
+    /// Returns a compare for txns that may only be carried out while the candidacy stands; once
     /// [`Election::campaign`] has returned, that is while it leads.
     pub fn is_leader(&self) -> Option<pb::Compare> {
         self.revision.map(|revision| queue::created_at(&self.key, revision))
@@ -137,7 +137,8 @@ impl Leaders {
         Leaders { client: client.clone(), prefix: queue::prefix(name), following: None, waiting }
     }
 
-    /// The next leader, or the leader's next word, as a range of one key. Waits while nobody leads.
+    /// Returns the next leader, or the leader's next word, as a range of one key. Waits while
+    /// nobody leads.
     pub async fn next(&mut self) -> Result<pb::RangeResponse, Failure> {
         loop {
             match self.step().await {
@@ -188,7 +189,7 @@ impl Leaders {
         Ok(one(Some(header), kv))
     }
 
-    /// The first key that is written below the prefix from `revision` on.
+    /// Returns the first key that is written below the prefix from `revision` on.
     async fn first_candidate(&self, revision: i64) -> Result<mvccpb::KeyValue, End> {
         let request = pb::WatchCreateRequest {
             key: self.prefix.clone(),

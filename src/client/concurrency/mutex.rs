@@ -32,7 +32,7 @@ impl<'a> Mutex<'a> {
         Mutex { session, prefix, key, state: State::Out }
     }
 
-    /// The own key, in the queue or not.
+    /// Returns the own key, in the queue or not.
     pub fn key(&self) -> &Bytes {
         &self.key
     }
@@ -76,7 +76,7 @@ impl<'a> Mutex<'a> {
         Ok(())
     }
 
-    /// A compare for txns that may only be carried out while the session has its key.
+    /// Returns a compare for txns that may only be carried out while the session has its key.
     pub fn is_owner(&self) -> Option<pb::Compare> {
         match self.state {
             State::In(revision) => Some(queue::created_at(&self.key, revision)),

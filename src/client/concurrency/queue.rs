@@ -13,12 +13,12 @@ use pb::range_request::{SortOrder, SortTarget};
 use pb::request_op::Request;
 use pb::response_op::Response;
 
-/// A name's prefix.
+/// Returns a name's prefix.
 pub(super) fn prefix(name: impl AsRef<[u8]>) -> Bytes {
     [name.as_ref(), b"/"].concat().into()
 }
 
-/// The key of a session below a prefix.
+/// Returns the key of a session below a prefix.
 pub(super) fn own_key(prefix: &Bytes, lease: LeaseId) -> Bytes {
     [prefix, format!("{lease:x}").as_bytes()].concat().into()
 }
@@ -105,7 +105,7 @@ async fn wait_for_deletion(client: &Client, key: Bytes, seen: i64) -> Result<(),
     }
 }
 
-/// The oldest key below a prefix.
+/// Returns the oldest key below a prefix.
 pub(super) fn oldest(prefix: &Bytes) -> pb::RangeRequest {
     pb::RangeRequest {
         key: prefix.clone(),

@@ -30,13 +30,14 @@ struct Ending {
 }
 
 impl Session {
-    /// A session on a new lease.
+    /// Returns a session on a new lease.
     pub async fn open(client: &Client, ttl_s: i64) -> Result<Session, Error> {
         let granted = client.lease_grant(ttl_s, LeaseId::NONE).await?;
         Session::on(client, LeaseId(granted.id), granted.ttl)
     }
 
-    /// A session on a lease that exists, for instance of the same program before its restart.
+    /// Returns a session on a lease that exists, for instance of the same program before its
+    /// restart.
     pub async fn resume(client: &Client, lease: LeaseId) -> Result<Session, Error> {
         let renewed = client.lease_keep_alive_once(lease).await?;
         Session::on(client, lease, renewed.ttl)
@@ -85,7 +86,7 @@ impl Session {
         self.reason().expect("the reason is set before the channel closes")
     }
 
-    /// Why the lease is lost, if it is.
+    /// Returns why the lease is lost, if it is.
     pub fn reason(&self) -> Option<LeaseLost> {
         self.ending.reason.get().cloned()
     }

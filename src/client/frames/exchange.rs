@@ -78,7 +78,7 @@ impl Exchanges {
         self.state().streams.contains_key(&stream)
     }
 
-    /// The connection is gone; what was under way may have been carried out.
+    /// Returns the error of a lost connection: what was under way may have been carried out.
     pub(super) fn lost(&self, reason: String) -> Error {
         Error::Lost { endpoint: self.endpoint.clone(), reason, sent: true }
     }
@@ -92,7 +92,7 @@ impl Exchanges {
         Error::Lost { endpoint: self.endpoint.clone(), reason: end.to_string(), sent: false }
     }
 
-    /// A number for a new stream.
+    /// Returns a number for a new stream.
     pub(super) fn open(&self, permit: SemaphoreGuardArc) -> Result<u32, Error> {
         let mut state = self.state();
         if let Some(end) = &state.ended {
@@ -164,7 +164,7 @@ impl Exchanges {
         state.wake_writer();
     }
 
-    /// The next answer of a stream.
+    /// Returns the next answer of a stream.
     pub(super) fn poll_answer(&self, cx: &mut Context<'_>, stream: u32) -> Poll<Answer> {
         let mut state = self.state();
         let exchange = state.streams.get_mut(&stream).expect("a call keeps its stream open");
@@ -203,7 +203,7 @@ impl Exchanges {
         }
     }
 
-    /// Everything that waits to be written.
+    /// Returns everything that waits to be written.
     pub(super) fn poll_output(&self, cx: &mut Context<'_>) -> Poll<BytesMut> {
         let mut state = self.state();
         if state.output.is_empty() {
@@ -259,7 +259,7 @@ impl Exchanges {
         Poll::Ready(Ok(()))
     }
 
-    /// The connection is over: nothing more goes out, and everybody who waits is told.
+    /// Ends the connection: nothing more goes out, and every waiting call gets the error.
     pub(super) fn end(&self, error: Error) {
         let mut state = self.state();
         state.output.clear();

@@ -112,7 +112,7 @@ impl Connection {
         self.exchanges.is_live()
     }
 
-    /// The core that owns `key`, if it is another than this connection's.
+    /// Returns the core that owns `key`, if it is another than this connection's.
     pub(in crate::client) fn better_core(&self, key: &[u8]) -> Option<u32> {
         let shards = u64::from(self.hello.shards);
         let hash = xxh3_64_with_seed(key, self.hello.hash_seed);
@@ -183,8 +183,8 @@ impl Call {
         self.connection.exchanges.send_bare(self.stream, Opcode::Method(self.rpc), flags)
     }
 
-    /// The next message of the answer; `None` when it ended well. A future that is dropped before
-    /// it is ready loses nothing.
+    /// Returns the next message of the answer; `None` when it ended well. A future that is dropped
+    /// before it is ready loses nothing.
     pub(in crate::client) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         if self.ended {
             return Ok(None);

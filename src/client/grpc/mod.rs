@@ -252,7 +252,7 @@ impl Call {
         sent.map_err(|error| self.connection.lost(&error, true))
     }
 
-    /// The next message of the answer; `None` when it ended well.
+    /// Returns the next message of the answer; `None` when it ended well.
     ///
     /// A future that is dropped before it is ready loses nothing.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {

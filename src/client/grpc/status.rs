@@ -22,7 +22,7 @@ pub(super) fn outcome(headers: &HeaderMap) -> Option<Result<(), Error>> {
     })
 }
 
-/// gRPC's rule for an HTTP status without a gRPC status.
+/// Maps an HTTP status without a gRPC status, by gRPC's rule.
 pub(super) fn of_http(status: http::StatusCode, endpoint: &str) -> Error {
     let code = match status.as_u16() {
         400 => code::INTERNAL,
@@ -36,7 +36,7 @@ pub(super) fn of_http(status: http::StatusCode, endpoint: &str) -> Error {
     Error::Status { code, message: format!("{message} ({endpoint})") }
 }
 
-/// The value of `grpc-timeout`: at most eight digits and a unit, rounded up.
+/// Returns the value of `grpc-timeout`: at most eight digits and a unit, rounded up.
 pub(super) fn timeout(left: Duration) -> String {
     const DIGITS: u128 = 100_000_000;
     let nanos = left.as_nanos();

@@ -128,7 +128,8 @@ impl Ledger {
         Some(id)
     }
 
-    /// The next request opens a new stream: every watcher has to be created again.
+    /// Forgets the stream: the next request opens a new one, on which every watcher has to be
+    /// created again.
     pub(super) fn stream_lost(&mut self) {
         self.creating.clear();
         self.on_the_wire.clear();

@@ -65,7 +65,7 @@ const BACKOFF: Duration = Duration::from_millis(25);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// A stream for any number of watchers; nothing is sent before [`WatchStream::next`].
+    /// Makes a stream for any number of watchers; nothing is sent before [`WatchStream::next`].
     ///
     /// The client's request timeout is for opening the stream.
     pub fn watch_stream(&self) -> WatchStream {
@@ -159,8 +159,8 @@ impl WatchStream {
         self.failure.as_ref()
     }
 
-    /// The next update of any watcher; waits for ever while there is none. An error is the end of
-    /// all watchers, and of this stream for good.
+    /// Returns the next update of any watcher; waits for ever while there is none. An error is the
+    /// end of all watchers, and of this stream for good.
     pub async fn next(&mut self) -> Result<(WatcherId, Update), Error> {
         loop {
             if let Some(update) = self.ledger.next_update() {
@@ -246,7 +246,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// The store's revision when the watcher was created.
+    /// Returns the store's revision when the watcher was created.
     pub fn created_revision(&self) -> i64 {
         self.created
     }
@@ -256,8 +256,8 @@ impl Watcher {
         self.stream.request_progress();
     }
 
-    /// The next events, all of their revisions whole; or none, which is progress: everything up to
-    /// the revision of the header has come. An error is the watcher's end.
+    /// Returns the next events, all of their revisions whole; or none, which is progress:
+    /// everything up to the revision of the header has come. An error is the watcher's end.
     pub async fn next(&mut self) -> Result<pb::WatchResponse, End> {
         if self.stream.is_empty() {
             return Err(End::Canceled { reason: "the watcher has ended before".to_owned() });

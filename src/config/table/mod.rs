@@ -61,7 +61,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The prefix of the flag's environment variable.
+    /// Returns the prefix of the flag's environment variable.
     pub fn prefix(self) -> &'static str {
         match self {
             Origin::Etcd => "ETCD_",
@@ -86,13 +86,13 @@ impl Flag {
         matches!(self.kind, Kind::Bool(_))
     }
 
-    /// The name of the environment variable that sets the flag.
+    /// Returns the name of the environment variable that sets the flag.
     pub fn variable(&self) -> String {
         variable(self.origin, self.name)
     }
 }
 
-/// `--listen-client-urls` is `ETCD_LISTEN_CLIENT_URLS`.
+/// Returns the name of the variable: `ETCD_LISTEN_CLIENT_URLS` for `--listen-client-urls`.
 pub fn variable(origin: Origin, name: &str) -> String {
     format!("{}{}", origin.prefix(), name.to_ascii_uppercase().replace('-', "_"))
 }
@@ -147,12 +147,12 @@ pub const DEPRECATED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Every flag but the legacy ones.
+/// Returns every flag but the legacy ones.
 pub fn flags() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|group| group.flags)
 }
 
-/// The flag of that name.
+/// Returns the flag of that name.
 pub fn flag(name: &str) -> Option<&'static Flag> {
     flags().find(|flag| flag.name == name)
 }

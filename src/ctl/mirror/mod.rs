@@ -117,7 +117,7 @@ impl MakeMirror {
         failure.map(|never| match never {})
     }
 
-    /// The destination, if the flags make sense.
+    /// Returns the destination, if the flags make sense.
     fn check(&self) -> Result<&str, Failure> {
         let [endpoint] = &self.arguments[..] else {
             return Err(Failure::bad_arguments("make-mirror takes one destination argument"));
@@ -160,7 +160,7 @@ impl MakeMirror {
 type Endless = Result<std::convert::Infallible, Failure>;
 
 impl Mirror {
-    /// From `start` on; from what is there now if that is not positive.
+    /// Mirrors from `start` on; from what is there now if that is not positive.
     async fn run(&self, start: i64) -> Endless {
         let synced = match start {
             2.. => start - 1,

@@ -53,7 +53,8 @@ pub fn render(answer: &Answer, hex: bool) -> String {
     escape(&value.to_string()) + "\n"
 }
 
-/// Go escapes what could end a script element in HTML. These characters only occur in strings.
+/// Escapes, as Go does, what could end a script element in HTML. These characters only occur in
+/// strings.
 fn escape(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -104,7 +105,7 @@ impl Object {
     }
 }
 
-/// A list; one without items is Go's nil slice.
+/// Writes a list; one without items is Go's nil slice.
 fn list<T>(items: &[T], item: impl Fn(&T) -> Value) -> Value {
     if items.is_empty() { Value::Null } else { items.iter().map(item).collect() }
 }
@@ -128,7 +129,7 @@ fn header(header: Option<&pb::ResponseHeader>) -> Value {
     header.map_or(Value::Null, |header| header_fields(Some(header)).end())
 }
 
-/// The fields of a header at the beginning of what has it embedded.
+/// Returns the fields of a header at the beginning of what has it embedded.
 fn header_fields(header: Option<&pb::ResponseHeader>) -> Object {
     let header = header.copied().unwrap_or_default();
     object()
@@ -138,7 +139,7 @@ fn header_fields(header: Option<&pb::ResponseHeader>) -> Object {
         .field("raft_term", header.raft_term)
 }
 
-/// A struct of the Go client's own, whose fields have Go's names and are always there.
+/// Returns a struct of the Go client's own, whose fields have Go's names and are always there.
 fn watch(answer: &pb::WatchResponse) -> Value {
     // The client does not say why here.
     const CANCEL_REASON: &str = "";
@@ -229,7 +230,7 @@ fn member_list(answer: &pb::MemberListResponse) -> Value {
     object().field("header", header(answer.header.as_ref())).field("members", members).end()
 }
 
-/// The fields after the ID.
+/// Returns the fields after the ID.
 fn member_rest(object: Object, member: &pb::Member) -> Value {
     object
         .field("name", member.name.as_str())

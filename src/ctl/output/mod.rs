@@ -90,7 +90,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// The bytes to print; the format itself if it cannot show this answer.
+    /// Returns the bytes to print; the format itself if it cannot show this answer.
     pub fn render(&self, answer: &Answer) -> Result<Vec<u8>, Format> {
         match self.format {
             Format::Simple => Ok(simple::render(answer, self.hex, self.value_only)),
@@ -102,7 +102,7 @@ impl Printer {
     }
 }
 
-/// The answer as it came. What was put together from several has no such form.
+/// Returns the answer as it came. What was put together from several has no such form.
 fn protobuf(answer: &Answer) -> Option<Vec<u8>> {
     match answer {
         Answer::Get(answer) => Some(answer.encode_to_vec()),
@@ -122,7 +122,7 @@ fn protobuf(answer: &Answer) -> Option<Vec<u8>> {
     }
 }
 
-/// The parts of a watch response that are not about the stream it came on.
+/// Returns the parts of a watch response that are not about the stream it came on.
 fn watch_alone(answer: &pb::WatchResponse) -> pb::WatchResponse {
     pb::WatchResponse {
         header: Some(answer.header.unwrap_or_default()),
@@ -134,7 +134,7 @@ fn watch_alone(answer: &pb::WatchResponse) -> pb::WatchResponse {
     }
 }
 
-/// The name of an event's type; of one we do not know, its number.
+/// Returns the name of an event's type; of one we do not know, its number.
 pub fn event_name(event: i32) -> String {
     match EventType::try_from(event) {
         Ok(event) => event.as_str_name().to_owned(),
@@ -142,7 +142,7 @@ pub fn event_name(event: i32) -> String {
     }
 }
 
-/// The name of an alarm; of one we do not know, its number.
+/// Returns the name of an alarm; of one we do not know, its number.
 fn alarm_name(alarm: i32) -> String {
     match pb::AlarmType::try_from(alarm) {
         Ok(alarm) => alarm.as_str_name().to_owned(),

@@ -4,7 +4,7 @@ use super::Answer;
 use crate::gotext;
 use crate::protocol::pb::etcdserverpb as pb;
 
-/// `None` if there is no table of this answer.
+/// Renders a table; `None` if there is none for this answer.
 ///
 /// Names are centred, with the odd space on the right, and cells stand at the right: so the box is
 /// drawn here, since the table crates put the odd space on the left.
@@ -56,7 +56,7 @@ impl Column {
     }
 }
 
-/// Column names and rows.
+/// Returns column names and rows.
 pub fn cells(answer: &Answer) -> Option<(&'static [&'static str], Vec<Vec<String>>)> {
     match answer {
         Answer::MemberList(answer) => Some((

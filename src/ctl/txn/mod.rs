@@ -71,8 +71,8 @@ fn invalid(why: impl Into<String>) -> Failure {
     Failure::new(exit::INVALID_INPUT, why)
 }
 
-/// The next line without the space around it; `None` for a blank one, which ends a part. The end
-/// of the input is no end of a part: a script cut short must not be carried out.
+/// Returns the next line without the space around it; `None` for a blank one, which ends a part.
+/// The end of the input is no end of a part: a script cut short must not be carried out.
 fn line(input: &mut impl BufRead) -> Result<Option<String>, Failure> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line).map_err(|error| invalid(error.to_string()))?;

@@ -12,7 +12,7 @@ use crate::protocol::pb::etcdserverpb as pb;
 use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::request_op::Request;
 
-/// `target("key") operator "operand"`. What is wrong comes in etcdctl's words.
+/// Parses `target("key") operator "operand"`. Errors come in etcdctl's words.
 pub fn compare(line: &str) -> Result<pb::Compare, String> {
     let Some((target, rest)) = line.split_once('(') else {
         return Err(format!("malformed comparison: {line}"));
@@ -81,7 +81,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A `get`, `put` or `del` line.
+/// Parses a `get`, `put` or `del` line.
 pub fn op(line: &str) -> Result<pb::RequestOp, Failure> {
     let words = words(line).ok_or_else(|| invalid("invalid syntax"))?;
     if words.len() < 2 {

@@ -53,7 +53,7 @@ pub(super) fn run(session: &Session, environment: &WatchEnvironment) -> Result<(
     })
 }
 
-/// Standard input by lines. Reading blocks, so a thread does it, one line ahead at most.
+/// Reads standard input by lines. Reading blocks, so a thread does it, one line ahead at most.
 fn lines() -> Result<async_channel::Receiver<Result<String, String>>, Failure> {
     let (sender, receiver) = async_channel::bounded(1);
     let read = move || {

@@ -117,7 +117,7 @@ impl Watch {
         })
     }
 
-    /// Key and range end, from the arguments or the environment, never from both.
+    /// Returns key and range end, from the arguments or the environment, never from both.
     fn words(&self, environment: &WatchEnvironment) -> Result<Vec<OsString>, Failure> {
         if environment.dangling {
             return Err(Failure::bad_arguments(SEPARATOR_ALONE));
@@ -155,7 +155,7 @@ impl Watch {
     }
 }
 
-/// A client for watchers: a member without a leader must say so.
+/// Returns a client for watchers: a member without a leader must say so.
 async fn watching(session: &Session) -> Result<Client, Failure> {
     Ok(session.client().await?.requiring_leader())
 }
