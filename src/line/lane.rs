@@ -49,7 +49,7 @@ struct Run {
 }
 
 impl Lane {
-    /// The lane of `shard` in the epoch that is open, for the one owner it may have.
+    /// Returns the lane of `shard` in the epoch that is open, for the one owner it may have.
     pub fn new(sequencer: &Arc<Sequencer>, shard: ShardId) -> Lane {
         let slot = usize::from(shard.0);
         sequencer.give_out(slot);
@@ -88,7 +88,7 @@ impl Lane {
         revision(first)
     }
 
-    /// The shard is being frozen for a round; to be called before the freeze is answered.
+    /// Freezes the lane for a round; to be called before the freeze is answered.
     pub fn freeze(&mut self) {
         assert!(self.frozen.is_none(), "a shard is frozen twice");
         let newest = self.sequencer.next_number() - 1;
@@ -98,7 +98,7 @@ impl Lane {
         }
     }
 
-    /// Is the shard frozen?
+    /// Whether the shard is frozen.
     pub fn is_frozen(&self) -> bool {
         self.frozen.is_some()
     }
@@ -113,8 +113,8 @@ impl Lane {
         self.lower(at - 1);
     }
 
-    /// The shard's entries of the round are logged, or the round came to nothing. Some revision
-    /// if stable rose to it.
+    /// Thaws the lane after the shard's entries of the round are logged, or the round came to
+    /// nothing. Returns a revision if stable rose to it.
     #[must_use = "who waits for this revision must be woken"]
     pub fn thaw(&mut self) -> Option<Revision> {
         assert!(self.frozen.take().is_some(), "a shard is thawed that is not frozen");
@@ -137,24 +137,24 @@ impl Lane {
         self.refloor()
     }
 
-    /// The lowest revision that is pending here.
+    /// Returns the lowest revision that is pending here.
     pub fn oldest_pending(&self) -> Option<Revision> {
         self.pending.front().map(|run| revision(run.first))
     }
 
-    /// Is `at` pending here?
+    /// Whether `at` is pending here.
     pub fn has_pending(&self, at: Revision) -> bool {
         let at = line_number(at);
         let run = self.pending.partition_point(|run| run.last < at);
         self.pending.get(run).is_some_and(|run| run.first <= at)
     }
 
-    /// The highest revision that was ever pending here; the cut if there was none.
+    /// Returns the highest revision that was ever pending here; the cut if there was none.
     pub fn newest(&self) -> Revision {
         revision(self.newest)
     }
 
-    /// The sequencer this lane is of.
+    /// Returns the sequencer that the lane belongs to.
     pub fn sequencer(&self) -> &Sequencer {
         &self.sequencer
     }

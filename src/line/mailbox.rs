@@ -22,7 +22,7 @@ use super::atomics::{Arc, AtomicUsize, Ordering, Padded, UnsafeCell};
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full<T>(pub T);
 
-/// A mailbox for up to `capacity` messages.
+/// Returns a mailbox for up to `capacity` messages.
 pub fn mailbox<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a mailbox has room for something");
     let slots = (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
@@ -100,12 +100,12 @@ impl<T> Sender<T> {
         capacity - (self.tail - self.head_seen)
     }
 
-    /// About how many messages are in it: for metrics.
+    /// Returns about how many messages are in it, for metrics.
     pub fn len(&self) -> usize {
         self.ring.len()
     }
 
-    /// Is it about empty?
+    /// Whether it is about empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -130,12 +130,13 @@ impl<T> Receiver<T> {
         Some(message)
     }
 
-    /// Is there nothing? Exact about everything pushed before; to be asked again before parking.
+    /// Whether there is nothing. It is exact about everything pushed before, and to be asked again
+    /// before parking.
     pub fn is_empty(&self) -> bool {
         self.head == self.ring.tail.load(Ordering::Acquire)
     }
 
-    /// About how many messages are in it: for metrics.
+    /// Returns about how many messages are in it, for metrics.
     pub fn len(&self) -> usize {
         self.ring.len()
     }

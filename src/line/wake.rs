@@ -42,7 +42,7 @@ struct Wait {
 }
 
 impl Waits {
-    /// Everybody awake, nobody waiting.
+    /// Begins with every core awake and none waiting.
     pub fn new(cores: usize) -> Waits {
         assert!((1..=CORES_MAX).contains(&cores), "1 to {CORES_MAX} cores, not {cores}");
         let awake = || Wait { lowest: AtomicU64::new(NOTHING), sleeping: AtomicBool::new(false) };

@@ -73,17 +73,17 @@ impl Blob {
     /// Bytes of an allocation before the content of a stamped one.
     pub const OVERHEAD_STAMPED: usize = size_of::<Stamp>() + size_of::<Head>();
 
-    /// No bytes; does not allocate.
+    /// Returns the empty blob; does not allocate.
     pub const fn empty() -> Blob {
         Blob(None)
     }
 
-    /// `bytes`, carrying `stamp`.
+    /// Makes a blob of `bytes` that carries `stamp`.
     pub fn stamped(bytes: &[u8], stamp: Stamp) -> Blob {
         Blob::allocate(bytes, Some(stamp))
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         let Some(head) = self.0 else { return &[] };
         // SAFETY: `head` points into a live allocation of ours whose `length` bytes after the head
@@ -166,7 +166,7 @@ fn length(head: &Head) -> usize {
     (head.len & !STAMPED) as usize
 }
 
-/// The layout of the allocation, and where in it the head is.
+/// Returns the layout of the allocation, and where in it the head is.
 fn layout(head: &Head) -> (Layout, usize) {
     let front = if head.len & STAMPED == 0 { 0 } else { size_of::<Stamp>() };
     let size = front + size_of::<Head>() + length(head);

@@ -79,12 +79,12 @@ impl GroupId {
     /// Members, leases, auth, alarms and epochs live here.
     pub const CONTROL: GroupId = GroupId(0);
 
-    /// The group that replicates `shard`.
+    /// Returns the group that replicates `shard`.
     pub fn of(shard: ShardId) -> GroupId {
         GroupId(shard.0 + 1)
     }
 
-    /// The shard this group replicates; `None` for the control group.
+    /// Returns the shard this group replicates; `None` for the control group.
     pub fn shard(self) -> Option<ShardId> {
         self.0.checked_sub(1).map(ShardId)
     }
@@ -96,7 +96,7 @@ impl Revision {
     /// Above every revision: "the newest state, pending changes included".
     pub const NEWEST: Revision = Revision(i64::MAX);
 
-    /// The revision after this one.
+    /// Returns the revision after this one.
     pub fn next(self) -> Revision {
         Revision(self.0 + 1)
     }

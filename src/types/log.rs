@@ -50,7 +50,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// The committed index of a group; 0 of one that the note does not know.
+    /// Returns the committed index of a group; 0 of one that the note does not know.
     pub fn index(&self, group: usize) -> LogIndex {
         self.indexes.get(group).copied().unwrap_or(LogIndex(0))
     }

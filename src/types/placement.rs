@@ -7,7 +7,7 @@ use super::ShardId;
 /// Seed of the hash that places keys: `BRAIDKEY` in ASCII, read big-endian. Never changes.
 pub const PLACEMENT_SEED: u64 = 0x4252_4149_444B_4559;
 
-/// The shard of `key` in a cluster of `shards` shards.
+/// Returns the shard of `key` in a cluster of `shards` shards.
 ///
 /// # Panics
 ///
@@ -16,12 +16,12 @@ pub fn shard_of(key: &[u8], shards: u16) -> ShardId {
     shard_at(place_of(key), shards)
 }
 
-/// The hash by which `key` is placed.
+/// Returns the hash by which `key` is placed.
 pub fn place_of(key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, PLACEMENT_SEED)
 }
 
-/// The shard of a key that hashes to `place`.
+/// Returns the shard of a key that hashes to `place`.
 ///
 /// # Panics
 ///

@@ -21,17 +21,17 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
-    /// Exactly one key.
+    /// Returns the range of exactly one key.
     pub fn single(key: Bytes) -> KeyRange {
         KeyRange { start: key, end: RangeEnd::Single }
     }
 
-    /// Every key there can be (an empty key is illegal).
+    /// Returns the range of every key there can be (an empty key is illegal).
     pub fn all() -> KeyRange {
         KeyRange { start: Bytes::from_static(b"\0"), end: RangeEnd::Unbounded }
     }
 
-    /// From the API's pair of fields.
+    /// Makes a range of the API's pair of fields.
     pub fn from_api(key: Bytes, range_end: Bytes) -> KeyRange {
         let end = match &range_end[..] {
             [] => RangeEnd::Single,
@@ -50,7 +50,7 @@ impl KeyRange {
         KeyRange { start: Bytes::copy_from_slice(&self.start), end }
     }
 
-    /// The one key of a range that can hold no other.
+    /// Returns the one key of a range that can hold no other.
     pub fn single_key(&self) -> Option<&Bytes> {
         matches!(self.end, RangeEnd::Single).then_some(&self.start)
     }

@@ -107,7 +107,7 @@ pub struct RangeRequest {
 }
 
 impl RangeRequest {
-    /// The whole of `range` at the latest revision, in key order.
+    /// Returns the whole of `range` at the latest revision, in key order.
     pub fn of(range: KeyRange) -> RangeRequest {
         RangeRequest {
             range,
@@ -171,7 +171,7 @@ pub struct PutRequest {
 }
 
 impl PutRequest {
-    /// A put of `value` without a lease.
+    /// Returns a put of `value` without a lease.
     pub fn of(key: Bytes, value: Bytes) -> PutRequest {
         PutRequest {
             key,
@@ -292,7 +292,7 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
-    /// As etcd names it.
+    /// Returns etcd's name of it.
     pub fn name(self) -> &'static str {
         match self {
             AlarmKind::NoSpace => "NOSPACE",

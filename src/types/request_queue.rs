@@ -56,7 +56,7 @@ impl<T: Cancellable> RequestQueue<T> {
         self.requests.push_front(request);
     }
 
-    /// The oldest that waits.
+    /// Returns the oldest that waits.
     pub fn front(&self) -> Option<&T> {
         self.iter().next()
     }
@@ -74,7 +74,7 @@ impl<T: Cancellable> RequestQueue<T> {
         }
     }
 
-    /// Those that wait, oldest first.
+    /// Iterates over the requests that wait, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let cancelled = &self.cancelled;
         let waits = move |request: &&T| cancelled.is_empty() || !cancelled.contains(&request.id());

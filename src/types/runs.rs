@@ -32,12 +32,12 @@ impl KeyOrder {
     /// Key by key.
     pub const BY_KEY: KeyOrder = KeyOrder { target: SortTarget::Key, descends: false };
 
-    /// The order that a range asks for.
+    /// Returns the order that a range asks for.
     pub fn of(request: &RangeRequest) -> KeyOrder {
         KeyOrder { target: request.target, descends: request.order == SortOrder::Descend }
     }
 
-    /// How two keys stand to one another.
+    /// Compares two keys in this order.
     pub fn compare(self, a: KeyView<'_>, b: KeyView<'_>) -> Ordering {
         let by_target = match self.target {
             SortTarget::Key => a.key.cmp(b.key),
@@ -50,7 +50,7 @@ impl KeyOrder {
         by_target.then_with(|| a.key.cmp(b.key))
     }
 
-    /// The cost of comparing the key, in visited keys.
+    /// Returns the cost of comparing the key, in visited keys.
     fn cost(self, kv: &KeyValue) -> usize {
         match self.target {
             SortTarget::Value => 1 + kv.value.len() / BYTES_PER_VISIT,
@@ -107,7 +107,7 @@ impl PartialEq for Head {
 impl Eq for Head {}
 
 impl Runs {
-    /// Without keys yet. A run takes at most `run_keys`.
+    /// Begins without keys. A run takes at most `run_keys`.
     pub fn new(order: KeyOrder, limit: usize, run_keys: usize) -> Runs {
         Runs {
             order,
@@ -193,7 +193,7 @@ impl Runs {
         self.drop_some(visits)
     }
 
-    /// Nobody wants the keys any more.
+    /// Discards the keys.
     pub fn discard(self, discarded: &mut Discarded) {
         discarded.keys.extend(self.runs);
         discarded.put(self.gathering);

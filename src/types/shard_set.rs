@@ -10,13 +10,13 @@ impl ShardSet {
     /// No shard.
     pub const EMPTY: ShardSet = ShardSet(0);
 
-    /// The first `shards` shards.
+    /// Returns the first `shards` shards.
     pub fn all(shards: u16) -> ShardSet {
         assert!(shards <= 128, "a set has room for 128 shards");
         if shards == 128 { ShardSet(u128::MAX) } else { ShardSet((1 << shards) - 1) }
     }
 
-    /// Exactly one shard.
+    /// Returns exactly one shard.
     pub fn one(shard: ShardId) -> ShardSet {
         ShardSet(1 << shard.0)
     }
@@ -43,17 +43,17 @@ impl ShardSet {
         self.0 == 0
     }
 
-    /// The number of shards in the set.
+    /// Returns the number of shards in the set.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// The union of both sets.
+    /// Returns the union of both sets.
     pub fn union(self, other: ShardSet) -> ShardSet {
         ShardSet(self.0 | other.0)
     }
 
-    /// In rising order.
+    /// Iterates in rising order.
     pub fn iter(self) -> impl Iterator<Item = ShardId> {
         let mut left = self.0;
         std::iter::from_fn(move || {

@@ -10,18 +10,18 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// One more.
+    /// Counts one more.
     pub fn count(&mut self, is_done: bool) {
         self.done += u64::from(is_done);
         self.refused += u64::from(!is_done);
     }
 
-    /// The sum of both.
+    /// Returns the sum of both.
     pub fn plus(self, other: Tally) -> Tally {
         Tally { done: self.done + other.done, refused: self.refused + other.refused }
     }
 
-    /// The difference since `before`.
+    /// Returns the difference since `before`.
     pub fn since(self, before: Tally) -> Tally {
         Tally { done: self.done - before.done, refused: self.refused - before.refused }
     }
@@ -43,7 +43,7 @@ impl<const PLACES: usize> Default for Spread<PLACES> {
 }
 
 impl<const PLACES: usize> Spread<PLACES> {
-    /// One more.
+    /// Counts one more.
     pub fn add(&mut self, number: u64) {
         let place = if number <= 1 { 0 } else { (number - 1).ilog2() as usize + 1 };
         self.places[place.min(PLACES - 1)] += 1;

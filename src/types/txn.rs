@@ -54,8 +54,8 @@ enum Items {
     Tree(Vec<Option<Shape>>),
 }
 
-/// Every compare of the txn and of those nested in it, chosen or not: its own first, then those of
-/// the success branch, then those of the failure branch.
+/// Returns every compare of the txn and of those nested in it, chosen or not: its own first, then
+/// those of the success branch, then those of the failure branch.
 pub fn compares(txn: &TxnRequest) -> Vec<&Compare> {
     fn collect<'a>(txn: &'a TxnRequest, found: &mut Vec<&'a Compare>) {
         found.extend(&txn.compare);
@@ -82,8 +82,8 @@ pub fn choose(txn: &TxnRequest, holds: &[bool]) -> Path {
     Path { ops, shape }
 }
 
-/// The path of a txn whose branches depend on nothing: it has no compares where it goes. Else the
-/// txn back.
+/// Returns the path of a txn whose branches depend on nothing: it has no compares where it goes.
+/// Else the txn back.
 pub fn known(txn: TxnRequest) -> Result<Path, TxnRequest> {
     fn is_known(txn: &TxnRequest) -> bool {
         let is_nested_known = |op: &Op| !matches!(op, Op::Txn(nested) if !is_known(nested));
@@ -114,7 +114,7 @@ pub fn known(txn: TxnRequest) -> Result<Path, TxnRequest> {
     Ok(Path::flat(ops))
 }
 
-/// An operation of a path, or the nested txn.
+/// Returns an operation of a path, or the nested txn.
 fn one_or_nested(op: Op) -> Result<PathOp, TxnRequest> {
     match op {
         Op::Range(range) => Ok(PathOp::Range(range)),
@@ -167,12 +167,12 @@ fn walk<'a>(
 }
 
 impl Path {
-    /// The path of a request that is no txn.
+    /// Returns the path of a request that is no txn.
     pub fn of(op: PathOp) -> Path {
         Path::flat(vec![op])
     }
 
-    /// The path of a txn without compares that has these operations and no nested txn.
+    /// Returns the path of a txn without compares that has these operations and no nested txn.
     pub fn flat(ops: Vec<PathOp>) -> Path {
         Path { ops, shape: Shape { succeeded: true, items: Items::Flat } }
     }
@@ -182,8 +182,8 @@ impl Path {
         self.ops.iter().any(PathOp::is_write)
     }
 
-    /// The highest revision that one of its ranges names; an answer without effect waits for it
-    /// (C11).
+    /// Returns the highest revision that one of its ranges names; an answer without effect waits
+    /// for it (C11).
     pub fn looks_at(&self) -> Revision {
         let named = self.ops.iter().map(|op| match op {
             PathOp::Range(range) => Revision(range.revision),
@@ -192,7 +192,7 @@ impl Path {
         named.max().unwrap_or(Revision::EMPTY)
     }
 
-    /// The answer, from one reply for each operation of the path.
+    /// Returns the answer, from one reply for each operation of the path.
     ///
     /// `revision` is the answer's header: the txn's own if something changed (then the state it
     /// began with is one below), else that of the state it saw. Headers of the operations follow
@@ -247,7 +247,7 @@ fn fill(shape: &Shape, replies: &mut impl Iterator<Item = OpReply>) -> TxnReply 
     TxnReply { revision: Revision(0), succeeded: shape.succeeded, responses }
 }
 
-/// The ordinal of the operation at `position` of a path.
+/// Returns the ordinal of the operation at `position` of a path.
 pub fn sub(position: usize) -> Sub {
     Sub(u32::try_from(position).expect("max-txn-ops bounds a path"))
 }

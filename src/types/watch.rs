@@ -49,8 +49,8 @@ pub struct WatchCreate {
 }
 
 impl WatchCreate {
-    /// All that happens in `range` from `start` on, without what was before; the server chooses
-    /// the number.
+    /// Returns all that happens in `range` from `start` on, without what was before; the server
+    /// chooses the number.
     pub fn of(range: KeyRange, start: i64) -> WatchCreate {
         WatchCreate {
             range,

@@ -19,7 +19,7 @@ struct Block([u8; BLOCK_BYTES]);
 const _: () = assert!(size_of::<Block>() == BLOCK_BYTES && align_of::<Block>() == BLOCK_BYTES);
 
 impl AlignedBuf {
-    /// An empty buffer with room for at least `capacity` bytes.
+    /// Makes an empty buffer with room for at least `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> AlignedBuf {
         let count = capacity.div_ceil(BLOCK_BYTES).max(1);
         let blocks = vec![Block([0; BLOCK_BYTES]); count].into_boxed_slice();
@@ -36,7 +36,7 @@ impl AlignedBuf {
         self.len
     }
 
-    /// Nothing is written yet.
+    /// Whether nothing is written yet.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -46,7 +46,7 @@ impl AlignedBuf {
         self.len = 0;
     }
 
-    /// Appends; the caller has made sure that it fits.
+    /// Appends bytes; the caller has made sure that they fit.
     pub fn extend(&mut self, bytes: &[u8]) {
         let start = self.len;
         self.len += bytes.len();
@@ -62,18 +62,18 @@ impl AlignedBuf {
         self.memory_mut()[start..end].fill(0);
     }
 
-    /// The bytes written.
+    /// Returns the bytes written.
     pub fn as_slice(&self) -> &[u8] {
         &self.memory()[..self.len]
     }
 
-    /// The bytes written, to fill in what is known last.
+    /// Returns the bytes written, to fill in what is known last.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         let len = self.len;
         &mut self.memory_mut()[..len]
     }
 
-    /// All the memory, for registration: address and length stay the same for life.
+    /// Returns all the memory, for registration: address and length stay the same for life.
     pub fn memory(&self) -> &[u8] {
         // SAFETY: a Block is exactly BLOCK_BYTES bytes without padding (asserted above), so the
         // boxed slice of blocks is one initialised run of bytes, borrowed for as long as `self`.

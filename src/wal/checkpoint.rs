@@ -110,8 +110,8 @@ pub struct CheckpointHeader {
     pub attachment: Bytes,
 }
 
-/// An attachment that says what was durable on the member when a checkpoint was begun: once the
-/// log below it is gone, nothing else says so.
+/// Returns an attachment that says what was durable on the member when a checkpoint was begun: once
+/// the log below it is gone, nothing else says so.
 pub fn attach_note(note: &Note) -> Bytes {
     let mut bytes = Vec::new();
     Record::Note(note.clone()).encode(|part| bytes.extend_from_slice(part));
@@ -119,7 +119,7 @@ pub fn attach_note(note: &Note) -> Bytes {
 }
 
 impl CheckpointHeader {
-    /// The note that is attached, if any.
+    /// Returns the note that is attached, if any.
     pub fn note(&self) -> Option<Note> {
         let mut rest = self.attachment.clone();
         std::iter::from_fn(|| Record::decode(&mut rest).ok()).find_map(|record| match record {
@@ -232,12 +232,12 @@ impl Checkpoints {
         });
     }
 
-    /// A checkpoint is being written.
+    /// Whether a checkpoint is being written.
     pub fn is_writing(&self) -> bool {
         self.stream.is_some()
     }
 
-    /// The checkpoint takes more chunks now; otherwise the disk has to catch up first.
+    /// Whether the checkpoint takes more chunks now; otherwise the disk has to catch up first.
     pub fn wants_chunk(&self) -> bool {
         let wants =
             |stream: &Stream| !stream.finished && stream.buffer.len() < CHECKPOINT_BUFFER_BYTES_MAX;
@@ -263,7 +263,7 @@ impl Checkpoints {
         stream.total += chunk.len() as u64;
     }
 
-    /// All chunks are there: publish it.
+    /// Publishes the checkpoint, whose chunks are all there.
     pub fn finish(&mut self) {
         let stream = self.stream.as_mut().expect("a checkpoint is being written");
         assert!(!stream.finished, "a checkpoint is finished once");
@@ -286,7 +286,7 @@ impl Checkpoints {
         }
     }
 
-    /// The next operation for the disk; call until there is none.
+    /// Returns the next operation for the disk; call until there is none.
     pub fn poll(&mut self) -> Option<(OpId, DiskOp)> {
         if self.in_flight.is_some() {
             return None;
@@ -350,7 +350,7 @@ impl Checkpoints {
         CheckpointEnd::Published { index: stream.index, bytes: stream.offset }
     }
 
-    /// The newest one's index; 0 if there is none.
+    /// Returns the newest one's index; 0 if there is none.
     pub fn newest(&self) -> LogIndex {
         self.published.back().copied().unwrap_or(LogIndex(0))
     }
@@ -373,7 +373,7 @@ pub(super) fn checkpoint_path(directory: &str, index: LogIndex) -> DiskPath {
     format!("{directory}/{:020}{SUFFIX}", index.0).into()
 }
 
-/// The index of the checkpoint with this file name.
+/// Returns the index of the checkpoint with this file name.
 pub(super) fn checkpoint_index(name: &str) -> Option<LogIndex> {
     let index: u64 = name.strip_suffix(SUFFIX)?.parse().ok()?;
     (format!("{index:020}{SUFFIX}") == name).then_some(LogIndex(index))

@@ -85,7 +85,7 @@ impl<'d> CheckpointReader<'d> {
         &self.header
     }
 
-    /// The file's length.
+    /// Returns the file's length.
     pub fn file_bytes(&self) -> u64 {
         self.len
     }
@@ -95,7 +95,7 @@ impl<'d> CheckpointReader<'d> {
         self.chunks
     }
 
-    /// The next chunk; `None` after the last, when also the footer is found to be right.
+    /// Returns the next chunk; `None` after the last, when also the footer is found to be right.
     pub fn next_chunk(&mut self) -> Result<Option<Bytes>, OpenError> {
         if self.ended {
             return Ok(None);
@@ -152,7 +152,7 @@ impl<'d> CheckpointReader<'d> {
         Ok(())
     }
 
-    /// Back to the first chunk.
+    /// Goes back to the first chunk.
     pub fn rewind(&mut self) {
         self.offset = self.header_bytes;
         self.chunks = 0;
@@ -201,7 +201,8 @@ pub(super) fn owner_of(disk: &dyn ReadDisk, path: &str) -> Result<Owner, OpenErr
     })
 }
 
-/// The fields of a header whose checksum is right; `None` if its lists do not fill it exactly.
+/// Returns the fields of a header whose checksum is right; `None` if its lists do not fill it
+/// exactly.
 fn decode(bytes: &Bytes) -> Option<CheckpointHeader> {
     let opens = get_u32(bytes, HEADER_OPENS_AT) as usize;
     let attachment = get_u32(bytes, HEADER_ATTACHMENT_AT) as usize;
@@ -248,8 +249,8 @@ pub(super) fn checkpoint_files(
     Ok(CheckpointFiles { published, temporary })
 }
 
-/// The newest checkpoint that is good from end to end, if there is any checkpoint. What is wrong
-/// with newer ones goes into `damaged`.
+/// Returns the newest checkpoint that is good from end to end, if there is any checkpoint. What is
+/// wrong with newer ones goes into `damaged`.
 pub(super) fn newest_good<'d>(
     disk: &'d dyn ReadDisk,
     owner: Owner,

@@ -28,12 +28,12 @@ const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 impl Config {
-    /// The sizes a served member uses.
+    /// Returns the sizes a served member uses.
     pub fn new(owner: Owner) -> Config {
         Config::with_sizes(owner, SEGMENT_BYTES, LOG_BATCH_BYTES_MAX)
     }
 
-    /// Other sizes, for tests and the simulator.
+    /// Makes a configuration with other sizes, for tests and the simulator.
     pub fn with_sizes(owner: Owner, segment_bytes: u64, batch_bytes_max: usize) -> Config {
         let least = (2 * batch_bytes_max as u64).next_power_of_two().max(SEGMENT_BYTES_MIN);
         let segment_bytes_min = least.min(segment_bytes);

@@ -270,7 +270,7 @@ impl BatchHeader {
         })
     }
 
-    /// Is `batch`, which has `length` bytes, what was written?
+    /// Whether `batch`, which has `length` bytes, is what was written.
     pub fn verify(&self, batch: &[u8]) -> bool {
         batch.len() == self.length as usize
             && batch.len() >= BATCH_HEADER_BYTES
@@ -305,7 +305,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The offset in the entry at which its bytes end.
+    /// Returns the offset in the entry at which its bytes end.
     pub fn end(&self) -> usize {
         self.offset as usize + self.data.len()
     }

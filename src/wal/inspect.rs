@@ -159,7 +159,7 @@ impl GroupFiles {
         Ok(())
     }
 
-    /// The index and term of the newest good checkpoint.
+    /// Returns the index and term of the newest good checkpoint.
     fn read_checkpoints(&mut self, disk: &dyn ReadDisk) -> Result<(LogIndex, Term), OpenError> {
         let files = checkpoint_files(disk, self.group)?;
         let mut newest = None;
@@ -253,7 +253,7 @@ impl GroupFiles {
         }
     }
 
-    /// The directory of this group below the member's.
+    /// Returns the directory of this group below the member's.
     pub fn directory(&self) -> String {
         group_directory(self.group)
     }

@@ -214,8 +214,8 @@ impl Log {
         self.seal |= !self.sealed && self.queue.is_empty();
     }
 
-    /// The next operation for the disk; call until there is none. Each must be answered with
-    /// [`Log::done`], in any order.
+    /// Returns the next operation for the disk; call until there is none. Each must be answered
+    /// with [`Log::done`], in any order.
     pub fn poll(&mut self) -> Option<(OpId, DiskOp)> {
         let id = OpId(self.operations);
         let (budget, largest) = (self.config.batch_bytes_max, self.config.record_bytes_max());
@@ -428,7 +428,8 @@ impl Log {
         self.segments.assert_invariants();
     }
 
-    /// The highest ticket of which everything is durable, and everything of those before it.
+    /// Returns the highest ticket of which everything is durable, and everything of those before
+    /// it.
     pub fn persisted(&self) -> u64 {
         self.persisted
     }
@@ -439,7 +440,7 @@ impl Log {
         self.segments.current().is_some() || !self.segments.prepared.is_empty()
     }
 
-    /// A batch is in flight or waits.
+    /// Whether a batch is in flight or waits.
     pub fn is_busy(&self) -> bool {
         self.write.is_some() || !self.queue.is_empty()
     }
@@ -484,18 +485,18 @@ impl Log {
         self.segments.are_few()
     }
 
-    /// The next segment could not be prepared: the disk is full. Writes should be refused while
-    /// what is left of the current segment takes what must still be written.
+    /// Whether the next segment could not be prepared: the disk is full. Writes should be refused
+    /// while what is left of the current segment takes what must still be written.
     pub fn is_full(&self) -> bool {
         self.segments.full
     }
 
-    /// Try again to prepare a segment; for now and then, when [`Log::is_full`].
+    /// Tries again to prepare a segment; for now and then, when [`Log::is_full`].
     pub fn retry(&mut self) {
         self.segments.full = false;
     }
 
-    /// The first index that the log holds, if it holds any from there on.
+    /// Returns the first index that the log holds, if it holds any from there on.
     pub fn first_index(&self) -> LogIndex {
         self.segments.begun.front().map_or(LogIndex(1), |segment| segment.first_index)
     }

@@ -74,12 +74,12 @@ impl std::fmt::Display for Fatal {
 
 impl std::error::Error for Fatal {}
 
-/// The directory of a group below the member's.
+/// Returns the directory of a group below the member's.
 pub fn group_directory(group: GroupId) -> String {
     format!("group-{:03}", group.0)
 }
 
-/// The group whose directory this is.
+/// Returns the group whose directory this is.
 pub fn group_of_directory(name: &str) -> Option<GroupId> {
     let group = GroupId(name.strip_prefix("group-")?.parse().ok()?);
     (group_directory(group) == name).then_some(group)
@@ -103,7 +103,7 @@ pub(super) fn segment_path(group: GroupId, number: u64) -> DiskPath {
     format!("{}/{number:08}{SEGMENT_SUFFIX}", wal_directory(group)).into()
 }
 
-/// The number of the segment with this file name.
+/// Returns the number of the segment with this file name.
 pub(super) fn segment_number(name: &str) -> Option<u64> {
     let number = name.strip_suffix(SEGMENT_SUFFIX)?.parse().ok()?;
     (format!("{number:08}{SEGMENT_SUFFIX}") == name).then_some(number)

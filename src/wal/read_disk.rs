@@ -8,10 +8,10 @@ use super::damage::OpenError;
 
 /// The member's directory, read only. Paths are as in `wal::op`.
 pub trait ReadDisk {
-    /// The names in a directory, in any order; none if there is no such directory.
+    /// Returns the names in a directory, in any order; none if there is no such directory.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
 
-    /// The length of a file.
+    /// Returns the length of a file.
     fn len(&self, path: &str) -> io::Result<u64>;
 
     /// Fills `bytes` from `offset` on and returns how many there were: fewer only at the end of
@@ -31,7 +31,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// `len` bytes at `offset`; fewer if the file ends. Never allocates beyond the file's end.
+    /// Reads `len` bytes at `offset`; fewer if the file ends. Never allocates beyond the file's
+    /// end.
     pub fn get(
         &mut self,
         disk: &dyn ReadDisk,

@@ -198,7 +198,7 @@ impl<'d> Reader<'d> {
         Ok(())
     }
 
-    /// No segment was ever begun, or the very first write was torn.
+    /// Reads a log of which no segment was ever begun, or the very first write was torn.
     fn begin_empty(&mut self) -> Result<(), OpenError> {
         if self.files.is_empty() && self.covered > LogIndex(0) {
             return Err(self.damage_here("there is a checkpoint, but no log"));
@@ -233,8 +233,8 @@ impl<'d> Reader<'d> {
         Ok(false)
     }
 
-    /// A checkpoint that came from elsewhere may be ahead of the log, or differ from it: a crash
-    /// came before its restart was logged. Then the restart happens now.
+    /// Handles a checkpoint that came from elsewhere and is ahead of the log, or differs from it: a
+    /// crash came before its restart was logged. Then the restart happens now.
     fn reach_checkpoint(&mut self, out: &mut Vec<Item>) -> bool {
         let (index, term) = (self.covered, self.covered_term);
         (self.logged_state, self.logged_last) = (self.hard_state, self.last);
@@ -423,7 +423,7 @@ impl<'d> Reader<'d> {
         Ok(true)
     }
 
-    /// The log ends here unless something shows that it went on.
+    /// Ends the log here, unless something shows that it went on.
     fn check_end(&mut self) -> Result<(), OpenError> {
         if self.hard_state.commit > self.last {
             let what = format!(
@@ -521,7 +521,7 @@ impl<'d> Reader<'d> {
     }
 }
 
-/// The whole batch at `offset`, if there is one, whoever's it is.
+/// Returns the whole batch at `offset`, if there is one, whoever's it is.
 pub(super) fn whole_batch(
     disk: &dyn ReadDisk,
     window: &mut Window,
@@ -537,7 +537,7 @@ pub(super) fn whole_batch(
     Ok(header.verify(&batch).then_some((header, batch)))
 }
 
-/// The segments in order, without a gap, each with what its header says.
+/// Returns the segments in order, without a gap, each with what its header says.
 fn files(disk: &dyn ReadDisk, config: &Config) -> Result<Vec<File>, OpenError> {
     let group = config.owner.group;
     let names = list(disk, &wal_directory(group))?;

@@ -155,7 +155,7 @@ impl Segments {
         removes || self.gives_up || !self.discard.is_empty()
     }
 
-    /// Spare segments are kept again.
+    /// Ends the giving back: spare segments are kept again.
     pub fn end_giving_back(&mut self) {
         self.shrinks = false;
     }
@@ -188,7 +188,7 @@ impl Segments {
         wanted.max(self.needed.next_multiple_of(BLOCK_BYTES as u64))
     }
 
-    /// The next thing to do besides writing batches, if anything.
+    /// Returns the next thing to do besides writing batches, if anything.
     pub fn poll(&mut self, id: OpId) -> Option<DiskOp> {
         if self.chore.is_some() {
             return None;
