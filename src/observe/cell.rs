@@ -18,7 +18,7 @@ impl Figure {
         self.0.store(sum, Ordering::Relaxed);
     }
 
-    /// Only for the core that owns it: less of what is there.
+    /// Takes `less` away. Only the core that owns the figure may call this.
     pub fn take(&self, less: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(less), Ordering::Relaxed);
     }
@@ -28,7 +28,7 @@ impl Figure {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// For anybody.
+    /// Returns the figure. Any thread may call this.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -62,7 +62,7 @@ impl Scale {
         Scale::Doubling { start: start_micros * 1_000, shown: start_micros as f64 / 1e3, count }
     }
 
-    /// Plain numbers from `start` on.
+    /// Makes a scale of plain numbers from `start` on.
     pub const fn numbers(start: u64, count: usize) -> Scale {
         Scale::Doubling { start, shown: start as f64, count }
     }
@@ -80,7 +80,7 @@ impl Scale {
         self.len() == 0
     }
 
-    /// The upper bound of a bucket, as shown.
+    /// Returns the upper bound of a bucket, as shown.
     pub fn bound(&self, bucket: usize) -> f64 {
         match self {
             Scale::Doubling { shown, .. } => shown * (1u64 << bucket) as f64,
@@ -88,7 +88,7 @@ impl Scale {
         }
     }
 
-    /// A sum of what was observed, as shown.
+    /// Returns a sum of observations, as shown.
     pub fn shown(&self, observed: u64) -> f64 {
         match self {
             // Divided, because what a decimal unit is worth has no exact form.
@@ -100,7 +100,7 @@ impl Scale {
         }
     }
 
-    /// The bucket of a value; as many as there are buckets for one above all bounds.
+    /// Returns the bucket of a value; as many as there are buckets for one above all bounds.
     fn bucket(&self, value: u64) -> usize {
         match self {
             Scale::Doubling { start, count, .. } => {
@@ -146,7 +146,8 @@ impl Histogram {
         Histogram { scale, buckets, sum: Figure::default() }
     }
 
-    /// Only for the core that owns it. Durations are nanoseconds.
+    /// Observes one value; durations are nanoseconds. Only the core that owns the histogram may
+    /// call this.
     pub fn observe(&self, value: u64) {
         self.observe_all(1, value);
     }
@@ -167,7 +168,7 @@ impl Histogram {
         self.sum.set(sum);
     }
 
-    /// For anybody: what has been observed so far.
+    /// Returns what has been observed so far. Any thread may call this.
     pub fn read(&self) -> Observed {
         Observed {
             scale: self.scale,
@@ -186,7 +187,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Nothing observed.
+    /// Makes an empty one.
     pub fn none(scale: Scale) -> Observed {
         Observed { scale, buckets: vec![0; scale.len() + 1], sum: 0 }
     }
@@ -205,7 +206,7 @@ impl Observed {
         self.buckets.iter().sum()
     }
 
-    /// The sum, as shown.
+    /// Returns the sum, as shown.
     pub fn sum_shown(&self) -> f64 {
         self.scale.shown(self.sum)
     }

@@ -38,7 +38,7 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// An empty one, whose families have the HELP texts that `help` returns for their names.
+    /// Makes an empty one, whose families have the HELP texts that `help` returns for their names.
     pub fn new(help: fn(&str) -> &'static str) -> Exposition {
         Exposition { help, families: BTreeMap::new() }
     }
@@ -52,22 +52,22 @@ impl Exposition {
         Family { name, text }
     }
 
-    /// A counter without labels.
+    /// Writes a counter without labels.
     pub fn counter(&mut self, name: &'static str, value: u64) {
         self.family(name, Form::Counter).sample(&[], value as f64);
     }
 
-    /// A gauge without labels.
+    /// Writes a gauge without labels.
     pub fn gauge(&mut self, name: &'static str, value: f64) {
         self.family(name, Form::Gauge).sample(&[], value);
     }
 
-    /// A histogram without labels.
+    /// Writes a histogram without labels.
     pub fn histogram(&mut self, name: &'static str, observed: &Observed) {
         self.family(name, Form::Histogram).observed(&[], observed);
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn finish(self) -> String {
         self.families.into_values().collect()
     }

@@ -265,7 +265,7 @@ pub struct CoreMetrics {
 }
 
 impl CoreMetrics {
-    /// All at 0, for methods numbered as in the list that is later scraped with.
+    /// Makes the figures, all 0, for methods numbered as in the list that is later scraped with.
     pub fn new(methods: usize) -> CoreMetrics {
         let outcomes = |scale| RequestKind::ALL.iter().map(|_| Outcomes::new(scale)).collect();
         CoreMetrics {
@@ -331,7 +331,7 @@ impl CoreMetrics {
         }
     }
 
-    /// A client has called; `version` is what its `client-api-version` says, if anything.
+    /// Counts a client's call; `version` is what its `client-api-version` says, if anything.
     pub fn client_request(&self, is_stream: bool, version: Option<&str>) {
         let place = match version {
             None => 0,
@@ -360,7 +360,7 @@ impl CoreMetrics {
         }
     }
 
-    /// A request was answered after `nanos`.
+    /// Observes that a request was answered after `nanos`.
     pub fn request_took(&self, kind: RequestKind, succeeded: bool, nanos: u64) {
         self.request_duration[kind as usize].observe(succeeded, nanos);
         if kind == RequestKind::Range {
@@ -379,7 +379,7 @@ impl CoreMetrics {
         self.range_duration.observe_all(tally, nanos);
     }
 
-    /// A turn found so many batches in the mailboxes to this core.
+    /// Counts `batches` that a turn found in the mailboxes to this core.
     pub fn mailed(&self, batches: u64) {
         self.mailbox_batches.add(batches);
         if batches > self.mailbox_peak.get() {

@@ -57,7 +57,7 @@ impl LogLine {
         line
     }
 
-    /// A line from a note.
+    /// Returns a line from a note.
     pub fn of_note(format: LogFormat, now: OffsetDateTime, note: &Note) -> Vec<u8> {
         let caller = Some((note.caller.file(), note.caller.line()));
         let mut line = LogLine::begin(format, note.level, now, caller, &note.message);
@@ -86,7 +86,7 @@ impl LogLine {
         }
     }
 
-    /// The line's bytes, its end included.
+    /// Returns the line's bytes, its end included.
     pub fn finish(mut self) -> Vec<u8> {
         if self.format == LogFormat::Json || self.fields > 0 {
             self.text("}");
@@ -205,7 +205,7 @@ pub fn stamp(now: OffsetDateTime) -> String {
     )
 }
 
-/// The file and its folder: `src/config/check.rs` as `config/check.rs`.
+/// Returns the file and its folder: `src/config/check.rs` as `config/check.rs`.
 fn short(file: &str) -> &str {
     let mut slashes = file.rmatch_indices('/');
     slashes.next();

@@ -40,7 +40,7 @@ impl Log {
         Ok(log)
     }
 
-    /// A log that is not yet anybody's.
+    /// Returns a log that is not yet anybody's.
     fn over(outputs: impl Write + Send + 'static, settings: &LogSettings) -> Log {
         let (queue, writer) = NonBlockingBuilder::default()
             .lossy(true)
@@ -98,7 +98,7 @@ pub fn note_at_once(note: &Note) {
     let _ = io::stderr().write_all(&line);
 }
 
-/// From now on a panic is a log line, written at once, before the process ends.
+/// Makes panics log lines from now on, written at once, before the process ends.
 pub fn note_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();

@@ -69,7 +69,7 @@ pub struct MemberFigures {
     pub alarms: Vec<(MemberId, &'static str)>,
 }
 
-/// Prometheus's text form of everything.
+/// Renders everything in Prometheus's text form.
 pub fn render(scrape: &Scrape<'_>) -> String {
     let mut text = Exposition::new(help::of);
     server(&mut text, scrape);
@@ -266,7 +266,7 @@ const CORE_HISTOGRAMS: &[CoreHistogram] = &[
     ("etcd_debugging_lease_ttl_total", TTL_SECONDS, |core| &core.lease_ttls),
 ];
 
-/// Data, disks and revisions.
+/// Writes the series of data, disks and revisions.
 fn storage(text: &mut Exposition, scrape: &Scrape<'_>) {
     for (name, figure) in CORE_COUNTERS {
         text.counter(name, sum(scrape, figure));
@@ -427,7 +427,7 @@ const CORE_SERIES: &[CoreSeries] = &[
     ("braid_core_mailbox_depth", Form::Gauge, |core| &core.mailbox_depth),
 ];
 
-/// The revision line, and each core.
+/// Writes the series of the revision line, and of each core.
 fn own(text: &mut Exposition, scrape: &Scrape<'_>) {
     let member = scrape.member;
     let pending = (member.newest_revision - member.stable_revision).max(0);

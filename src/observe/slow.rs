@@ -71,7 +71,7 @@ pub fn slow_sync(took: Duration, expected: Duration) {
     }
 }
 
-/// A length of time in Go's form, as etcd logs it.
+/// Returns a length of time in Go's form, as etcd logs it.
 pub fn shown(duration: Duration) -> String {
     GoDuration::from(duration).to_string()
 }

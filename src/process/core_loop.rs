@@ -186,9 +186,10 @@ impl CoreLoop {
         }
     }
 
-    /// Looks for news without taking a turn, while others have their way; whether there are any.
-    /// What a round waits for comes within microseconds if the other core has a CPU. If it has
-    /// not, then not because of this one: the core parks, and is rung like any other.
+    /// Spins up to [`POLL_TIME`] for a stable advance or mail, yielding to other tasks between
+    /// checks; returns whether any came. A round's answer comes within microseconds if the other
+    /// core has a CPU. If it has none, spinning does not help: the core parks, and is rung like
+    /// any other.
     async fn poll(&mut self, park: Park) -> bool {
         let end = rt::now().0 + POLL_TIME.as_nanos() as u64;
         loop {

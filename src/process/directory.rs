@@ -164,7 +164,7 @@ impl Directory {
     }
 }
 
-/// A number that nobody can guess, for a new identity.
+/// Returns a number that nobody can guess, for a new identity.
 pub fn draw_salt() -> io::Result<u64> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

@@ -60,12 +60,12 @@ impl Figures {
         }
     }
 
-    /// The figures of all cores.
+    /// Returns the figures of all cores.
     pub fn cores(&self) -> &[Arc<CoreMetrics>] {
         &self.cores
     }
 
-    /// The figures of one core, which alone writes them.
+    /// Returns the figures of one core, which alone writes them.
     pub fn core(&self, core: usize) -> &Arc<CoreMetrics> {
         &self.cores[core]
     }

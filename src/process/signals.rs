@@ -10,7 +10,7 @@ use super::Event;
 
 const TAKEN: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
 
-/// The signal's name, as etcd logs it.
+/// Returns the signal's name, as etcd logs it.
 pub(super) fn name(signal: i32) -> &'static str {
     if signal == libc::SIGINT { "interrupt" } else { "terminated" }
 }

@@ -17,7 +17,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the environment names, if any.
+    /// Returns the one that the environment names, if any.
     pub fn of_environment() -> Supervisor {
         Supervisor { socket: std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) }
     }

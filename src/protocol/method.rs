@@ -44,7 +44,7 @@ macro_rules! methods {
             /// Every method, by opcode.
             pub const ALL: &'static [Method] = &[$(Method::$variant,)*];
 
-            /// The method with this opcode in frames.
+            /// Returns the method with this opcode in frames.
             pub fn from_opcode(opcode: u8) -> Option<Method> {
                 match opcode {
                     $($opcode => Some(Method::$variant),)*
@@ -52,21 +52,21 @@ macro_rules! methods {
                 }
             }
 
-            /// The `:path` of HTTP/2.
+            /// Returns the `:path` of HTTP/2.
             pub fn path(self) -> &'static str {
                 match self {
                     $(Method::$variant => concat!("/", $service, "/", $name),)*
                 }
             }
 
-            /// The service with its package: `etcdserverpb.KV`.
+            /// Returns the service with its package: `etcdserverpb.KV`.
             pub fn service(self) -> &'static str {
                 match self {
                     $(Method::$variant => $service,)*
                 }
             }
 
-            /// The name in its service: `Range`.
+            /// Returns the name in its service: `Range`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Method::$variant => $name,)*
@@ -154,17 +154,17 @@ methods! {
 }
 
 impl Method {
-    /// The opcode in frames.
+    /// Returns the opcode in frames.
     pub fn opcode(self) -> u8 {
         self as u8
     }
 
-    /// The method that a gRPC client names, or the refusal that Go's server gives.
+    /// Returns the method that a gRPC client names, or the refusal that Go's server gives.
     pub fn from_path(path: &str) -> Result<Method, Refusal> {
         Method::lookup(path).ok_or_else(|| unknown(path))
     }
 
-    /// The refusal of a method that is known but served by nobody yet.
+    /// Returns the refusal of a method that is known but served by nobody yet.
     pub fn unimplemented(self) -> Refusal {
         Refusal::Unimplemented(format!("braid: {} is not implemented yet", self.path()))
     }

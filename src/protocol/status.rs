@@ -53,7 +53,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// A status with a text known in advance or made for the occasion.
+    /// Makes a status with a text known in advance or made for the occasion.
     pub fn new(code: u32, message: impl Into<Cow<'static, str>>) -> Status {
         Status { code, message: message.into() }
     }
@@ -120,7 +120,7 @@ fn fixed(refusal: &Refusal) -> Result<(u32, &'static str), (u32, &str)> {
     })
 }
 
-/// gRPC's name of a code as Go spells it, which is what etcd's metrics and texts show.
+/// Returns gRPC's name of a code as Go spells it, which is what etcd's metrics and texts show.
 pub fn code_name(code: u32) -> Cow<'static, str> {
     Cow::Borrowed(match code {
         code::OK => "OK",

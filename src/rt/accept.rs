@@ -123,7 +123,7 @@ impl Counts {
         self.cores.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// The cores, those with the fewest connections first; among equals the next in turn.
+    /// Returns the cores, those with the fewest connections first; among equals the next in turn.
     fn fewest_first(&self) -> Vec<usize> {
         let cores = self.cores.len();
         let first = self.next.load(Ordering::Relaxed);
@@ -132,7 +132,7 @@ impl Counts {
         order
     }
 
-    /// `core` was given a connection.
+    /// Counts a connection that `core` was given.
     fn dealt_to(&self, core: usize) {
         self.next.store((core + 1) % self.cores.len(), Ordering::Relaxed);
     }
@@ -144,7 +144,7 @@ impl Counts {
 }
 
 impl OpenConnection {
-    /// The connection goes to another core.
+    /// Moves the connection's count to another core.
     pub fn moved(self, core: CoreId) -> OpenConnection {
         self.counts.open(usize::from(core.0))
     }

@@ -184,7 +184,7 @@ impl DiskRing {
         }
     }
 
-    /// Nothing is under way, and every outcome has been taken.
+    /// Whether nothing is under way, and every outcome has been taken.
     pub fn is_idle(&self) -> bool {
         self.under_way == 0
     }

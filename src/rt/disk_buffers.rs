@@ -53,7 +53,7 @@ impl RegisteredBuffers {
         }
     }
 
-    /// The slot of this memory, registering it if it is new. `None`: write without.
+    /// Returns the slot of this memory, registering it if it is new. `None`: write without.
     pub fn slot(&mut self, ring: &IoUring, buffer: &mut AlignedBuf) -> Option<u16> {
         self.turn += 1;
         let known = self.by_registration.get(&buffer.registration()).copied();
@@ -100,14 +100,14 @@ impl RegisteredBuffers {
         Some(slot)
     }
 
-    /// A slot with nothing in it, or else the one that has not been used for longest.
+    /// Returns a slot with nothing in it, or else the one that has not been used for longest.
     fn vacant(&self) -> Option<u16> {
         let emptied = self.slots.iter().position(|slot| slot.bytes == 0).map(|at| at as u16);
         let unused = self.slots.len() as u16;
         emptied.or((unused < SLOTS_MAX).then_some(unused)).or_else(|| self.oldest())
     }
 
-    /// The slot with something in it that has not been used for longest.
+    /// Returns the slot with something in it that has not been used for longest.
     fn oldest(&self) -> Option<u16> {
         let idle =
             self.slots.iter().enumerate().filter(|(_, slot)| !slot.in_flight && slot.bytes > 0);

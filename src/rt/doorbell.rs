@@ -52,12 +52,12 @@ impl Parts {
 }
 
 impl Doorbell {
-    /// A doorbell whose rings notify `notify`, a `Notify` of the calling executor.
+    /// Makes a doorbell whose rings notify `notify`, a `Notify` of the calling executor.
     pub fn new(notify: Rc<Notify>) -> io::Result<Doorbell> {
         Parts::new()?.open(notify)
     }
 
-    /// A doorbell of the calling executor whose rings call `rung`.
+    /// Returns a doorbell of the calling executor whose rings call `rung`.
     pub(super) fn on(parts: Parts, rung: Rc<dyn Fn()>) -> io::Result<Doorbell> {
         let shared = parts.0;
         let taken = shared.clone();
@@ -71,7 +71,7 @@ impl Doorbell {
         Ok(Doorbell { shared, _registration: registration })
     }
 
-    /// A sending end.
+    /// Returns a sending end.
     pub fn ringer(&self) -> Ringer {
         Ringer { shared: self.shared.clone() }
     }

@@ -278,7 +278,7 @@ impl Drop for AbortOnPanic {
     }
 }
 
-/// The CPUs that this process may run on, in order.
+/// Returns the CPUs that this process may run on, in order.
 fn cpus_allowed() -> Vec<usize> {
     // SAFETY: an all-zero `cpu_set_t` is an empty set, and the size passed is that of the set.
     let set = unsafe {

@@ -57,7 +57,7 @@ impl<T> Queue<T> {
 }
 
 impl<T> Inbox<T> {
-    /// An inbox for at most `items_max` things.
+    /// Makes an inbox for at most `items_max` things.
     pub fn new(items_max: usize) -> io::Result<(InboxSender<T>, Inbox<T>)> {
         let items = Mutex::new(Items { waiting: VecDeque::new(), closed: false });
         let queue = Arc::new(Queue { items, items_max });
@@ -75,7 +75,7 @@ impl<T> Inbox<T> {
 }
 
 impl<T> OpenInbox<T> {
-    /// The next thing sent.
+    /// Returns the next thing sent.
     pub async fn receive(&self) -> T {
         loop {
             let item = self.queue.lock().waiting.pop_front();

@@ -46,12 +46,12 @@ pub struct WaitList {
 pub struct WaitPlace(Option<(u64, usize)>);
 
 impl WaitList {
-    /// Nobody waits.
+    /// Makes one on which nobody waits.
     pub fn new() -> WaitList {
         WaitList::default()
     }
 
-    /// Until `holds`; it is asked now and after every [`wake_all`](WaitList::wake_all).
+    /// Waits until `holds`, which is asked now and after every [`wake_all`](WaitList::wake_all).
     pub fn until<H: FnMut() -> bool + Unpin>(&self, holds: H) -> Until<'_, H> {
         Until { list: self, holds, place: WaitPlace::default() }
     }
@@ -76,7 +76,7 @@ impl WaitList {
         }
     }
 
-    /// The condition may hold now.
+    /// Wakes every task, since the condition may hold now.
     pub fn wake_all(&self) {
         if self.waiting.borrow().is_empty() {
             return;
@@ -160,7 +160,7 @@ impl Notify {
         self.rung.replace(false)
     }
 
-    /// Until the next notification, which it takes. Dropping the future loses nothing.
+    /// Waits for the next notification and takes it. Dropping the future loses nothing.
     pub async fn wait(&self) {
         poll_fn(|cx| self.poll_wait(cx)).await;
     }

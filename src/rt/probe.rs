@@ -71,7 +71,7 @@ pub fn raise_limits() -> u64 {
     limit(libc::RLIMIT_NOFILE).0
 }
 
-/// The soft and the hard limit.
+/// Returns the soft and the hard limit.
 fn limit(resource: libc::__rlimit_resource_t) -> (u64, u64) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid for writes.

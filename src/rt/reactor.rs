@@ -85,12 +85,12 @@ impl Direction {
 }
 
 impl Readiness {
-    /// Ready when a read may bring something.
+    /// Polls until a read may bring something.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.readable.poll(cx)
     }
 
-    /// Ready when a write may be taken.
+    /// Polls until a write may be taken.
     pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.writable.poll(cx)
     }
@@ -110,7 +110,7 @@ impl Readiness {
         self.writable.ready.set(false);
     }
 
-    /// Ready when the connection is broken or both of its sides have ended, whatever is unread.
+    /// Polls until the connection is broken or both of its sides have ended, whatever is unread.
     pub(super) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.broken.poll(cx)
     }

@@ -55,7 +55,7 @@ pub fn now() -> Nanos {
     Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
-/// Until `duration` has passed.
+/// Waits until `duration` has passed.
 pub fn sleep(duration: Duration) -> Sleep {
     let due = Nanos(now().0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)));
     Sleep { due, set: None }

@@ -72,7 +72,7 @@ impl TcpStream {
         }
     }
 
-    /// The address at the other end.
+    /// Returns the address at the other end.
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }

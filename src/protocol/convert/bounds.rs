@@ -64,8 +64,8 @@ impl Outline {
     }
 }
 
-/// The txn that an operation is. Protobuf would merge several into one, which could then hold more
-/// than each of them; no client sends that.
+/// Returns the txn that an operation is. Protobuf would merge several into one, which could then
+/// hold more than each of them; no client sends that.
 fn nested_txn(op: &[u8]) -> Result<Option<&[u8]>, Excess> {
     let mut found = None;
     let mut fields = Fields(op);

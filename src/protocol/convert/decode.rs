@@ -28,7 +28,7 @@ impl Default for RequestLimits {
     }
 }
 
-/// The request that `payload` is, if its form is right.
+/// Returns the request that `payload` is, if its form is right.
 ///
 /// Refuses with `Unimplemented` the methods that the core does not serve.
 pub fn decode(method: Method, payload: Bytes, limits: &RequestLimits) -> Result<Request, Refusal> {
@@ -143,7 +143,7 @@ fn whole_txn(payload: Bytes, limits: &RequestLimits) -> Result<TxnRequest, Refus
     Ok(txn)
 }
 
-/// Also the form of a range inside a txn.
+/// Decodes a range, also inside a txn.
 pub(super) fn range(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> {
     if request.key.is_empty() {
         return Err(Refusal::EmptyKey);
@@ -182,8 +182,8 @@ pub(super) fn range(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> 
     })
 }
 
-/// A range whose answer can be sent as it is found: in key order, but for the order within a part,
-/// and unfiltered.
+/// Returns a range whose answer can be sent as it is found: in key order, but for the order within
+/// a part, and unfiltered.
 fn range_stream(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> {
     let range = range(request)?;
     let in_key_order = match range.order {
@@ -205,7 +205,7 @@ fn range_stream(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> {
     Ok(range)
 }
 
-/// Also the form of a put inside a txn.
+/// Decodes a put, also inside a txn.
 pub(super) fn put(request: pb::PutRequest) -> Result<PutRequest, Refusal> {
     if request.key.is_empty() {
         return Err(Refusal::EmptyKey);
@@ -226,7 +226,7 @@ pub(super) fn put(request: pb::PutRequest) -> Result<PutRequest, Refusal> {
     })
 }
 
-/// Also the form of a delete inside a txn.
+/// Decodes a range delete, also inside a txn.
 pub(super) fn delete_range(request: pb::DeleteRangeRequest) -> Result<DeleteRangeRequest, Refusal> {
     if request.key.is_empty() {
         return Err(Refusal::EmptyKey);

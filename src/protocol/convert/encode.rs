@@ -22,7 +22,7 @@ pub struct HeaderFields {
 }
 
 impl HeaderFields {
-    /// The header of what is said at `revision`.
+    /// Makes the header of a reply at `revision`.
     pub(crate) fn at(&self, revision: Revision) -> Option<pb::ResponseHeader> {
         Some(pb::ResponseHeader {
             cluster_id: self.cluster_id.0,

@@ -130,7 +130,7 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// The lower 56 bits, seven to a byte.
+/// Returns the lower 56 bits, seven to a byte.
 #[inline(always)]
 fn spread(value: u64) -> u64 {
     let halves = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;

@@ -91,7 +91,7 @@ fn txn_of_same(stamp: Stamp, reply: &TxnReply, one: &OpReply, out: &mut BytesMut
     }
 }
 
-/// The answer to each of several puts, if it is the same and says nothing but a revision.
+/// Returns the answer to each of several puts, if it is the same and says nothing but a revision.
 fn same_puts(responses: &[OpReply]) -> Option<&OpReply> {
     let one = responses.first()?;
     let OpReply::Put(PutReply { prev_kv: None, revision }) = one else { return None };
@@ -146,7 +146,7 @@ pub(super) fn bytes_len(length: usize) -> usize {
     if length == 0 { 0 } else { nested_len(length) }
 }
 
-/// A length-delimited field that is there even if it is empty.
+/// Returns the bytes of a length-delimited field that is there even if it is empty.
 pub(super) fn nested_len(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
@@ -282,7 +282,7 @@ fn put_txn(stamp: Stamp, reply: &TxnReply, fields: &mut Gather<'_>) {
     reply.responses.iter().for_each(|op| put_op(op, fields));
 }
 
-/// The field of a `ResponseOp` in which the reply stands.
+/// Returns the field of a `ResponseOp` in which the reply stands.
 pub(super) fn op_number(op: &OpReply) -> u8 {
     match op {
         OpReply::Range(_) => 1,

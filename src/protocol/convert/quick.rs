@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::protocol::pb::etcdserverpb::{PutRequest, RangeRequest};
 use crate::protocol::{Field, Fields};
 
-/// The put that `message`, a part of `payload`, is, if it is a plain one.
+/// Returns the put that `message`, a part of `payload`, is, if it is a plain one.
 pub(super) fn put(payload: &Bytes, message: &[u8]) -> Option<PutRequest> {
     let mut fields = Fields(message);
     let mut put = PutRequest::default();
@@ -30,7 +30,7 @@ pub(super) fn put(payload: &Bytes, message: &[u8]) -> Option<PutRequest> {
     fields.is_empty().then_some(put)
 }
 
-/// The range that `payload` is, if it is a plain one.
+/// Returns the range that `payload` is, if it is a plain one.
 pub(super) fn range(payload: &Bytes) -> Option<RangeRequest> {
     let mut fields = Fields(payload);
     let mut range = RangeRequest::default();
@@ -57,7 +57,7 @@ pub(super) fn range(payload: &Bytes) -> Option<RangeRequest> {
     fields.is_empty().then_some(range)
 }
 
-/// The key, if the message asks for one key whole as it is now, and for nothing else.
+/// Returns the key, if the message asks for one key whole as it is now, and for nothing else.
 pub fn asked_key(message: &[u8]) -> Option<&[u8]> {
     let mut fields = Fields(message);
     let mut key: &[u8] = &[];

@@ -24,9 +24,9 @@ const OP_PUT: u64 = 2;
 /// Room that is made for the operations of a txn before they are counted.
 const OPS_EXPECTED: usize = 4;
 
-/// A txn that is nothing but at most `max_ops` puts on success, in the fields that puts have and
-/// no others; `None` if it is not, or if its bytes are not sound: whoever judges it then finds the
-/// same to be wrong with it, if anything is.
+/// Returns a txn that is nothing but at most `max_ops` puts on success, in the fields that puts
+/// have and no others; `None` if it is not, or if its bytes are not sound: whoever judges it then
+/// finds the same to be wrong with it, if anything is.
 pub(super) fn only_puts(payload: &Bytes, max_ops: usize) -> Option<Result<TxnRequest, Refusal>> {
     let mut success = Vec::with_capacity(OPS_EXPECTED);
     let mut refused = None;

@@ -49,8 +49,8 @@ fn create(request: pb::WatchCreateRequest) -> WatchCreate {
     }
 }
 
-/// The messages that `reply` is: one, or several if its watcher wants large ones in parts. A part
-/// has less than `bytes_max` bytes or one event. The end of a stream is no message.
+/// Returns the messages that `reply` is: one, or several if its watcher wants large ones in parts.
+/// A part has less than `bytes_max` bytes or one event. The end of a stream is no message.
 pub fn watch_messages<'a>(
     header: &HeaderFields,
     reply: &'a WatchReply,
@@ -165,7 +165,7 @@ impl<'a> WatchMessage<'a> {
         fields.finish();
     }
 
-    /// The bytes behind the head, event by event.
+    /// Returns the bytes behind the head, event by event.
     pub fn events(&self) -> WatchedEvents<'a> {
         WatchedEvents { events: self.events.iter(), prev_kv: self.prev_kv }
     }
@@ -216,7 +216,8 @@ impl<'a> Iterator for WatchedEvents<'a> {
     }
 }
 
-/// An event as it stands in a `WatchResponse`: field 11, with the key and the length in front.
+/// Returns an event as it stands in a `WatchResponse`: field 11, with the key and the length in
+/// front.
 fn encode_event(event: &Event, with_prev: bool) -> Bytes {
     let deleted;
     let kv = match &event.put {

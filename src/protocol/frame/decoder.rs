@@ -23,13 +23,13 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that refuses payloads above `payload_bytes_max` bytes.
+    /// Makes a decoder that refuses payloads above `payload_bytes_max` bytes.
     pub fn new(payload_bytes_max: usize) -> Decoder {
         Decoder { payload_bytes_max }
     }
 
-    /// The next frame, or `None` while it is not all there. After a fault the connection is lost:
-    /// nothing behind it can be trusted to begin where a frame begins.
+    /// Returns the next frame, or `None` while it is not all there. After a fault the connection is
+    /// lost: nothing behind it can be trusted to begin where a frame begins.
     pub fn decode(&self, input: &mut BytesMut) -> Result<Option<Frame>, FrameFault> {
         let seen = self.look(input)?.map(|(header, _)| header);
         Ok(seen.map(|header| Decoder::cut(input, header)))

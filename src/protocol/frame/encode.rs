@@ -73,7 +73,7 @@ impl PiecedFrame {
         result
     }
 
-    /// The frame.
+    /// Returns the frame.
     ///
     /// # Panics
     ///
@@ -136,7 +136,7 @@ pub fn decode_error(payload: Bytes) -> Status {
     }
 }
 
-/// The hello of a client, if it is one that this side can talk to.
+/// Returns the hello of a client, if it is one that this side can talk to.
 pub fn decode_hello(payload: Bytes) -> Result<braidpb::HelloRequest, FrameFault> {
     let hello = braidpb::HelloRequest::decode(payload).map_err(|_| FrameFault::HelloInvalid)?;
     if hello.protocol_version != PROTOCOL_VERSION {

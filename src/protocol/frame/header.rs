@@ -87,7 +87,7 @@ impl fmt::Debug for Flags {
 }
 
 impl Header {
-    /// The header as it stands on the wire.
+    /// Returns the header as it stands on the wire.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[LENGTH_AT..][..4].copy_from_slice(&self.length.to_le_bytes());
@@ -119,7 +119,7 @@ impl Header {
         HEADER_BYTES + self.length as usize
     }
 
-    /// The checksum that a frame with this header must state, before its payload.
+    /// Returns the checksum that a frame with this header must state, before its payload.
     pub(super) fn begin_checksum(&self) -> crc32fast::Hasher {
         let bytes = self.encode();
         let mut crc = FRESH.clone();
@@ -128,7 +128,7 @@ impl Header {
         crc
     }
 
-    /// The checksum that a frame with this header and `payload` must state.
+    /// Returns the checksum that a frame with this header and `payload` must state.
     pub fn checksum(&self, payload: &[u8]) -> u32 {
         /// Bytes that are hashed in one go, with the header in front.
         const SHORT_BYTES: usize = 116;

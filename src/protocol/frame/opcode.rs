@@ -15,7 +15,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// From the header; `None` is no opcode of the client port.
+    /// Returns the opcode of a header's byte; `None` is no opcode of the client port.
     pub fn from_u8(opcode: u8) -> Option<Opcode> {
         match opcode {
             0x01 => Some(Opcode::Hello),

@@ -31,7 +31,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding of that name; Unimplemented if there is none.
+    /// Returns the encoding of that name; Unimplemented if there is none.
     pub fn of(name: Option<&str>) -> Result<Encoding, Status> {
         match name {
             None | Some("" | "identity") => Ok(Encoding::Identity),
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// The message, and the slices that it took.
+    /// Returns the message, and the slices that it took.
     fn unpacked(packed: Bytes, bytes_max: usize) -> Result<(Bytes, usize), Status> {
         let mut inflater = Inflater::new(packed, bytes_max)?;
         for steps in 1.. {

@@ -40,7 +40,7 @@ pub fn write_prefix(framed: &mut [u8], is_compressed: bool) -> Result<(), Status
     Ok(())
 }
 
-/// Why a message of so many bytes is not sent.
+/// Returns the status of a message that is too large to be sent.
 pub fn above_limit(length: usize) -> Status {
     Status::new(
         code::RESOURCE_EXHAUSTED,
@@ -76,12 +76,12 @@ enum PartialMessage {
 }
 
 impl MessageReader {
-    /// A reader that refuses messages above `message_bytes_max` bytes.
+    /// Makes a reader that refuses messages above `message_bytes_max` bytes.
     pub fn new(message_bytes_max: usize) -> MessageReader {
         MessageReader { message_bytes_max, held: PartialMessage::Piece(Bytes::new()) }
     }
 
-    /// The limit.
+    /// Returns the limit.
     pub fn message_bytes_max(&self) -> usize {
         self.message_bytes_max
     }
@@ -100,7 +100,8 @@ impl MessageReader {
         }
     }
 
-    /// The next whole message. `encoding` is what the request's header `grpc-encoding` names.
+    /// Returns the next whole message. `encoding` is what the request's header `grpc-encoding`
+    /// names.
     pub fn next_message(&mut self, encoding: Encoding) -> Result<Option<Packed>, Status> {
         let held = match &self.held {
             PartialMessage::Piece(held) => &held[..],

@@ -8,7 +8,7 @@ fn is_plain(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte) && byte != b'%'
 }
 
-/// The text as a header value.
+/// Returns the text as a header value.
 pub fn percent_encode(text: &str) -> Cow<'_, str> {
     if text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
@@ -26,8 +26,8 @@ pub fn percent_encode(text: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-/// The text of a header value. Escapes that are none stand for themselves, as in Go; what is not
-/// UTF-8 in the end is replaced.
+/// Returns the text of a header value. Escapes that are none stand for themselves, as in Go; what
+/// is not UTF-8 in the end is replaced.
 pub fn percent_decode(value: &str) -> String {
     let mut decoded = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
