@@ -143,6 +143,10 @@ pub const COMPACTION_SLICE_KEYS: usize = 256;
 /// about 100 µs of a core. What is left of them goes on in the next turn.
 pub const READ_SLICE_KEYS: usize = 512;
 
+/// Bytes that the reads under way of one shard may hold in keys that they have found; beyond it the
+/// newer of those that hold more than their share wait. The oldest goes on, whatever it takes.
+pub const SHARD_READ_BYTES_MAX: usize = 64 << 20;
+
 /// Bytes that one slice of a checkpoint writes before traffic goes on.
 pub const CHECKPOINT_SLICE_BYTES: usize = 64 << 10;
 

@@ -24,8 +24,13 @@
 //! A round never waits for a disk. The shards release nothing; the router that has the call answers
 //! when stable reaches the revision.
 
+mod request;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+pub use request::RoundRequest;
+use request::{Large, Preparing};
 
 use super::footprint::{Footprint, Looked, Touches};
 use super::message::{
@@ -38,7 +43,7 @@ use crate::limits::{
 };
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
-    Cancellable, Epoch, LeaseId, Nanos, Origin, Refusal, RequestQueue, Revision, ShardId, ShardSet,
+    Epoch, LeaseId, Nanos, Origin, Refusal, RequestQueue, Revision, ShardId, ShardSet,
 };
 
 /// The part of the sequencer that the coordinator uses.
@@ -49,22 +54,6 @@ pub trait RoundLine {
     fn stable(&self) -> Revision;
     /// Hands out `count` revisions, the first of which is returned, for shards that are frozen.
     fn take(&mut self, count: u64) -> Revision;
-}
-
-/// A request that waits for a round.
-#[derive(Clone, Debug)]
-pub struct RoundRequest {
-    pub origin: Origin,
-    pub deadline: Option<Nanos>,
-    pub txn: RoundTxn,
-}
-
-impl Cancellable for RoundRequest {
-    type Id = Origin;
-
-    fn id(&self) -> Origin {
-        self.origin
-    }
 }
 
 /// The effects of a step of the coordinator.
@@ -91,10 +80,12 @@ pub struct Coordinator {
     queue: RequestQueue<RoundRequest>,
     /// Leases that end; as many as the leader lets go at a time.
     revokes: VecDeque<LeaseId>,
+    /// Those of them that have so many keys that they have to be prepared one by one.
+    large_revokes: VecDeque<LeaseId>,
     /// The last round that began was one of leases: the next is one of requests, if any wait.
     revoked_last: bool,
     next_round: RoundId,
-    /// A request whose deletes the shards prepare; others that delete ranges wait behind it.
+    /// What the shards prepare; other requests that delete or compare ranges wait behind it.
     preparing: Option<Preparing>,
     /// The prepared request has had its round, or will have none: the shards may drop what is left
     /// of it.
@@ -107,14 +98,6 @@ pub struct Coordinator {
     open: Option<Round>,
     /// Rounds whose shares are being logged.
     executing: BTreeMap<RoundId, Round>,
-}
-
-/// The request in [`Coordinator::preparing`]. Once no shard is missing it is in the next round.
-#[derive(Debug)]
-struct Preparing {
-    round: RoundId,
-    missing: ShardSet,
-    request: RoundRequest,
 }
 
 #[derive(Debug)]
@@ -152,9 +135,11 @@ struct ActiveRequest {
     deadline: Option<Nanos>,
     plan: RoundPlan,
     involved: ShardSet,
-    /// Shards that have to prepare what it deletes.
+    /// Shards that have to prepare what it compares or deletes.
     unprepared: ShardSet,
-    /// The shards' parts of each compare's answer, by compare.
+    /// It does not fit this round.
+    is_late: bool,
+    /// By compare, then the shards' parts of its answer.
     compares: Vec<Vec<CompareShare>>,
     /// The path that it takes, once its branches are chosen.
     path: Option<Arc<RoutedPath>>,
@@ -176,6 +161,7 @@ impl Coordinator {
             epoch: None,
             queue: RequestQueue::default(),
             revokes: VecDeque::new(),
+            large_revokes: VecDeque::new(),
             revoked_last: false,
             next_round: RoundId(1),
             preparing: None,
@@ -204,7 +190,8 @@ impl Coordinator {
         };
         let requests = rounds.flat_map(|round| round.requests).filter_map(clients);
         self.revokes.clear();
-        let preparing = self.preparing.take().map(|preparing| preparing.request.origin);
+        self.large_revokes.clear();
+        let preparing = self.preparing.take().and_then(|preparing| preparing.what.origin());
         for origin in
             requests.chain(preparing).chain(self.queue.take_all().map(|request| request.origin))
         {
@@ -255,7 +242,7 @@ impl Coordinator {
     /// The client left: drop its request if no round has it yet.
     pub fn cancel(&mut self, origin: Origin) {
         self.queue.cancel(origin);
-        let preparing = self.preparing.take_if(|preparing| preparing.request.origin == origin);
+        let preparing = self.preparing.take_if(|it| it.what.origin() == Some(origin));
         self.abandons |= preparing.is_some();
     }
 
@@ -316,6 +303,14 @@ impl Coordinator {
     }
 
     fn gather_revokes(&mut self) -> Vec<ActiveRequest> {
+        match self.take_prepared(|what| matches!(what, Large::Lease(_))) {
+            Some(Large::Lease(lease)) => self.revokes.push_front(lease),
+            _ if self.preparing.is_none() => {
+                let next = self.large_revokes.pop_front();
+                next.into_iter().for_each(|lease| self.revokes.push_front(lease));
+            }
+            _ => {}
+        }
         let count = self.revokes.len().min(ROUND_REQUESTS_MAX);
         let shards = self.shards;
         self.revokes.drain(..count).map(|lease| ActiveRequest::revoke(lease, shards)).collect()
@@ -329,9 +324,10 @@ impl Coordinator {
         self.footprint.clear();
         let mut left = Vec::new();
         let (mut bytes, mut looks) = (0, ROUND_LOOKS_FREE);
-        if let Some(request) = self.take_prepared() {
+        if let Some(Large::Request(request)) =
+            self.take_prepared(|it| matches!(it, Large::Request(_)))
+        {
             self.queue.push_front(request);
-            self.abandons = true;
         }
         let is_preparing = self.preparing.is_some();
         let footprint = &mut self.footprint;
@@ -342,7 +338,7 @@ impl Coordinator {
                 effects.finished.push(Finished { origin, revision: Revision::EMPTY, outcome });
                 continue;
             }
-            if is_preparing && request.txn.plan.deletes_ranges() {
+            if is_preparing && request.txn.plan.takes_ranges() {
                 left.push(request);
                 if left.len() == ROUND_REQUESTS_MAX {
                     break;
@@ -404,12 +400,10 @@ impl Coordinator {
                     self.check(line, effects);
                 }
             }
-            Report::Unprepared { shard, epoch, round, slots } => {
+            Report::PutOff { shard, epoch, round, unprepared, later } => {
                 let ours = self.epoch == Some(epoch);
                 if let Some(open) = self.open.as_mut().filter(|open| ours && open.id == round) {
-                    for slot in slots {
-                        open.requests[usize::from(slot)].unprepared.insert(shard);
-                    }
+                    open.put_off(shard, &unprepared, &later);
                 }
             }
             Report::Prepared { shard, epoch, round } => {
@@ -448,8 +442,13 @@ impl Coordinator {
     /// Every compare is answered: pick the branches, have the paths checked that were not known.
     fn check(&mut self, line: &mut impl RoundLine, effects: &mut RoundEffects) {
         let epoch = self.epoch.expect("a round has an epoch");
-        let open = self.open.as_mut().expect("a round is open");
+        let mut open = self.open.take().expect("a round is open");
         open.stage = Stage::Checking;
+        // Those of which some compare is not decided.
+        let undecided =
+            |request: &mut ActiveRequest| request.path.is_none() && request.is_put_off();
+        let undecided = open.requests.extract_if(.., undecided).collect();
+        self.put_off(epoch, open.id, undecided, effects);
         for request in open.requests.iter_mut().filter(|request| request.path.is_none()) {
             request.choose(self.shards);
         }
@@ -463,7 +462,9 @@ impl Coordinator {
                     .push((shard, Order::Check { epoch, round: open.id, shares, current }));
             }
         }
-        if open.missing.is_empty() {
+        let is_checked = open.missing.is_empty();
+        self.open = Some(open);
+        if is_checked {
             self.execute(line, effects);
         }
     }
@@ -474,7 +475,10 @@ impl Coordinator {
         let mut open = self.open.take().expect("a round is open");
         open.stage = Stage::Executing;
         open.judge_blind();
-        self.put_off_unprepared(epoch, &mut open, effects);
+        let is_put_off =
+            |request: &mut ActiveRequest| request.is_put_off() && request.refusal().is_none();
+        let put_off = open.requests.extract_if(.., is_put_off).collect();
+        self.put_off(epoch, open.id, put_off, effects);
         let stable = line.stable();
         let changing =
             open.requests.iter().filter(|request| !request.participants().is_empty()).count();
@@ -524,35 +528,51 @@ impl Coordinator {
         }
     }
 
-    /// Takes out the requests that have to be prepared: one is, the others wait for another round.
-    fn put_off_unprepared(&mut self, epoch: Epoch, open: &mut Round, effects: &mut RoundEffects) {
-        let is_put_off = |request: &mut ActiveRequest| {
-            !request.unprepared.is_empty() && request.refusal().is_none()
-        };
-        let put_off: Vec<ActiveRequest> = open.requests.extract_if(.., is_put_off).collect();
-        for request in put_off.into_iter().rev() {
+    /// Has one of the requests prepared that have to be, if nothing else is; the others wait for
+    /// another round.
+    fn put_off(
+        &mut self,
+        epoch: Epoch,
+        round: RoundId,
+        requests: Vec<ActiveRequest>,
+        effects: &mut RoundEffects,
+    ) {
+        for request in requests.into_iter().rev() {
             let ActiveRequest { caller, deadline, plan, involved, unprepared, path, .. } = request;
-            let Caller::Client(origin) = caller else { unreachable!("leases are not prepared") };
-            let request = RoundRequest { origin, deadline, txn: RoundTxn { involved, plan } };
-            if self.preparing.is_some() {
-                self.queue.push_front(request);
+            let compares = plan.range_compares();
+            let what = match caller {
+                Caller::Client(origin) => Large::Request(RoundRequest {
+                    origin,
+                    deadline,
+                    txn: RoundTxn { involved, plan },
+                }),
+                Caller::Lease(lease) => Large::Lease(lease),
+            };
+            let is_small = unprepared.is_empty();
+            if is_small || self.preparing.is_some() {
+                match what {
+                    Large::Request(request) => self.queue.push_front(request),
+                    Large::Lease(lease) if is_small => self.revokes.push_front(lease),
+                    Large::Lease(lease) => self.large_revokes.push_front(lease),
+                }
                 continue;
             }
-            let path = path.expect("every path is chosen");
             for shard in unprepared.iter() {
-                let path = Arc::clone(&path);
-                effects.orders.push((shard, Order::Prepare { epoch, round: open.id, path }));
+                let (compares, path) = (Arc::clone(&compares), path.clone());
+                let order = Order::Prepare { epoch, round, compares, path };
+                effects.orders.push((shard, order));
             }
-            let (round, missing) = (open.id, unprepared);
-            self.preparing = Some(Preparing { round, missing, request });
+            self.preparing = Some(Preparing { round, missing: unprepared, what });
             self.abandons = false;
         }
     }
 
-    /// The request that was being prepared, if it is.
-    fn take_prepared(&mut self) -> Option<RoundRequest> {
-        let is_ready = |preparing: &mut Preparing| preparing.missing.is_empty();
-        self.preparing.take_if(is_ready).map(|preparing| preparing.request)
+    /// What was being prepared, if it is and it is `wanted`: its round is the next.
+    fn take_prepared(&mut self, wanted: impl Fn(&Large) -> bool) -> Option<Large> {
+        let is_ready = |it: &mut Preparing| it.missing.is_empty() && wanted(&it.what);
+        let preparing = self.preparing.take_if(is_ready)?;
+        self.abandons = true;
+        Some(preparing.what)
     }
 
     fn executed(
@@ -631,6 +651,13 @@ impl Round {
         }
     }
 
+    fn put_off(&mut self, shard: ShardId, unprepared: &[u16], later: &[u16]) {
+        for &request in unprepared {
+            self.requests[usize::from(request)].unprepared.insert(shard);
+        }
+        later.iter().for_each(|&request| self.requests[usize::from(request)].is_late = true);
+    }
+
     fn take_compares(&mut self, answers: Vec<(u16, Vec<(u32, CompareShare)>)>) {
         for (slot, compares) in answers {
             for (number, share) in compares {
@@ -656,6 +683,7 @@ impl ActiveRequest {
             caller: Caller::Client(request.origin),
             deadline: request.deadline,
             unprepared: ShardSet::EMPTY,
+            is_late: false,
             involved: request.txn.involved,
             plan: request.txn.plan,
             compares,
@@ -673,6 +701,7 @@ impl ActiveRequest {
             caller: Caller::Lease(lease),
             deadline: None,
             unprepared: ShardSet::EMPTY,
+            is_late: false,
             involved: ShardSet::all(shards),
             plan: RoundPlan::Unconditional(Arc::clone(&path)),
             compares: Vec::new(),
@@ -682,6 +711,10 @@ impl ActiveRequest {
             missing: ShardSet::EMPTY,
             replies: Vec::new(),
         }
+    }
+
+    fn is_put_off(&self) -> bool {
+        self.is_late || !self.unprepared.is_empty()
     }
 
     fn is_revoke(&self) -> bool {

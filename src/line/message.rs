@@ -63,10 +63,16 @@ pub enum Order {
     /// Log what changes, run what only reads, thaw. `reports`: some share comes to something that
     /// the shard has to report.
     Execute { epoch: Epoch, round: RoundId, shares: Vec<RequestExecute>, reports: bool },
-    /// Find what the deletes of this path will hit, while everything goes on, and say so. It takes
-    /// the place of what was to be prepared before; the round is its number only.
-    Prepare { epoch: Epoch, round: RoundId, path: Arc<RoutedPath> },
-    /// Drop what is prepared: its request will not come.
+    /// Decide these compares over ranges and, if the path is known, find what its deletions will
+    /// hit, while everything goes on; and say so. It takes the place of what was to be prepared
+    /// before; the round is its number only.
+    Prepare {
+        epoch: Epoch,
+        round: RoundId,
+        compares: Arc<[Compare]>,
+        path: Option<Arc<RoutedPath>>,
+    },
+    /// What is prepared will not come.
     Abandon { epoch: Epoch },
     /// The round came to nothing here: thaw.
     Thaw { epoch: Epoch, round: RoundId },
@@ -126,10 +132,12 @@ pub enum Report {
         /// Why it takes no puts, if it takes none: the verdict on every blind path.
         refuses_puts: Option<Refusal>,
     },
-    /// The requests in these slots delete so many keys here that they have to be prepared first.
-    /// Comes before the report of the freeze or the check that found it.
-    Unprepared { shard: ShardId, epoch: Epoch, round: RoundId, slots: Vec<u16> },
-    /// The ordered preparation is done.
+    /// The requests in these slots have to wait for another round: those that delete or compare so
+    /// many keys here that they have to be prepared first, and those for which the others of the
+    /// round have left too little. It comes before the report of the freeze or the check that
+    /// found it.
+    PutOff { shard: ShardId, epoch: Epoch, round: RoundId, unprepared: Vec<u16>, later: Vec<u16> },
+    /// What was ordered to be prepared is.
     Prepared { shard: ShardId, epoch: Epoch, round: RoundId },
     /// The answers to a check.
     Checked { shard: ShardId, epoch: Epoch, round: RoundId, verdicts: Vec<(u16, Verdict)> },

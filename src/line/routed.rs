@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::types::placement::{place_of, shard_at, shard_of};
 use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
-    KeyRange, LeaseId, Op, PutRequest, Revision, ShardId, ShardSet, Sub, TxnRequest,
+    Compare, KeyRange, LeaseId, Op, PutRequest, Revision, ShardId, ShardSet, Sub, TxnRequest,
 };
 
 /// A path and the owners of its operations.
@@ -166,13 +166,27 @@ pub enum RoundPlan {
 }
 
 impl RoundPlan {
-    /// Whether it may delete a range, on whichever branch.
-    pub fn deletes_ranges(&self) -> bool {
+    /// Whether it may delete or compare a range, on whichever branch, so that it may have to be
+    /// prepared.
+    pub fn takes_ranges(&self) -> bool {
         match self {
             RoundPlan::Unconditional(path) => path.deletes_ranges(),
-            RoundPlan::Conditional(txn) => deletes_ranges(txn),
+            RoundPlan::Conditional(txn) => deletes_ranges(txn) || compares_ranges(txn),
         }
     }
+
+    /// Its compares over more than one key, on whichever branch.
+    pub fn range_compares(&self) -> Arc<[Compare]> {
+        let RoundPlan::Conditional(txn) = self else { return Arc::new([]) };
+        let compares = txn::compares(txn).into_iter();
+        compares.filter(|compare| compare.range.single_key().is_none()).cloned().collect()
+    }
+}
+
+fn compares_ranges(txn: &TxnRequest) -> bool {
+    let nested = |op: &Op| matches!(op, Op::Txn(nested) if compares_ranges(nested));
+    txn.compare.iter().any(|compare| compare.range.single_key().is_none())
+        || txn.success.iter().chain(&txn.failure).any(nested)
 }
 
 /// Whether a txn may delete a range, on whichever branch.

@@ -266,6 +266,11 @@ impl RunArguments {
         if let Some(streaming) = &workload.streaming {
             streaming.check_run(self.connections, self.outstanding, self.acks.is_some())?;
         }
+        if self.acks.is_some() && workload.deletes_unnamed() {
+            return Err("--acks cannot be together with delete-prefix: which keys an answer \
+                        acknowledges as deleted is not known"
+                .to_owned());
+        }
         if self.interval < Duration::from_millis(10) || self.duration.is_zero() {
             return Err("--interval is at least 10ms, and --duration above 0".to_owned());
         }
@@ -347,6 +352,7 @@ mod tests {
             (&["-w=watch", "--watchers=0"], "--watchers"),
             (&["-w=watch", "--value-size=8"], "16 bytes"),
             (&["-w=watch", "--acks=x"], "--acks"),
+            (&["-w=put=9,delete-prefix=1", "--acks=x"], "delete-prefix"),
             (&["-w=watch", "--watch-prefixes", "--prefix-digits=12"], "digits"),
             (&["-w=lease-keep-alive", "--leases=10"], "--leases"),
             (&["-w=idle-watchers", "--streams=0"], "--streams"),

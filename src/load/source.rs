@@ -293,7 +293,7 @@ impl Source {
             Action::Cas => (1, planned.removes),
             Action::Get | Action::GetSerializable | Action::Range => (0, false),
             Action::Prefix | Action::Sort | Action::LeaseGrant => (0, false),
-            // Which keys they were is not known: `acks` leaves it out.
+            // Which keys they were is not known: `arguments` refuses it together with `--acks`.
             Action::DeletePrefix => (0, true),
         };
         for index in 0..count {

@@ -146,6 +146,11 @@ impl Workload {
         }
     }
 
+    /// Whether some request deletes keys without naming each.
+    pub(super) fn deletes_unnamed(&self) -> bool {
+        self.steps.iter().any(|step| step.action == Action::DeletePrefix)
+    }
+
     fn check(&self) -> Result<(), String> {
         let has = |action| self.steps.iter().find(|step| step.action == action);
         if let Some(step) = has(Action::Txn) {

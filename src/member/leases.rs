@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::deadlines::{Deadlines, Found, LeaseTime};
 use super::leader::LeaderEffects;
+use super::listing::Listing;
 use crate::chance::mix;
 use crate::control::entry::Command;
 use crate::control::{Control, State};
@@ -35,8 +36,8 @@ use crate::router::LeaseAsk;
 use crate::teeth::{Rule, leaves_out};
 use crate::types::{
     AlarmKind, Answer, Epoch, LeaseGrantReply, LeaseGrantRequest, LeaseId, LeaseKeepAliveReply,
-    LeaseLeasesReply, LeaseRevokeReply, LeaseTimeToLiveReply, LogIndex, MemberId, Nanos, Origin,
-    Refusal, Reply, Revision, Spread,
+    LeaseRevokeReply, LeaseTimeToLiveReply, LogIndex, MemberId, Nanos, Origin, Refusal, Reply,
+    Revision, Spread,
 };
 
 /// etcd's longest TTL, in seconds.
@@ -149,7 +150,8 @@ pub(super) struct Leases {
     clearing: VecDeque<(Origin, LeaseId)>,
     noting: BTreeMap<LogIndex, Vec<(Origin, LeaseId)>>,
     news: News,
-    /// The number of leases in `ending` that expire.
+    listing: Listing,
+    /// How many of `ending` expire.
     expiring: usize,
     /// Nanoseconds: what may expire now.
     credit: u64,
@@ -177,6 +179,7 @@ impl Leases {
             clearing: VecDeque::new(),
             noting: BTreeMap::new(),
             news: News::default(),
+            listing: Listing::default(),
             expiring: 0,
             credit: 0,
             credited: LeaseTime::default(),
@@ -235,7 +238,9 @@ impl Leases {
         let waiting = std::mem::take(&mut self.waiting).into_values().flatten().map(|w| w.0);
         let clearing = std::mem::take(&mut self.clearing).into_iter().map(|(origin, _)| origin);
         let noting = std::mem::take(&mut self.noting).into_values().flatten().map(|n| n.0);
-        let all = inbox.chain(granting).chain(revoking).chain(waiting).chain(clearing);
+        let listing = self.listing.close();
+        let all =
+            inbox.chain(listing).chain(granting).chain(revoking).chain(waiting).chain(clearing);
         effects.decided.extend(all.chain(noting).map(|o| (o, Err(Refusal::LeaderChanged))));
         // A committed lease stays granted, though not every core may have heard of it.
         effects.decided.append(&mut self.news.granted);
@@ -297,7 +302,11 @@ impl Leases {
             self.settling.pop_first();
             self.settled.push_back(id);
         }
-        let more = self.expire(control);
+        let mut listed = Vec::new();
+        let state = control.state();
+        let listing = self.listing.go_on(state, &self.deadlines, stable, &mut listed);
+        effects.decided.extend(listed.into_iter().map(|(origin, reply)| (origin, Ok(reply))));
+        let more = self.expire(control) || listing;
         self.propose_ends(control);
         self.propose_notes(control);
         more
@@ -333,14 +342,7 @@ impl Leases {
                 }
                 Ok(left(id, self.deadlines.left(id), stable))
             }
-            LeaseAsk::Leases => {
-                let ids = control.state().leases.keys();
-                let timed = ids.filter_map(|&id| Some((self.deadlines.deadline(id)?, id)));
-                let mut timed: Vec<(LeaseTime, LeaseId)> = timed.collect();
-                timed.sort_unstable();
-                let leases = timed.into_iter().map(|(_, id)| id).collect();
-                Ok(Reply::LeaseLeases(LeaseLeasesReply { revision: stable, leases }))
-            }
+            LeaseAsk::Leases => return self.listing.ask(origin),
         };
         effects.decided.push((origin, answer));
     }

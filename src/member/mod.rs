@@ -21,6 +21,7 @@ mod deadlines;
 mod identity;
 mod leader;
 mod leases;
+mod listing;
 mod mail;
 mod shared;
 mod status;

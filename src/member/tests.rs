@@ -1,6 +1,7 @@
 //! A whole member on a disk in memory: what goes in comes out, also after a restart.
 
 mod leases;
+mod prepared;
 mod sizes;
 mod turns;
 mod work;

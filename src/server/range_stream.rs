@@ -11,7 +11,6 @@
 //! leave keys out or send them twice; here parts follow one another in key order. What fits the
 //! first part is answered as by Range, which is what etcd answers.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,7 +18,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::front::Front;
 use crate::protocol::convert::encode_range_part;
 use crate::types::{
-    Blob, KeyValue, Nanos, RangeReply, RangeRequest, Refusal, Reply, Request, Revision, SortTarget,
+    Blob, KeyOrder, KeyValue, Nanos, RangeReply, RangeRequest, Refusal, Reply, Request, Revision,
+    SortTarget,
 };
 
 /// Keys that are read first, and at a time at most.
@@ -47,8 +47,8 @@ pub(super) struct RangeStream {
     revision: Option<Revision>,
     /// Keys that went out.
     sent: i64,
-    /// The field that the keys of a part are ordered by.
-    target: SortTarget,
+    /// The order of the keys in a part.
+    order: KeyOrder,
     /// Values are read to sort by, and not shown.
     hides_values: bool,
 }
@@ -71,11 +71,12 @@ impl RangeStream {
             return Err(Refusal::Internal("internal error: not a range request".to_owned()));
         };
         let wanted = (request.limit > 0).then_some(request.limit);
-        let (mut target, mut hides_values) = (SortTarget::Key, false);
+        let (mut order, mut hides_values) = (KeyOrder::BY_KEY, false);
         if !request.count_only && wanted.is_none_or(|wanted| wanted > FIRST_READ_KEYS) {
             request.uncounted = true;
-            target = std::mem::replace(&mut request.target, SortTarget::Key);
-            hides_values = request.keys_only && target == SortTarget::Value;
+            order = KeyOrder::of(&request);
+            hides_values = request.keys_only && request.target == SortTarget::Value;
+            request.target = SortTarget::Key;
             request.keys_only &= !hides_values;
         }
         request.range = request.range.detached();
@@ -91,7 +92,7 @@ impl RangeStream {
             deadline,
             revision: None,
             sent: 0,
-            target,
+            order,
             hides_values,
         })
     }
@@ -165,8 +166,8 @@ impl RangeStream {
 
     /// Orders a part that came in key order; keys that tie stay in it.
     fn arrange(&self, kvs: &mut [KeyValue]) {
-        if self.target != SortTarget::Key {
-            kvs.sort_by(|a, b| by_target(self.target, a, b));
+        if self.order != KeyOrder::BY_KEY {
+            kvs.sort_by(|a, b| self.order.compare(a.view(), b.view()));
         }
         if self.hides_values {
             kvs.iter_mut().for_each(|kv| kv.value = Blob::empty());
@@ -193,14 +194,4 @@ fn successor(key: &[u8]) -> Bytes {
     next.put_slice(key);
     next.put_u8(0);
     next.freeze()
-}
-
-fn by_target(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
-    match target {
-        SortTarget::Key => a.key.cmp(&b.key),
-        SortTarget::Version => a.version.cmp(&b.version),
-        SortTarget::Create => a.create.cmp(&b.create),
-        SortTarget::Mod => a.modified.cmp(&b.modified),
-        SortTarget::Value => a.value.cmp(&b.value),
-    }
 }

@@ -13,10 +13,10 @@ use super::{Proposal, Shard, ShardCounters, ShardEffects, Tailed};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::line::message::{RequestExecute, ShareReply, Verdict};
 use crate::store::{Scan, Store};
-use crate::types::txn::{self, PathOp};
+use crate::types::txn::{self, Path, PathOp};
 use crate::types::{
     DeleteRangeReply, DeleteRangeRequest, LOGGED_OVERHEAD_BYTES, LeaseId, LogIndex, Nanos, OpReply,
-    Origin, PutRequest, RangeReply, Refusal, Reply, Revision, ShardSet, Sub, Tally, TxnRequest,
+    Origin, PutRequest, RangeReply, Refusal, Reply, Revision, ShardSet, Sub, Tally,
 };
 
 /// The result of running a share.
@@ -31,7 +31,7 @@ impl Shard {
     /// Evaluates what waits, as far as the log has room.
     pub(super) fn evaluate_waiting(&mut self, now: Nanos, effects: &mut ShardEffects) {
         while self.may_evaluate()
-            && self.may_delete()
+            && self.may_visit()
             && (self.prepared_has_room() || self.next_has_room())
         {
             let Some((epoch, _)) = self.state.opened else { return };
@@ -41,7 +41,7 @@ impl Shard {
             {
                 self.evaluate_if_prepared(waiting, now, &mut entry);
             }
-            while self.may_delete() {
+            while self.may_visit() {
                 let room = ENTRY_BYTES_MAX.saturating_sub(entry.len());
                 let (run, bytes) = self.run_of_puts(now, room);
                 if run > 0 {
@@ -69,8 +69,8 @@ impl Shard {
     }
 
     fn evaluate_if_prepared(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {
-        if let Some(waiting) = self.put_aside(waiting) {
-            self.evaluate(waiting, now, entry);
+        if let Some((waiting, path)) = self.put_aside(waiting) {
+            self.evaluate(waiting, path, now, entry);
         }
     }
 
@@ -153,7 +153,13 @@ impl Shard {
         self.counters.put_requests.done += run as u64;
     }
 
-    fn evaluate(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {
+    fn evaluate(
+        &mut self,
+        waiting: Waiting,
+        path: Option<Path>,
+        now: Nanos,
+        entry: &mut ChangesBuilder,
+    ) {
         self.counters.evaluated += 1;
         if waiting.deadline.is_some_and(|deadline| deadline <= now) {
             // Nothing was looked at, so nothing has to be waited for but the answers before it.
@@ -171,7 +177,8 @@ impl Shard {
                 |counters| &mut counters.delete_requests
             }
             Write::Txn(txn) => {
-                self.evaluate_txn(waiting.origin, txn, entry);
+                let known = || txn::known(txn).expect("without compares");
+                self.evaluate_txn(waiting.origin, path.unwrap_or_else(known), entry);
                 |counters| &mut counters.txn_requests
             }
         };
@@ -221,15 +228,8 @@ impl Shard {
         self.push_release(revision, origin, ShardReply::Answer(Ok(Reply::DeleteRange(reply))));
     }
 
-    fn evaluate_txn(&mut self, origin: Origin, txn: TxnRequest, entry: &mut ChangesBuilder) {
+    fn evaluate_txn(&mut self, origin: Origin, path: Path, entry: &mut ChangesBuilder) {
         self.counters.txns += 1;
-        let path = txn::known(txn).unwrap_or_else(|txn| {
-            let holds: Vec<bool> = txn::compares(&txn)
-                .into_iter()
-                .map(|compare| self.state.store.holds(compare, Revision::NEWEST))
-                .collect();
-            txn::choose(&txn, &holds)
-        });
         let ops = path.ops.iter().enumerate();
         let share: Vec<_> = ops.map(|(position, op)| (txn::sub(position), op)).collect();
         if let Some(refusal) = self.refusal_of(&share) {
@@ -320,7 +320,7 @@ impl Shard {
                     OpReply::DeleteRange(reply)
                 }
                 (PathOp::Revoke(lease), Some((revision, _))) => {
-                    let count = self.state.store.delete_lease_keys(revision, *sub, *lease);
+                    let count = self.revoke(*lease, revision, *sub);
                     self.counters.deletes += 1;
                     entry.delete_lease_keys((revision, *sub), participants.take(), *lease, count);
                     let deleted = count as i64;

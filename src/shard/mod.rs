@@ -105,6 +105,8 @@ pub struct ShardCounters {
     /// Keys that reads of more than one have visited, and in the turn with most of them.
     pub visits: u64,
     pub turn_visits_max: u64,
+    /// Keys that writes compared, deleted or prepared one by one in the turn with most of them.
+    pub turn_write_visits_max: u64,
 }
 
 /// A replica of one shard, leading or not.
@@ -266,7 +268,7 @@ impl Shard {
                 self.defragment(origin);
                 return;
             }
-            Ask::LeaseKeys { lease } => return self.reply_lease_keys(origin, lease),
+            Ask::LeaseKeys { lease } => return self.begin_lease_keys(origin, lease, effects),
         };
         effects.replies.push((origin, reply));
     }
@@ -306,10 +308,7 @@ impl Shard {
             Order::Freeze { .. } => {}
             Order::Check { epoch, round, shares, current } => {
                 if self.is_in_round(epoch, round) {
-                    let verdicts = self.verdicts(&shares, current);
-                    let shard = self.id;
-                    self.report_unprepared(epoch, round, &shares, effects);
-                    effects.reports.push(Report::Checked { shard, epoch, round, verdicts });
+                    self.check(epoch, round, &shares, current, effects);
                 }
             }
             Order::Execute { epoch, round, shares, reports } => {
@@ -317,9 +316,9 @@ impl Shard {
                     self.execute(epoch, round, &shares, reports, effects);
                 }
             }
-            Order::Prepare { epoch, round, path } => {
+            Order::Prepare { epoch, round, compares, path } => {
                 if self.serves(epoch) {
-                    self.prepare(epoch, round, &path);
+                    self.prepare(epoch, round, compares, path);
                 }
             }
             Order::Abandon { epoch } => {

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use super::reads::{ReadOwner, Reading};
+use super::reads::{LeaseScan, ReadOwner, Reading};
 use super::{Ask, ReadPart, ReadPartReply, Shard, ShardEffects, ShardReply};
 use crate::line::message::{CompareShare, Report};
-use crate::store::{CompareScan, KeyLookup, Moment, Scan, holds_for_missing};
+use crate::store::{CompareScan, KeyLookup, Moment, Scan};
 use crate::types::txn::{self, PathOp};
 use crate::types::{
-    Answer, Blob, Compare, LeaseId, OpReply, Origin, RangeReply, RangeRequest, Refusal, Reply,
-    Revision, Sub, TxnRequest,
+    Answer, Compare, LeaseId, OpReply, Origin, RangeReply, RangeRequest, Refusal, Reply, Revision,
+    Sub, TxnRequest,
 };
 
 impl Shard {
@@ -137,7 +137,7 @@ impl Shard {
 
     /// Ends a read of which everything is there: replies, or returns what has to be read next.
     fn read_through(&mut self, reading: Reading, effects: &mut ShardEffects) -> Option<Reading> {
-        let Reading { decided, found, owner, .. } = reading;
+        let Reading { decided, found, lease_keys, owner, .. } = reading;
         match owner {
             ReadOwner::Range { origin, stable } => {
                 let (_, mut reply) = found.into_iter().next().expect("one range");
@@ -165,6 +165,9 @@ impl Shard {
                 reply.prev_kvs = found.into_iter().next().expect("one range").1.kvs;
                 let reply = ShardReply::Answer(Ok(Reply::DeleteRange(reply)));
                 self.reply_at(revision, origin, reply, effects);
+            }
+            ReadOwner::Lease { origin } => {
+                self.push_release(self.seen(), origin, ShardReply::LeaseKeys(lease_keys));
             }
             ReadOwner::Round { epoch, round, slot, replies, .. } => {
                 let replies = vec![(slot, filled(replies, found))];
@@ -249,17 +252,19 @@ impl Shard {
         }
     }
 
-    /// The keys of a lease in the newest state: which attachments stand is known of that alone, so
-    /// the answer waits until stable has reached it.
-    pub(super) fn reply_lease_keys(&mut self, origin: Origin, lease: LeaseId) {
-        let keys = self.state.store.lease_keys(lease).map(Blob::from).collect();
-        self.push_release(self.seen(), origin, ShardReply::LeaseKeys(keys));
-    }
-
-    pub(super) fn compare_share(&self, compare: &Compare, at: Revision) -> CompareShare {
-        let share = self.state.store.holds_share(compare, at);
-        let holds = if share.matched { share.all_hold } else { holds_for_missing(compare) };
-        CompareShare { matched: share.matched, holds }
+    /// Begins to collect the keys of a lease in the newest state. Which attachments stand is known
+    /// of that alone, so the answer waits until stable has reached what it saw. A key that is
+    /// attached all the while is told; like keys of other shards, one that comes or goes meanwhile
+    /// may be told or not.
+    pub(super) fn begin_lease_keys(
+        &mut self,
+        origin: Origin,
+        lease: LeaseId,
+        effects: &mut ShardEffects,
+    ) {
+        let mut reading = Reading::new(ReadOwner::Lease { origin });
+        reading.lease = Some(LeaseScan { lease, next: None });
+        self.begin_reading(reading, effects);
     }
 }
 

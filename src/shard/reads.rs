@@ -9,14 +9,15 @@
 //! write looks at a revision that is pending, so it ends with the epoch if that is rolled back, and
 //! its answer waits for stable like every write's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ask::ShardReply;
 use crate::line::message::{CompareShare, RoundId, ShareReply};
 use crate::store::{CompareScan, Scan, Store, holds_for_missing};
 use crate::types::txn::Path;
 use crate::types::{
-    DeleteRangeReply, Discarded, Epoch, Origin, RangeReply, Revision, Sub, TxnRequest,
+    Blob, DeleteRangeReply, Discarded, Epoch, LeaseId, Origin, RangeReply, Revision, Sub,
+    TxnRequest,
 };
 
 /// The reads of one request.
@@ -26,12 +27,27 @@ pub(super) struct Reading {
     pub decided: Vec<(u32, CompareShare)>,
     ranges: VecDeque<(Sub, Scan)>,
     pub found: Vec<(Sub, RangeReply)>,
+    /// Bytes that `found` holds.
+    found_bytes: usize,
+    /// What compaction has to leave for it: known once, of all that it reads.
+    floor: Option<Revision>,
+    pub lease: Option<LeaseScan>,
+    pub lease_keys: Vec<Blob>,
     pub owner: ReadOwner,
+}
+
+/// The keys of a lease on their way: from which on they are still to be looked at.
+#[derive(Debug)]
+pub(super) struct LeaseScan {
+    pub lease: LeaseId,
+    pub next: Option<Blob>,
 }
 
 /// The origin of a read, and what its result becomes part of.
 #[derive(Debug)]
 pub(super) enum ReadOwner {
+    /// The keys of a lease, as they are now.
+    Lease { origin: Origin },
     /// One range, at the latest or an old revision, while `stable` was the latest.
     Range { origin: Origin, stable: Revision },
     /// A txn that only reads: its compares until `path` is known, then its ranges.
@@ -54,6 +70,10 @@ impl Reading {
             decided: Vec::new(),
             ranges: VecDeque::new(),
             found: Vec::new(),
+            found_bytes: 0,
+            floor: None,
+            lease: None,
+            lease_keys: Vec::new(),
             owner,
         }
     }
@@ -84,17 +104,30 @@ impl Reading {
         }
         while let Some((sub, scan)) = self.ranges.front_mut() {
             let Some(reply) = store.scan_slice(scan, visits) else { return false };
+            self.found_bytes += scan.held_bytes();
             self.found.push((*sub, reply));
             self.ranges.pop_front();
         }
-        true
+        let keys = &mut self.lease_keys;
+        self.lease
+            .as_mut()
+            .is_none_or(|scan| store.lease_keys_slice(scan.lease, &mut scan.next, visits, keys))
     }
 
-    /// Returns the revision that compaction has to leave for it.
-    fn floor(&self) -> Revision {
-        let compares = self.compares.iter().map(|(_, scan)| scan.floor());
-        let ranges = self.ranges.iter().map(|(_, scan)| scan.floor());
-        compares.chain(ranges).min().unwrap_or(Revision::NEWEST)
+    /// What compaction has to leave for it.
+    fn floor(&mut self) -> Revision {
+        let Reading { compares, ranges, floor, .. } = self;
+        *floor.get_or_insert_with(|| {
+            let compares = compares.iter().map(|(_, scan)| scan.floor());
+            let ranges = ranges.iter().map(|(_, scan)| scan.floor());
+            compares.chain(ranges).min().unwrap_or(Revision::NEWEST)
+        })
+    }
+
+    /// Bytes that it holds in keys that it has found.
+    fn held_bytes(&self) -> usize {
+        let scan = self.ranges.front().map_or(0, |(_, scan)| scan.held_bytes());
+        self.found_bytes + scan + self.lease_keys.len() * size_of::<Blob>()
     }
 
     /// Returns the request that may be cancelled, if it can be.
@@ -103,6 +136,7 @@ impl Reading {
             ReadOwner::Range { origin, .. }
             | ReadOwner::Txn { origin, .. }
             | ReadOwner::Part { origin }
+            | ReadOwner::Lease { origin }
             | ReadOwner::Delete { origin, .. }
             | ReadOwner::Write { origin, .. } => Some(origin),
             ReadOwner::Round { .. } => None,
@@ -115,16 +149,33 @@ impl Reading {
             ReadOwner::Write { revision, .. }
             | ReadOwner::Delete { revision, .. }
             | ReadOwner::Round { revision, .. } => Some(revision),
-            ReadOwner::Range { .. } | ReadOwner::Txn { .. } | ReadOwner::Part { .. } => None,
+            ReadOwner::Range { .. }
+            | ReadOwner::Txn { .. }
+            | ReadOwner::Part { .. }
+            | ReadOwner::Lease { .. } => None,
         }
     }
+}
+
+/// A read, and what of it is counted.
+#[derive(Debug)]
+struct UnderWay {
+    reading: Reading,
+    floor: Revision,
+    held_bytes: usize,
 }
 
 /// Everything that a shard has to read.
 #[derive(Debug)]
 pub(super) struct Reads {
     /// By the order in which they came.
-    under_way: BTreeMap<u64, (Reading, Revision)>,
+    under_way: BTreeMap<u64, UnderWay>,
+    /// Those that go on, and those that wait until others hold less.
+    running: BTreeSet<u64>,
+    paused: BTreeSet<u64>,
+    /// Bytes that they hold in keys that they have found, and what they may.
+    held_bytes: usize,
+    held_bytes_max: usize,
     by_origin: BTreeMap<Origin, u64>,
     /// The number of reads that need what compaction would take, by revision.
     floors: BTreeMap<Revision, usize>,
@@ -146,9 +197,13 @@ pub(super) struct Reads {
 const SHARERS: usize = 4;
 
 impl Reads {
-    pub fn new(slice: usize) -> Reads {
+    pub fn new(slice: usize, held_bytes_max: usize) -> Reads {
         Reads {
             under_way: BTreeMap::new(),
+            running: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            held_bytes: 0,
+            held_bytes_max,
             by_origin: BTreeMap::new(),
             floors: BTreeMap::new(),
             next: 0,
@@ -187,7 +242,10 @@ impl Reads {
     }
 
     fn take(&mut self, number: u64) -> Option<Reading> {
-        let (reading, floor) = self.under_way.remove(&number)?;
+        let UnderWay { reading, floor, held_bytes } = self.under_way.remove(&number)?;
+        self.held_bytes -= held_bytes;
+        let was_running = self.running.remove(&number);
+        assert!(was_running || self.paused.remove(&number), "a read goes on or waits");
         let count = self.floors.get_mut(&floor).expect("counted");
         *count -= 1;
         if *count == 0 {
@@ -200,6 +258,14 @@ impl Reads {
     pub fn begin_turn(&mut self) -> usize {
         let mut visits = self.slice;
         self.discarded.drop_some(&mut visits);
+        let oldest = self.under_way.keys().next().copied();
+        let resumes = self.held_bytes <= self.held_bytes_max;
+        let next = self.paused.first().copied().filter(|_| resumes);
+        for number in oldest.into_iter().chain(next) {
+            if self.paused.remove(&number) {
+                self.running.insert(number);
+            }
+        }
         visits
     }
 
@@ -210,8 +276,8 @@ impl Reads {
 
     /// Takes out the read whose turn it is.
     pub fn next(&mut self) -> Option<(u64, Reading)> {
-        let next = self.under_way.range(self.served + 1..).next();
-        let number = *next.or_else(|| self.under_way.iter().next())?.0;
+        let next = self.running.range(self.served + 1..).next();
+        let number = *next.or_else(|| self.running.first())?;
         self.served = number;
         let reading = self.take(number)?;
         if let Some(origin) = reading.origin() {
@@ -220,14 +286,24 @@ impl Reads {
         Some((number, reading))
     }
 
-    /// Puts it back, to go on later.
-    pub fn put_back(&mut self, number: u64, reading: Reading) {
+    /// Puts it back, to go on later: when others hold less, if it holds more than its share of what
+    /// is too much together.
+    pub fn put_back(&mut self, number: u64, mut reading: Reading) {
         if let Some(origin) = reading.origin() {
             self.by_origin.insert(origin, number);
         }
-        let floor = reading.floor();
+        let (floor, held_bytes) = (reading.floor(), reading.held_bytes());
         *self.floors.entry(floor).or_default() += 1;
-        self.under_way.insert(number, (reading, floor));
+        self.held_bytes += held_bytes;
+        let is_oldest = self.under_way.keys().next().is_none_or(|oldest| number < *oldest);
+        let share = self.held_bytes_max / (self.under_way.len() + 1);
+        let waits = !is_oldest && self.held_bytes > self.held_bytes_max && held_bytes > share;
+        if waits {
+            self.paused.insert(number)
+        } else {
+            self.running.insert(number)
+        };
+        self.under_way.insert(number, UnderWay { reading, floor, held_bytes });
     }
 
     /// Nobody waits for it any more.
@@ -260,8 +336,8 @@ impl Reads {
     /// Ends the reads above `cut`, which is rolled back, and returns the requests that waited for
     /// them.
     pub fn roll_back(&mut self, cut: Revision) -> Vec<Origin> {
-        let is_lost = |reading: &Reading| reading.pending().is_some_and(|revision| revision > cut);
-        let lost = self.under_way.iter().filter(|(_, (reading, _))| is_lost(reading));
+        let is_lost = |it: &UnderWay| it.reading.pending().is_some_and(|revision| revision > cut);
+        let lost = self.under_way.iter().filter(|(_, under_way)| is_lost(under_way));
         let lost: Vec<u64> = lost.map(|(number, _)| *number).collect();
         let mut origins = Vec::new();
         for number in lost {
@@ -280,5 +356,75 @@ impl Reads {
         let waiting = self.waiting.split_off(&cut.next());
         let waiting = waiting.into_values().flatten().map(|(origin, _)| origin);
         self.roll_back(cut).into_iter().chain(waiting).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::Moment;
+    use crate::types::{CoreId, KeyRange, KeyValue, PutRequest, RangeRequest};
+
+    const KEYS: usize = 1000;
+    const VALUE: &[u8] = &[7; 100];
+
+    fn filled() -> Store {
+        let mut store = Store::new();
+        for key in 0..KEYS {
+            let put = PutRequest::of(Bytes::from(format!("{key:05}")), Bytes::from_static(VALUE));
+            store.put(Revision(key as i64 + 2), Sub(0), &put);
+        }
+        store
+    }
+
+    fn reading(call: u64, range: KeyRange, store: &Store) -> Reading {
+        let origin = Origin { core: CoreId(0), call, part: 0 };
+        let stable = store.newest();
+        let mut reading = Reading::new(ReadOwner::Range { origin, stable });
+        reading.range(Sub(0), Scan::new(RangeRequest::of(range), Moment::at(stable), 64));
+        reading
+    }
+
+    #[test]
+    fn reads_that_hold_too_much_together_wait_and_small_ones_overtake_them() {
+        let store = filled();
+        let whole = KEYS * (size_of::<KeyValue>() + VALUE.len());
+        let most = 2 * whole;
+        let mut reads = Reads::new(64, most);
+        (0..20).for_each(|call| reads.put_off(reading(call, KeyRange::all(), &store)));
+        let (mut ended, mut peak, mut turn) = (Vec::new(), 0, 0);
+        while reads.is_busy() {
+            turn += 1;
+            if turn == 50 {
+                let few = KeyRange { start: Bytes::from("00950"), ..KeyRange::all() };
+                reads.put_off(reading(100, few, &store));
+            }
+            if turn == 60 {
+                reads.cancel(Origin { core: CoreId(0), call: 3, part: 0 });
+            }
+            let mut visits = reads.begin_turn();
+            while visits > 0
+                && let Some((number, mut reading)) = reads.next()
+            {
+                let share = visits.min(reads.share());
+                let mut left = share;
+                if reading.go_on(&store, &mut left) {
+                    ended.push(reading.origin().expect("a client's").call);
+                    assert!(reading.found[0].1.kvs.len() >= 50);
+                } else {
+                    reads.put_back(number, reading);
+                }
+                visits -= (share - left).max(1);
+            }
+            peak = reads.held_bytes.max(peak);
+            assert!(turn < 10_000, "all get on");
+        }
+        assert_eq!(ended.len(), 20);
+        assert!(peak > most && peak <= 2 * most + whole, "{peak} of {most}");
+        let few = ended.iter().position(|call| *call == 100).expect("it ended");
+        assert!(few < 10, "number {few} of those that ended: {ended:?}");
+        assert!(reads.held_bytes == 0 && reads.paused.is_empty() && reads.running.is_empty());
     }
 }

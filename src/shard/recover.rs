@@ -10,6 +10,7 @@ use super::reads::Reads;
 use super::state::ShardState;
 use super::watch::Publication;
 use super::{LeaseIds, Shard, ShardCounters, Switches};
+use crate::limits::SHARD_READ_BYTES_MAX;
 use crate::line::Sequencer;
 use crate::replica::{Found, RecoverError, ReplicaConfig, recover};
 use crate::types::{LogIndex, Note, RequestQueue, ShardId};
@@ -68,7 +69,7 @@ impl Shard {
             leading: false,
             inbox: RequestQueue::default(),
             releases: VecDeque::new(),
-            reads: Reads::new(config.read_slice_keys),
+            reads: Reads::new(config.read_slice_keys, SHARD_READ_BYTES_MAX),
             deleting: Deleting::default(),
             proposals: VecDeque::new(),
             proposed_bytes: 0,

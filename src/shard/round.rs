@@ -4,6 +4,7 @@ use super::entry::{ChangesBuilder, HEADER_BYTES};
 use super::reads::ReadOwner;
 use super::{Frozen, Shard, ShardEffects};
 use crate::line::message::{Order, Report, RequestExecute, RequestShare, RoundId, Verdict};
+use crate::types::txn::PathOp;
 use crate::types::{Epoch, Revision, Sub};
 
 impl Shard {
@@ -16,17 +17,10 @@ impl Shard {
         self.lane.as_mut().expect("it serves").freeze();
         self.frozen = Some(Frozen { round, bytes });
         self.counters.rounds += 1;
-        let compares = compares
-            .into_iter()
-            .map(|request| {
-                let answers = request.compares.iter().map(|(number, compare)| {
-                    (*number, self.compare_share(compare, Revision::NEWEST))
-                });
-                (request.slot, answers.collect())
-            })
-            .collect();
-        let verdicts = self.verdicts(&check, current);
-        self.report_unprepared(epoch, round, &check, effects);
+        let mut put_off = self.put_off(&check);
+        let verdicts = self.verdicts(&check, &put_off.unprepared, current);
+        let compares = self.answer_compares(&compares, &mut put_off);
+        self.report_put_off(epoch, round, put_off, effects);
         let (shard, newest) = (self.id, self.state.store.newest());
         let refuses_puts = self.is_refusing_puts();
         effects.reports.push(Report::Frozen {
@@ -40,17 +34,36 @@ impl Shard {
         });
     }
 
-    /// Returns what each share would come to; nothing is kept.
-    pub(super) fn verdicts(
+    /// Answers a check.
+    pub(super) fn check(
+        &mut self,
+        epoch: Epoch,
+        round: RoundId,
+        shares: &[RequestShare],
+        current: Revision,
+        effects: &mut ShardEffects,
+    ) {
+        let put_off = self.put_off(shares);
+        let verdicts = self.verdicts(shares, &put_off.unprepared, current);
+        self.report_put_off(epoch, round, put_off, effects);
+        effects.reports.push(Report::Checked { shard: self.id, epoch, round, verdicts });
+    }
+
+    /// What each share would come to; nothing is kept.
+    fn verdicts(
         &self,
         shares: &[RequestShare],
+        unprepared: &[u16],
         current: Revision,
     ) -> Vec<(u16, Verdict)> {
         shares
             .iter()
             .map(|request| {
                 let share = request.path.share_of(self.id);
+                let is_revoke = share.iter().any(|(_, op)| matches!(**op, PathOp::Revoke(_)));
                 let verdict = match self.refusal_of(&share) {
+                    // Nothing refuses it, and whether it has keys is seen when it is prepared.
+                    _ if is_revoke && unprepared.binary_search(&request.slot).is_ok() => Ok(true),
                     // An alarm refuses the whole txn, before any of its operations is looked at.
                     Some(refusal) => Err((Sub(0), refusal)),
                     None => self.validate(&share, current),

@@ -18,6 +18,7 @@ use crate::types::{
 use super::Store;
 use super::existence::Existence;
 use super::moment::Moment;
+use super::prepare::Deletion;
 use super::scan::CompareScan;
 
 /// One shard's share of a compare's answer.
@@ -67,15 +68,20 @@ pub(super) fn satisfies(compare: &Compare, stamp: &Stamp, value: &[u8]) -> bool 
 }
 
 impl Store {
-    /// Whether a compare whose range touches this shard alone holds at `at`.
-    pub fn holds(&self, compare: &Compare, at: Revision) -> bool {
-        combine(compare, [self.holds_share(compare, at)])
+    /// This shard's share of a compare at `at`, if it takes no more than `visits`, which it takes
+    /// off; see [`combine`].
+    pub(super) fn share_within(
+        &self,
+        compare: &Compare,
+        at: Revision,
+        visits: &mut usize,
+    ) -> Option<Share> {
+        self.compare_slice(&mut CompareScan::new(compare.clone(), Moment::at(at)), visits)
     }
 
-    /// This shard's share of a compare, at once; see [`combine`].
-    pub fn holds_share(&self, compare: &Compare, at: Revision) -> Share {
-        let mut scan = CompareScan::new(compare.clone(), Moment::at(at));
-        self.compare_slice(&mut scan, &mut usize::MAX.clone()).expect("nothing stops it")
+    /// The same, however many keys there are.
+    pub(super) fn holds_share(&self, compare: &Compare, at: Revision) -> Share {
+        self.share_within(compare, at, &mut usize::MAX.clone()).expect("nothing stops it")
     }
 
     /// Whether the operations of a path (those that concern this shard) can be carried out, and
@@ -111,7 +117,9 @@ impl Store {
                     Ok(())
                 }
                 PathOp::Revoke(lease) => {
-                    changes = changes || self.lease_keys(*lease).next().is_some();
+                    let prepared = self.prepared_keys(&Deletion::Lease(*lease));
+                    let has_keys = || self.lease_keys(*lease).next().is_some();
+                    changes = changes || prepared.map_or_else(has_keys, |count| count > 0);
                     Ok(())
                 }
             };

@@ -4,9 +4,11 @@
 //! array, eight bytes of each key (its *head*), taken after the prefix that all keys which can
 //! ever be routed here have in common. Nearly always the heads alone decide.
 
+use std::iter::Peekable;
+
 use super::heads::{common, count_below, head, ties};
 use super::versions::Record;
-use crate::types::prefetch;
+use crate::types::{Blob, prefetch};
 
 /// Records of a leaf at most: one bit of a word each, and the leaf fills a 2 KiB size class.
 pub(super) const LEAF_RECORDS: usize = 63;
@@ -213,6 +215,25 @@ impl Leaf {
     /// Takes the live bits off `start..end`; how many there were.
     pub(super) fn clear_live(&mut self, start: usize, end: usize) -> u64 {
         let mask = below(end) & !below(start);
+        let cleared = self.live & mask;
+        self.live &= !mask;
+        u64::from(cleared.count_ones())
+    }
+
+    /// Takes the live bits off the first of `keys`, as many as are here; how many. They share their
+    /// bytes with the records, so none is looked at.
+    pub(super) fn clear_live_keys<'k, I: Iterator<Item = &'k Blob>>(
+        &mut self,
+        keys: &mut Peekable<I>,
+    ) -> u64 {
+        let (mut mask, mut at) = (0, 0);
+        while let Some(key) = keys.peek()
+            && let Some(steps) = self.records()[at..].iter().position(|r| r.key.is_same(key))
+        {
+            mask |= 1 << (at + steps);
+            at += steps + 1;
+            keys.next();
+        }
         let cleared = self.live & mask;
         self.live &= !mask;
         u64::from(cleared.count_ones())

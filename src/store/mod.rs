@@ -28,6 +28,7 @@
 //! | `events` | changes as watchers get them |
 //! | `prefetch` | a hint of the keys that will be written |
 //! | `prepare` | deletes of many keys, prepared in slices |
+//! | `judge` | compares over many keys that a write waits for |
 //! | `write` | put, delete, their replicated forms, roll-back |
 //! | `evaluate`, `existence` | compares, and the operations of a txn |
 //! | `compact`, `defragment` | dropping history and giving memory back, in slices |
@@ -62,6 +63,7 @@ mod events;
 mod existence;
 mod hash;
 mod heads;
+mod judge;
 mod leaf;
 mod lease;
 mod moment;
@@ -90,12 +92,13 @@ pub use evaluate::{Share, combine, holds_for_missing};
 pub use events::{History, HistoryBounds};
 pub use hash::HashCursor;
 pub use moment::Moment;
+pub use prepare::Deletion;
 pub use read::{Change, Changes, KeyLookup};
 pub use scan::{CompareScan, Scan};
 pub use size::Size;
 pub use write::{Mismatch, NothingToKeep};
 
-use crate::types::{Blob, LeaseId, Refusal, Revision};
+use crate::types::{Blob, Refusal, Revision};
 
 /// The keys of one shard, with their history.
 pub struct Store {
@@ -112,7 +115,9 @@ pub struct Store {
     roll_backs: u64,
     /// Deletes of many keys that are to be made.
     prepared: Option<Box<prepare::Prepared>>,
-    /// The key at which defragmenting goes on; empty is the beginning.
+    /// Compares that a write waits for.
+    judging: Option<Box<judge::Judging>>,
+    /// Where defragmenting goes on; empty is the beginning.
     defragment_next: Blob,
     loading: Option<checkpoint::Loading>,
 }
@@ -136,6 +141,7 @@ impl Store {
             settled: Revision::EMPTY.0,
             roll_backs: 0,
             prepared: None,
+            judging: None,
             defragment_next: Blob::empty(),
             loading: None,
         }
@@ -182,12 +188,7 @@ impl Store {
         Ok(Revision(requested))
     }
 
-    /// Keys attached to `lease` in the newest state, in order.
-    pub fn lease_keys(&self, lease: LeaseId) -> impl Iterator<Item = &[u8]> {
-        self.leases.of(lease)
-    }
-
-    /// Returns the number of keys and versions, and their bytes.
+    /// How much there is, and what it takes.
     pub fn size(&self) -> Size {
         self.sizes.with_keys(self.tree.live())
     }

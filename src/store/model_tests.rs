@@ -460,7 +460,8 @@ impl Life {
     fn compare(&mut self) {
         let (compare, at) = (self.compare_request(), self.at());
         let expected = self.model.holds(&compare, at.0);
-        assert_eq!(self.store.holds(&compare, at), expected, "{compare:?} at {at}");
+        let share = self.store.holds_share(&compare, at);
+        assert_eq!(combine(&compare, [share]), expected, "{compare:?} at {at}");
         // As two shards would answer it, one with the keys below `middle`.
         let KeyRange { start, end } = compare.range.clone();
         let middle = self.key();
@@ -478,7 +479,7 @@ impl Life {
 
     fn lease_keys(&mut self) {
         let lease = LeaseId(self.chance.in_range(LEASES));
-        let found: Vec<Vec<u8>> = self.store.lease_keys(lease).map(<[u8]>::to_vec).collect();
+        let found: Vec<Vec<u8>> = self.store.lease_keys(lease).map(|key| key.to_vec()).collect();
         assert_eq!(found, self.model.lease_keys(lease));
     }
 

@@ -1,4 +1,4 @@
-//! A range delete of many keys: prepared in slices, made in one step that costs little per key.
+//! A deletion of many keys: prepared in slices, made in one step that costs little per key.
 //!
 //! ```text
 //!  prepare    every key of the range gets a tombstone on top that nobody sees: one that all of
@@ -8,8 +8,9 @@
 //!  or not     the tombstones are taken off again, in slices
 //! ```
 //!
-//! So the delete hits what is there when it is made, whatever was put and deleted since it was
-//! begun. One txn's deletes are prepared at a time.
+//! So the deletion hits what is there when it is made, whatever was put and deleted since it was
+//! begun. The keys of a lease that ends are deleted in the same way. What is left of the index of
+//! leases goes in slices after that ([`super::lease`]). One txn's deletions are prepared at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,7 +20,16 @@ use super::timeline::OrderedKeys;
 use super::versions::{Record, Version};
 use crate::types::{Blob, KeyRange, LeaseId, RangeEnd, Revision, Sub};
 
-/// Deletes that are prepared, or on their way there or back.
+/// What one deletion hits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// The keys of a range of more than one.
+    Range(KeyRange),
+    /// The keys of a lease, to which none is attached any more.
+    Lease(LeaseId),
+}
+
+/// Deletions that are prepared, or on their way there or back.
 pub(super) struct Prepared {
     /// In the order in which they will be made.
     parts: VecDeque<Part>,
@@ -27,40 +37,51 @@ pub(super) struct Prepared {
     is_abandoned: bool,
 }
 
-/// One range.
+/// One deletion.
 struct Part {
-    range: KeyRange,
-    /// The part that no slice has reached.
+    deletion: Deletion,
+    /// What no slice has come to.
     left: Option<KeyRange>,
     /// Shared by all keys.
     tombstone: Version,
     /// Those that have it on top.
     keys: OrderedKeys,
-    /// The keys among them that have a lease.
+    /// Of the keys of a range, the ones with a lease.
     leased: BTreeMap<Blob, LeaseId>,
 }
 
 impl Part {
-    fn of(range: &KeyRange) -> Part {
+    fn of(deletion: &Deletion) -> Part {
+        let left = match deletion {
+            Deletion::Range(range) => range.clone(),
+            Deletion::Lease(_) => KeyRange::all(),
+        };
         Part {
-            range: range.clone(),
-            left: Some(range.clone()),
+            deletion: deletion.clone(),
+            left: Some(left),
             tombstone: Version::hidden_tombstone(),
             keys: OrderedKeys::default(),
             leased: BTreeMap::new(),
         }
     }
 
+    /// Whether it hits `key` while that has `lease`.
+    fn hits(&self, key: &[u8], lease: LeaseId) -> bool {
+        match &self.deletion {
+            Deletion::Range(range) => range.contains(key),
+            Deletion::Lease(own) => *own == lease,
+        }
+    }
+
     /// Whether a slice has come to where `key` is.
     fn has_passed(&self, key: &[u8]) -> bool {
-        let is_left = self.left.as_ref().is_some_and(|left| left.contains(key));
-        self.range.contains(key) && !is_left
+        self.left.as_ref().is_none_or(|left| !left.contains(key))
     }
 
     fn lease(&mut self, key: &Blob, lease: LeaseId) {
         if lease == LeaseId::NONE {
             self.leased.remove(key);
-        } else {
+        } else if matches!(self.deletion, Deletion::Range(_)) {
             self.leased.insert(key.clone(), lease);
         }
     }
@@ -73,7 +94,7 @@ impl Prepared {
         if record.is_covered() {
             let part = self.parts.iter_mut().find(|part| part.tombstone.is(record.top()));
             let part = part.expect("a hidden tombstone is one of ours");
-            match lease {
+            match lease.filter(|lease| part.hits(&record.key, *lease)) {
                 Some(lease) => part.lease(&record.key, lease),
                 None => {
                     record.uncover();
@@ -83,7 +104,10 @@ impl Prepared {
             }
         } else if let Some(lease) = lease
             && !self.is_abandoned
-            && let Some(part) = self.parts.iter_mut().find(|part| part.has_passed(&record.key))
+            && let Some(part) = self
+                .parts
+                .iter_mut()
+                .find(|part| part.hits(&record.key, lease) && part.has_passed(&record.key))
         {
             record.cover(part.tombstone.clone());
             part.keys.insert(&record.key);
@@ -93,36 +117,46 @@ impl Prepared {
 }
 
 impl Store {
-    /// Begins to prepare the deletion of `ranges`, in that order, by one txn.
+    /// Begins to prepare `deletions`, in that order, of one txn.
     ///
     /// # Panics
     ///
     /// If others are prepared or on their way.
-    pub fn begin_delete(&mut self, ranges: &[KeyRange]) {
-        assert!(self.prepared.is_none(), "one txn's deletes are prepared at a time");
-        let parts = ranges.iter().map(Part::of).collect();
+    pub fn begin_delete(&mut self, deletions: &[Deletion]) {
+        assert!(self.prepared.is_none(), "one txn's deletions are prepared at a time");
+        let parts = deletions.iter().map(Part::of).collect();
         self.prepared = Some(Box::new(Prepared { parts, is_abandoned: false }));
     }
 
-    /// Whether deletes are prepared, on their way there, or on their way back.
+    /// Whether deletions are prepared, on their way there, or on their way back.
     pub fn has_delete(&self) -> bool {
         self.prepared.is_some()
     }
 
-    /// Whether exactly the deletes of `ranges` are prepared.
-    pub fn is_delete_prepared(&self, ranges: &[KeyRange]) -> bool {
+    /// Whether exactly these deletions are prepared.
+    pub fn is_delete_prepared(&self, deletions: &[Deletion]) -> bool {
         self.prepared.as_ref().is_some_and(|prepared| {
             let is_through = |part: &Part| part.left.is_none();
-            let same = prepared.parts.iter().map(|part| &part.range).eq(ranges);
+            let same = prepared.parts.iter().map(|part| &part.deletion).eq(deletions);
             same && !prepared.is_abandoned && prepared.parts.iter().all(is_through)
         })
     }
 
-    /// Whether the next delete that is made of those that are prepared is that of `range`.
-    pub fn is_next_prepared(&self, range: &KeyRange) -> bool {
+    /// How many keys a deletion hits now; of a lease, no fewer than that.
+    pub fn keys_of(&self, deletion: &Deletion) -> u64 {
+        match deletion {
+            Deletion::Range(range) => self.tree.count(range),
+            Deletion::Lease(lease) => self.leases.len(*lease) as u64,
+        }
+    }
+
+    /// How many keys the next deletion that is made of those that are prepared hits, if that is
+    /// this one.
+    pub fn prepared_keys(&self, deletion: &Deletion) -> Option<u64> {
         let prepared = self.prepared.as_ref().filter(|prepared| !prepared.is_abandoned);
         let next = prepared.and_then(|prepared| prepared.parts.front());
-        next.is_some_and(|part| part.left.is_none() && part.range == *range)
+        let next = next.filter(|part| part.left.is_none() && part.deletion == *deletion);
+        next.map(|part| part.keys.len())
     }
 
     /// Prepares as many keys as there are `visits`, which it takes off; whether all are.
@@ -134,16 +168,10 @@ impl Store {
                     part.left = Some(left);
                     break;
                 }
-                let (slice, rest) = self.split(&left, visits);
-                self.tree.modify_live(&slice, &mut |record| {
-                    if record.is_covered() {
-                        return; // By an earlier delete of the txn, so this one will not find it.
-                    }
-                    part.lease(&record.key, record.live_top().expect("live").lease());
-                    record.cover(part.tombstone.clone());
-                    part.keys.push(&record.key);
-                });
-                part.left = rest;
+                part.left = match part.deletion.clone() {
+                    Deletion::Range(_) => self.cover_range(part, left, visits),
+                    Deletion::Lease(lease) => self.cover_lease(part, lease, left, visits),
+                };
             }
         }
         let is_through = prepared.parts.iter().all(|part| part.left.is_none());
@@ -151,16 +179,66 @@ impl Store {
         is_through
     }
 
-    /// Gives prepared deletes up; [`Store::undo_delete`] takes them back.
+    /// Puts the tombstone on as much of `left` as `visits` allow; the rest.
+    fn cover_range(
+        &mut self,
+        part: &mut Part,
+        left: KeyRange,
+        visits: &mut usize,
+    ) -> Option<KeyRange> {
+        let (slice, rest) = match self.last_of(&left, visits) {
+            None => (left, None),
+            Some(last) => {
+                let next = successor(&last);
+                let end = RangeEnd::Before(next.clone());
+                let slice = KeyRange { start: left.start, end };
+                (slice, Some(KeyRange { start: next, end: left.end }))
+            }
+        };
+        self.tree.modify_live(&slice, &mut |record| {
+            if record.is_covered() {
+                return; // By an earlier delete of the txn, so this one will not find it.
+            }
+            part.lease(&record.key, record.live_top().expect("live").lease());
+            record.cover(part.tombstone.clone());
+            part.keys.push(&record.key);
+        });
+        rest
+    }
+
+    /// The same, of the keys of a lease.
+    fn cover_lease(
+        &mut self,
+        part: &mut Part,
+        lease: LeaseId,
+        left: KeyRange,
+        visits: &mut usize,
+    ) -> Option<KeyRange> {
+        let keys: Vec<Blob> = self.leases.from(lease, &left.start).take(*visits).cloned().collect();
+        let is_through = keys.len() < *visits;
+        *visits -= keys.len();
+        for key in &keys {
+            self.tree.modify(key, |record| {
+                // The index may name keys that have been deleted: see `lease`.
+                if record.live_top().is_some_and(|version| version.lease() == lease) {
+                    record.cover(part.tombstone.clone());
+                    part.keys.push(&record.key);
+                }
+            });
+        }
+        let last = keys.last().filter(|_| !is_through)?;
+        Some(KeyRange { start: successor(last), end: left.end })
+    }
+
+    /// Gives prepared deletions up; [`Store::undo_delete`] takes them back.
     pub fn abandon_delete(&mut self) {
-        let Some(prepared) = &mut self.prepared else { return };
-        if !std::mem::replace(&mut prepared.is_abandoned, true) {
-            prepared.parts.iter_mut().for_each(|part| part.left = Some(part.range.clone()));
+        if let Some(prepared) = &mut self.prepared {
+            prepared.is_abandoned = true;
         }
     }
 
-    /// Takes abandoned deletes back, at as many keys as there are `visits`; whether nothing is left
-    /// of them.
+    /// Takes abandoned deletions back, at as many keys as there are `visits`; whether nothing is
+    /// left of them.
     pub fn undo_delete(&mut self, visits: &mut usize) -> bool {
         let Some(mut prepared) = self.prepared.take() else { return true };
         assert!(prepared.is_abandoned, "they are wanted");
@@ -169,57 +247,46 @@ impl Store {
                 self.prepared = Some(prepared);
                 return false;
             }
-            let Some(left) = part.left.take() else {
-                // The keys that stand in order for nothing.
-                part.keys.drop_some(visits);
-                if part.keys.len() == 0 {
-                    prepared.parts.pop_front();
-                }
-                continue;
-            };
-            let (slice, rest) = self.split(&left, visits);
-            self.tree.modify_live(&slice, &mut |record| {
-                if record.is_covered() && part.tombstone.is(record.top()) {
-                    record.uncover();
-                }
-            });
-            part.left = rest;
+            *visits -= 1;
+            if let Some(key) = part.keys.pop() {
+                self.tree.modify(&key, Record::uncover).expect("a covered key is there");
+            } else if part.leased.pop_last().is_none() {
+                prepared.parts.pop_front();
+            }
         }
         true
     }
 
-    /// As much of `range` as `visits` allow, and the rest.
-    fn split(&self, range: &KeyRange, visits: &mut usize) -> (KeyRange, Option<KeyRange>) {
-        let Some(last) = self.last_of(range, visits) else { return (range.clone(), None) };
-        let next = successor(&last);
-        let end = RangeEnd::Before(next.clone());
-        let slice = KeyRange { start: range.start.clone(), end };
-        (slice, Some(KeyRange { start: next, end: range.end.clone() }))
-    }
-
-    /// Makes the deletion of `range` if it is the next one that is prepared; how many keys it hit.
+    /// Makes the deletion if it is the next one that is prepared; how many keys it hit.
     pub(super) fn make_delete(
         &mut self,
         revision: Revision,
         sub: Sub,
-        range: &KeyRange,
+        deletion: &Deletion,
     ) -> Option<u64> {
-        if !self.is_next_prepared(range) {
-            return None;
-        }
+        self.prepared_keys(deletion)?;
         let prepared = self.prepared.as_mut()?;
         let Part { tombstone, keys, leased, .. } = prepared.parts.pop_front()?;
         if prepared.parts.is_empty() {
             self.prepared = None;
         }
-        let Store { tree, timeline, leases, sizes, .. } = self;
+        let Store { tree, timeline, leases, sizes, judging, .. } = self;
         let count = keys.len();
-        let cleared = tree.clear_live(range);
-        assert_eq!(cleared, count, "every key of the range has the tombstone");
-        tombstone.reveal(revision.0, sub.0);
-        for (key, lease) in leased {
-            leases.move_key(&key, lease, LeaseId::NONE);
+        let cleared = match deletion {
+            Deletion::Range(range) => {
+                leases.detach_later(leased);
+                tree.clear_live(range)
+            }
+            Deletion::Lease(lease) => {
+                leases.end(*lease);
+                tree.clear_live_keys(keys.iter())
+            }
+        };
+        assert_eq!(cleared, count, "every key that it hits has the tombstone");
+        if let Some(judging) = judging {
+            judging.deleted(|key| tree.get(key).is_some_and(|record| tombstone.is(record.top())));
         }
+        tombstone.reveal(revision.0, sub.0);
         sizes.add_versions(count, &tombstone);
         timeline.append(revision.0, keys);
         Some(count)

@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::types::{
-    Blob, Compare, Discarded, KeyOrder, KeyRange, RangeEnd, RangeReply, RangeRequest, Revision,
-    Runs, SortOrder, SortTarget,
+    Blob, Compare, Discarded, KeyOrder, KeyRange, KeyValue, RangeEnd, RangeReply, RangeRequest,
+    Revision, Runs, SortOrder, SortTarget,
 };
 
 use super::Store;
@@ -37,6 +37,8 @@ pub struct Scan {
     run_keys: usize,
     stage: Stage,
     reply: RangeReply,
+    /// Bytes of the keys that it holds, about.
+    held: usize,
     /// Keys that passed the filters.
     passed: usize,
 }
@@ -118,6 +120,7 @@ impl Scan {
             run_keys,
             stage: Stage::Begin,
             reply: RangeReply { revision: at.revision(), ..RangeReply::default() },
+            held: 0,
             passed: 0,
             request,
         }
@@ -126,6 +129,12 @@ impl Scan {
     /// Returns the revision that compaction has to leave for it: see [`Moment::floor`].
     pub fn floor(&self) -> Revision {
         self.at.floor()
+    }
+
+    /// Bytes of memory that the keys found so far take, about: their values too, which may be
+    /// replaced meanwhile.
+    pub fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// Nobody wants it any more.
@@ -248,7 +257,7 @@ impl Store {
     /// Keys in key order need no sort: the walk goes the way that was asked for.
     fn find_some(&self, scan: &mut Scan, visits: &mut usize) -> Result<Stage, Stage> {
         let downwards = scan.request.order == SortOrder::Descend;
-        let Scan { request, left, at, limit, reply, passed, .. } = &mut *scan;
+        let Scan { request, left, at, limit, reply, held, passed, .. } = &mut *scan;
         let (present, is_filtered) = (Presentation::of(request), !request.filters.is_off());
         let walked = self.walk_some(left, *at, downwards, visits, &mut |record, version| {
             if is_filtered && !passes(&request.filters, version) {
@@ -261,7 +270,9 @@ impl Store {
                     return ControlFlow::Break(());
                 }
             } else {
-                reply.kvs.push(present.key_value(record, version));
+                let kv = present.key_value(record, version);
+                *held += kv_bytes(&kv);
+                reply.kvs.push(kv);
                 *passed += 1;
             }
             reply.count += 1;
@@ -287,7 +298,7 @@ impl Store {
         mut runs: Box<Runs>,
         visits: &mut usize,
     ) -> Result<Stage, Stage> {
-        let Scan { request, left, at, limit, reply, passed, .. } = &mut *scan;
+        let Scan { request, left, at, limit, reply, held, passed, .. } = &mut *scan;
         let present = match request.target {
             SortTarget::Value => Presentation::Whole, // To sort by.
             _ => Presentation::of(request),
@@ -301,7 +312,9 @@ impl Store {
             if passes(&request.filters, version) {
                 *passed += 1;
                 if runs.wants(record.view(version)) {
-                    runs.push(present.key_value(record, version));
+                    let kv = present.key_value(record, version);
+                    *held += kv_bytes(&kv);
+                    runs.push(kv);
                 }
             }
             ControlFlow::Continue(())
@@ -480,8 +493,18 @@ impl Store {
 
     /// The last key of `range` that so many visits come to, if they do not come to its end.
     pub(super) fn last_of(&self, range: &KeyRange, visits: &mut usize) -> Option<Bytes> {
-        let mut all = |_: &_, _: &_| ControlFlow::Continue(());
-        match self.walk_some(range, self.now(), false, visits, &mut all) {
+        self.look_through(range, visits, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// Looks at the newest state of the keys of `range` until `visit` breaks or no visits are left;
+    /// then the last key that it looked at.
+    pub(super) fn look_through(
+        &self,
+        range: &KeyRange,
+        visits: &mut usize,
+        visit: &mut dyn FnMut(&Record, &Version) -> ControlFlow<()>,
+    ) -> Option<Bytes> {
+        match self.walk_some(range, self.now(), false, visits, visit) {
             Walked::Paused(last) => Some(last),
             Walked::Through | Walked::Enough => None,
         }
@@ -512,6 +535,10 @@ impl Store {
             Walked::Through | Walked::Enough => Some(*share),
         }
     }
+}
+
+fn kv_bytes(kv: &KeyValue) -> usize {
+    size_of::<KeyValue>() + kv.value.len()
 }
 
 /// The first key after `key`.

@@ -12,7 +12,9 @@ use crate::types::{
     Sub,
 };
 
-use super::{CheckpointCursor, HashCursor, Moment, NothingToKeep, Scan, Share, Store, combine};
+use super::{
+    CheckpointCursor, Deletion, HashCursor, Moment, NothingToKeep, Scan, Share, Store, combine,
+};
 
 const NEWEST: Revision = Revision::NEWEST;
 
@@ -573,7 +575,7 @@ impl Pair {
         assert_eq!(whole(plain), whole(prepared));
         for lease in 0..5 {
             let keys = |store: &Store| -> Vec<Vec<u8>> {
-                store.lease_keys(LeaseId(lease)).map(<[u8]>::to_vec).collect()
+                store.lease_keys(LeaseId(lease)).map(|key| key.to_vec()).collect()
             };
             assert_eq!(keys(plain), keys(prepared), "lease {lease}");
         }
@@ -591,7 +593,8 @@ fn a_prepared_deletion_is_the_plain_one_whatever_happens_while_it_is_prepared() 
         let mut pair = Pair::new();
         (0..300).for_each(|i| pair.put(i * 37 % 500, i % 5));
         let ranges = [keys(100, 300), keys(250, 450)];
-        pair.prepared.begin_delete(&ranges);
+        let deletions = ranges.clone().map(Deletion::Range);
+        pair.prepared.begin_delete(&deletions);
         let mut step: i64 = 0;
         while !pair.prepared.prepare_delete(&mut slice.clone()) {
             step += 1;
@@ -605,7 +608,7 @@ fn a_prepared_deletion_is_the_plain_one_whatever_happens_while_it_is_prepared() 
         }
         (0..40).for_each(|i| pair.put(i * 101 % 500, i % 3));
         pair.assert_same();
-        assert!(pair.prepared.is_delete_prepared(&ranges));
+        assert!(pair.prepared.is_delete_prepared(&deletions));
         if undone {
             pair.prepared.abandon_delete();
             while !pair.prepared.undo_delete(&mut slice.clone()) {
@@ -639,7 +642,7 @@ fn a_prepared_deletion_is_the_plain_one_whatever_happens_while_it_is_prepared() 
 fn a_deletion_that_is_prepared_is_taken_back_with_what_it_stands_on() {
     let mut pair = Pair::new();
     (0..100).for_each(|i| pair.put(i, 0));
-    pair.prepared.begin_delete(&[keys(10, 90)]);
+    pair.prepared.begin_delete(&[Deletion::Range(keys(10, 90))]);
     assert!(!pair.prepared.prepare_delete(&mut 30));
     let cut = Revision(60);
     assert_eq!(pair.plain.roll_back(cut), pair.prepared.roll_back(cut));
@@ -647,4 +650,128 @@ fn a_deletion_that_is_prepared_is_taken_back_with_what_it_stands_on() {
     assert!(!pair.prepared.has_delete());
     pair.assert_same();
     pair.prepared.tree.assert_invariants();
+}
+
+#[test]
+fn the_end_of_a_lease_that_is_prepared_is_the_plain_one_whatever_happens_meanwhile() {
+    for (slice, undone) in [(1, false), (7, false), (1000, false), (9, true)] {
+        let mut pair = Pair::new();
+        (0..400).for_each(|i| pair.put(i * 37 % 500, i % 3));
+        let deletion = [Deletion::Lease(LeaseId(1))];
+        pair.prepared.begin_delete(&deletion);
+        let mut step: i64 = 0;
+        while !pair.prepared.prepare_delete(&mut slice.clone()) {
+            step += 1;
+            // New keys, old ones that leave the lease, and deletes.
+            pair.put(step * 53 % 500, 2 * (step % 2));
+            pair.delete(&keys(step * 61 % 500, step * 61 % 500 + 1), false);
+            pair.assert_same();
+        }
+        (0..40).for_each(|i| pair.put(i * 101 % 500, 2));
+        assert!(pair.prepared.is_delete_prepared(&deletion));
+        if undone {
+            pair.prepared.abandon_delete();
+            while !pair.prepared.undo_delete(&mut slice.clone()) {
+                step += 1;
+                pair.put(step * 53 % 500, 2);
+            }
+            assert!(!pair.prepared.has_delete());
+        }
+        pair.revision += 1;
+        let at = Revision(pair.revision);
+        let [one, other] = [&mut pair.plain, &mut pair.prepared]
+            .map(|store| store.delete_lease_keys(at, Sub(0), LeaseId(1)));
+        assert!(one == other && one > 30, "{one} and {other}");
+        pair.assert_same();
+        while !pair.prepared.detach_some(&mut slice.clone()) {}
+        pair.assert_same();
+        (0..30).for_each(|i| pair.put(i * 97 % 500, i % 5));
+        pair.assert_same();
+        assert_eq!(
+            pair.plain.roll_back(Revision(at.0 - 1)),
+            pair.prepared.roll_back(Revision(at.0 - 1))
+        );
+        pair.revision = at.0 - 1;
+        pair.assert_same();
+        pair.prepared.tree.assert_invariants();
+    }
+}
+
+#[test]
+fn the_index_of_leases_is_right_while_a_deletion_is_taken_out_of_it() {
+    let mut pair = Pair::new();
+    (0..200).for_each(|i| pair.put(i, 1 + i % 4));
+    pair.prepared.begin_delete(&[Deletion::Range(keys(0, 150))]);
+    assert!(pair.prepared.prepare_delete(&mut usize::MAX.clone()));
+    pair.delete(&keys(0, 150), false);
+    pair.assert_same();
+    let mut step = 0;
+    while !pair.prepared.detach_some(&mut 3) {
+        step += 1;
+        // They come back to the same lease, to another, and go again.
+        pair.put(step * 7 % 150, 1 + step * 7 % 4);
+        pair.put(step * 11 % 150, step % 5);
+        if step % 3 == 0 {
+            pair.delete(&keys(step % 150, step % 150 + 9), false);
+        }
+        pair.assert_same();
+    }
+    assert!(step > 10);
+    pair.assert_same();
+}
+
+#[test]
+fn what_is_judged_is_what_a_look_at_all_keys_says_after_every_change() {
+    let mut store = Store::new();
+    let mut revision = 1;
+    let mut change = |store: &mut Store, key: i64, value: &str| {
+        revision += 1;
+        if value.is_empty() {
+            store.delete_range(Revision(revision), Sub(0), &keys(key, key + 3), false);
+        } else {
+            put(store, revision, &format!("{key:04}"), value);
+        }
+    };
+    (0..200).for_each(|key| change(&mut store, key, "good"));
+    let bad = CompareOperand::Value(Bytes::from_static(b"bad"));
+    let compare = |range, operator, operand| Compare { range, operator, operand };
+    let compares = [
+        compare(keys(0, 200), CompareOperator::NotEqual, bad.clone()),
+        compare(keys(50, 150), CompareOperator::NotEqual, bad.clone()),
+        compare(keys(0, 200), CompareOperator::Greater, CompareOperand::Version(0)),
+        compare(keys(300, 400), CompareOperator::Equal, CompareOperand::Version(0)),
+        compare(keys(60, 60), CompareOperator::Equal, bad),
+    ];
+    store.begin_judging(compares.iter());
+    let (mut decided, mut failed) = (0, 0);
+    for step in 0..4000i64 {
+        let key = step * 7919 % 210;
+        let value = match step % 5 {
+            0 if step % 400 < 40 => "bad",
+            1 if step % 50 == 1 => "",
+            _ => "good",
+        };
+        change(&mut store, key, value);
+        let mut visits = (step % 17) as usize;
+        let before = visits;
+        store.judge_some(&mut visits);
+        assert!(visits <= before);
+        let Some(shares) = store.shares(compares.iter(), &mut 0) else {
+            assert!(!store.is_judged());
+            continue;
+        };
+        let plainly = compares.each_ref().map(|compare| store.holds_share(compare, NEWEST));
+        assert_eq!(shares.len(), plainly.len());
+        for ((compare, one), other) in compares.iter().zip(&shares).zip(&plainly) {
+            assert_eq!(combine(compare, [*one]), combine(compare, [*other]), "{compare:?}");
+        }
+        decided += 1;
+        failed += usize::from(!shares[0].all_hold);
+    }
+    assert!(decided > 500 && failed > 100 && failed < decided, "{failed} of {decided}");
+    // Others are looked at, as far as that is allowed.
+    assert!(store.shares(&compares[..1], &mut 0).is_some());
+    store.end_judging();
+    assert!(store.shares(&compares[..1], &mut 20).is_none());
+    assert!(store.shares(&compares[..1], &mut 2000).is_some());
 }

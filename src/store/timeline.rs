@@ -233,14 +233,21 @@ impl OrderedKeys {
         self.chunks.partition_point(is_before)
     }
 
-    /// Drops keys for nothing, about as many as there are `visits`, which it takes off.
-    pub(super) fn drop_some(&mut self, visits: &mut usize) {
-        while *visits > 0
-            && let Some(chunk) = self.chunks.pop()
-        {
-            self.count -= chunk.keys.len() as u64;
-            *visits = visits.saturating_sub(chunk.keys.len());
+    /// Takes the last key out.
+    pub(super) fn pop(&mut self) -> Option<Blob> {
+        let chunk = self.chunks.last_mut()?;
+        chunk.above_base.pop();
+        let key = chunk.keys.pop().expect("no chunk is empty");
+        self.count -= 1;
+        if chunk.keys.is_empty() {
+            self.chunks.pop();
         }
+        Some(key)
+    }
+
+    /// All of them, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Blob> {
+        self.chunks.iter().flat_map(|chunk| &chunk.keys)
     }
 }
 

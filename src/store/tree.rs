@@ -15,6 +15,7 @@
 //! records to a neighbour and splits only when that is nearly full too, so that leaves of a random
 //! load are about 80% full; a node that runs low is merged with a neighbour.
 
+use std::iter::Peekable;
 use std::ops::ControlFlow;
 
 use crate::types::{Blob, KeyRange, RangeEnd};
@@ -141,6 +142,13 @@ impl Tree {
     pub(super) fn clear_live(&mut self, range: &KeyRange) -> u64 {
         assert!(range.single_key().is_none(), "it would be looked up");
         if range.is_empty() { 0 } else { self.root.clear_live(bounds(range)) }
+    }
+
+    /// Counts these keys out, which are live and in order, whose records have got their tombstones
+    /// and share their keys with these; how many there were. That looks at leaves, at no key but
+    /// the first of each.
+    pub(super) fn clear_live_keys<'k>(&mut self, keys: impl Iterator<Item = &'k Blob>) -> u64 {
+        self.root.clear_live_keys(&mut keys.peekable(), None)
     }
 
     /// Keys of `range` that exist in the newest state.
@@ -300,6 +308,32 @@ impl Node {
                     let part = part(range, i == first, i == last);
                     let there = inner.children[i].clear_live(part);
                     inner.live[i] -= there;
+                    cleared += there;
+                }
+                cleared
+            }
+        }
+    }
+
+    /// Those below `high`, which lie in this node.
+    fn clear_live_keys<'k, I: Iterator<Item = &'k Blob>>(
+        &mut self,
+        keys: &mut Peekable<I>,
+        high: Option<&[u8]>,
+    ) -> u64 {
+        match self {
+            Node::Leaf(leaf) => leaf.clear_live_keys(keys),
+            Node::Inner(inner) => {
+                let mut cleared = 0;
+                while let Some(key) = keys.peek()
+                    && high.is_none_or(|high| key.as_slice() < high)
+                {
+                    let child = inner.child_of(key);
+                    let Inner { separators, children, live } = &mut **inner;
+                    let high = separators.keys().get(child).map(Blob::as_slice).or(high);
+                    let there = children[child].clear_live_keys(keys, high);
+                    assert!(there > 0, "a key is not where it belongs");
+                    live[child] -= there;
                     cleared += there;
                 }
                 cleared

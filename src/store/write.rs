@@ -7,7 +7,9 @@ use crate::types::{
 };
 
 use super::Store;
-use super::versions::Version;
+use super::judge::Judging;
+use super::prepare::{Deletion, Prepared};
+use super::versions::{Record, Version};
 
 /// A replicated deletion would not hit the keys that it hit where it was evaluated: the replicas
 /// have come apart.
@@ -29,7 +31,21 @@ impl std::error::Error for Mismatch {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NothingToKeep;
 
-/// The value and lease that a put writes; `None` keeps what the key has.
+/// The newest state of a key has changed: to be told to what is being prepared.
+fn changed(
+    record: &mut Record,
+    prepared: &mut Option<Box<Prepared>>,
+    judging: &mut Option<Box<Judging>>,
+) {
+    if let Some(prepared) = prepared {
+        prepared.changed(record);
+    }
+    if let Some(judging) = judging {
+        judging.changed(record);
+    }
+}
+
+/// What a put writes; `None` keeps what the key has.
 struct Content<'a> {
     value: Option<&'a [u8]>,
     lease: Option<LeaseId>,
@@ -56,13 +72,16 @@ impl Store {
         prev_kv: bool,
     ) -> DeleteRangeReply {
         let mut reply = DeleteRangeReply { revision, ..DeleteRangeReply::default() };
-        if !prev_kv && let Some(count) = self.make_delete(revision, sub, range) {
-            reply.deleted = count as i64;
-            return reply;
+        if !prev_kv && self.has_delete() {
+            let deletion = Deletion::Range(range.clone());
+            if let Some(count) = self.make_delete(revision, sub, &deletion) {
+                reply.deleted = count as i64;
+                return reply;
+            }
         }
         // One for all of them.
         let tombstone = Version::tombstone(revision.0, sub.0);
-        let Store { tree, timeline, leases, sizes, prepared, .. } = self;
+        let Store { tree, timeline, leases, sizes, prepared, judging, .. } = self;
         tree.modify_live(range, &mut |record| {
             let old = record.live_top().expect("called for live records");
             if prev_kv {
@@ -73,9 +92,7 @@ impl Store {
             sizes.add_version(&tombstone);
             timeline.push(revision.0, &record.key);
             reply.deleted += 1;
-            if let Some(prepared) = prepared {
-                prepared.changed(record);
-            }
+            changed(record, prepared, judging);
         });
         reply
     }
@@ -114,24 +131,30 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes every key that is attached to `lease`, in order; returns how many there were.
+    /// Deletes every key that is attached to `lease`, in order, in one step if that is prepared;
+    /// returns how many there were.
     pub fn delete_lease_keys(&mut self, revision: Revision, sub: Sub, lease: LeaseId) -> u64 {
+        if let Some(count) = self.make_delete(revision, sub, &Deletion::Lease(lease)) {
+            return count;
+        }
         let tombstone = Version::tombstone(revision.0, sub.0);
-        let Store { tree, timeline, leases, sizes, prepared, .. } = self;
-        let keys = leases.take(lease);
-        for key in &keys {
+        let is_exact = self.has_detached();
+        let Store { tree, timeline, leases, sizes, prepared, judging, .. } = self;
+        let mut count = 0;
+        for key in &leases.take(lease) {
             tree.modify(key, |record| {
-                assert!(record.live_top().is_some_and(|top| top.lease() == lease), "attached");
+                if record.live_top().is_none_or(|top| top.lease() != lease) {
+                    assert!(!is_exact, "attached");
+                    return;
+                }
                 record.push(tombstone.clone());
                 sizes.add_version(&tombstone);
                 timeline.push(revision.0, &record.key);
-                if let Some(prepared) = prepared {
-                    prepared.changed(record);
-                }
-            })
-            .expect("an attached key is there");
+                changed(record, prepared, judging);
+                count += 1;
+            });
         }
-        keys.len() as u64
+        count
     }
 
     /// Deletes the keys of a lease again: as many as where it was evaluated, or it has no effect.
@@ -142,7 +165,7 @@ impl Store {
         lease: LeaseId,
         expected: u64,
     ) -> Result<(), Mismatch> {
-        let found = self.leases.of(lease).count() as u64;
+        let found = self.lease_keys(lease).count() as u64;
         if found != expected {
             return Err(Mismatch { expected, found });
         }
@@ -159,7 +182,7 @@ impl Store {
         prev_kv: bool,
     ) -> Option<KeyValue> {
         assert!(self.loading.is_none(), "finish_load comes before the first change");
-        let Store { tree, timeline, leases, sizes, prepared, .. } = self;
+        let Store { tree, timeline, leases, sizes, prepared, judging, .. } = self;
         tree.upsert(key, |record| {
             if record.is_empty() {
                 sizes.add_key(&record.key);
@@ -186,9 +209,7 @@ impl Store {
             sizes.add_version(&version);
             timeline.push(revision.0, &record.key);
             record.push(version);
-            if let Some(prepared) = prepared {
-                prepared.changed(record);
-            }
+            changed(record, prepared, judging);
             previous
         })
     }
@@ -200,6 +221,7 @@ impl Store {
     /// If `cut` is below what was settled.
     pub fn roll_back(&mut self, cut: Revision) -> usize {
         assert!(cut.0 >= self.settled, "{cut} is below {}: that is final", self.settled);
+        self.end_judging();
         self.abandon_delete();
         while !self.undo_delete(&mut usize::MAX.clone()) {}
         let mut count = 0;

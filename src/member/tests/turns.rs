@@ -2,10 +2,10 @@
 
 use super::*;
 
-const KEYS: usize = 2_000;
+pub(super) const KEYS: usize = 2_000;
 
 /// A member with many keys.
-fn filled(cores: u16, shards: u16) -> Host {
+pub(super) fn filled(cores: u16, shards: u16) -> Host {
     let mut host = Host::start(Disk::default(), cores, shards);
     for batch in 0..KEYS / 100 {
         let op = |i| put_op(&format!("key-{i:05}"), &format!("{}", i * 7919 % KEYS));
@@ -17,7 +17,7 @@ fn filled(cores: u16, shards: u16) -> Host {
 }
 
 /// One turn of every core, with its mail and its disk.
-fn turn(host: &mut Host) {
+pub(super) fn turn(host: &mut Host) {
     for at in 0..host.cores.len() {
         host.cores[at].look();
         host.cores[at].turn(Nanos(host.now));
