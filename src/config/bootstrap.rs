@@ -177,7 +177,7 @@ fn resolved(url: &Url, resolve: Resolve<'_>) -> Result<String, String> {
         Some(IpAddr::V6(address)) => Ok(format!("[{address}]:{port}")),
         None => Err(format!(
             "failed to resolve {} (lookup {host}: no such host)",
-            quote(&url.to_string())
+            quote(url.to_string())
         )),
     }
 }

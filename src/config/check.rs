@@ -224,7 +224,7 @@ fn advertised(raw: &Raw, source: Source) -> Result<(Vec<Url>, Vec<Url>), String>
         url.check_host().map_err(|why| {
             format!(
                 "--initial-advertise-peer-urls {} must be \"host:port\" ({why})",
-                quote(&join(&peers))
+                quote(join(&peers))
             )
         })?;
     }
@@ -233,7 +233,7 @@ fn advertised(raw: &Raw, source: Source) -> Result<(Vec<Url>, Vec<Url>), String>
             format!(
                 "--advertise-client-urls {} must be in the format \"host:port\", \
                  \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" ({why})",
-                quote(&join(&clients))
+                quote(join(&clients))
             )
         })?;
     }

@@ -61,7 +61,7 @@ impl Del {
         if self.range {
             return;
         }
-        let (start, end) = (gotext::quote(&argument(start)), gotext::quote(&argument(end)));
+        let (start, end) = (gotext::quote(argument(start)), gotext::quote(argument(end)));
         eprintln!(
             "Warning: Keys between {start} and {end} will be deleted. Please interrupt the command \
              within next 2 seconds to cancel. You can provide `--range` flag to avoid the delay."

@@ -118,7 +118,7 @@ fn unescape<'a>(text: &'a str, bytes: &mut Vec<u8>) -> Option<&'a str> {
 
 /// `%q` of a list: `["a" "b"]`.
 pub fn quote_all(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
+    let quoted: Vec<String> = texts.iter().map(quote).collect();
     format!("[{}]", quoted.join(" "))
 }
 

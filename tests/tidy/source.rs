@@ -191,8 +191,7 @@ impl Tree<'_> {
             head.push(String::new());
             self.at += 1;
         }
-        loop {
-            let Some(token) = self.tokens.get(self.at) else { break };
+        while let Some(token) = self.tokens.get(self.at) {
             if token.kind == Kind::Word || self.is_import && token.text == "*" {
                 head.push(token.text.clone());
                 self.at += 1;

@@ -78,7 +78,7 @@ impl WatchEnvironment {
     fn check(&self) -> Result<(), Failure> {
         match (&self.key, &self.range_end) {
             (None, Some(end)) => {
-                let end = gotext::quote(&argument(end));
+                let end = gotext::quote(argument(end));
                 Err(Failure::bad_arguments(format!(
                     "ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END={end}"
                 )))
