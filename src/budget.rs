@@ -16,15 +16,17 @@
 //!
 //! - A connection that holds no more than its *share* may always be read. All shares together are a
 //!   quarter of the limit, so whoever asks for little is served whatever others hold.
-//! - On each core one connection that holds a message which is not all there, and beside it no more
-//!   than its share, may be read: it has the *pass*, until that message is whole. So nobody waits
-//!   for room that only the waiting could make. Where more than a share is held by anything else,
-//!   the end of that makes room. A holder of the pass whose bytes come too slowly while others wait
-//!   is ended ([`CoreBudget::look_at_pass`]): a client that sends half a message and then nothing
-//!   holds up the others for a second.
+//! - A connection that holds a message which is not all there, and beside it no more than its share,
+//!   may be read if it has a *pass*, until that message is whole. So nobody waits for room that only
+//!   the waiting could make. Where more than a share is held by anything else, the end of that makes
+//!   room. Each core has two passes. The *quick* one is for a message of which the rest waits in the
+//!   socket: it is whole in a moment, so those never wait for a slow client. The *slow* one is for
+//!   a message of which enough waits there to show that the client is sending; its holder is ended if
+//!   the message is not whole in a time that fits its size while others wait
+//!   ([`CoreBudget::look_at_pass`]).
 //!
 //! So the member holds at most the limit, half as much for shares (buffers may be twice as large as
-//! what is in them), for each core one message, and what connections within their share have asked
+//! what is in them), for each core two messages, and what connections within their share have asked
 //! for in one read: of each, answers up to
 //! [`CONNECTION_OUTPUT_BYTES_MAX`](crate::limits::CONNECTION_OUTPUT_BYTES_MAX) and one answer more.
 
@@ -34,8 +36,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::limits::{
-    BUDGET_PORTION_BYTES_MAX, BUDGET_PORTION_BYTES_MIN, BUDGET_SHARE_BYTES_MIN, PASS_BYTES_MIN,
-    PASS_LOOKS, SHARE_READ_BYTES_MIN,
+    BUDGET_PORTION_BYTES_MAX, BUDGET_PORTION_BYTES_MIN, BUDGET_SHARE_BYTES_MIN, PASS_LOOKS,
+    PASS_LOOKS_MIN, PASS_PATIENCE_BYTES, PASS_UNREAD_BYTES_MIN, SHARE_READ_BYTES_MIN,
 };
 
 /// The budget of a member. Cores take from it in portions, so it is rarely written.
@@ -84,22 +86,36 @@ pub struct CoreBudget {
     budget: Arc<Budget>,
     used: Cell<usize>,
     taken: Cell<usize>,
-    pass: Cell<Option<Pass>>,
+    /// Somebody has the quick pass.
+    quick: Cell<bool>,
+    /// Somebody has the slow pass, for so many looks more while others wait.
+    slow: Cell<Option<u32>>,
+    /// Looks that the slow pass gives for each MiB of a message's rest: it halves with every holder
+    /// that is too slow, and doubles with every message that gets whole, up to [`PASS_LOOKS`].
+    patience: Cell<u32>,
 }
 
-/// How the connection that has the pass gets on.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pass {
-    /// Bytes read, and looks at it, since its pace was last judged.
-    read: usize,
-    looks: u32,
+/// How much of a message that has begun is still to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// So many bytes are missing, and so many wait in the socket.
+    Known { missing: usize, unread: usize },
+    /// The transport does not say.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Quick,
+    Slow,
 }
 
 impl CoreBudget {
     /// Opens the part of a core that holds nothing yet.
     pub fn new(budget: Arc<Budget>) -> Rc<CoreBudget> {
-        let (used, taken, pass) = (Cell::new(0), Cell::new(0), Cell::new(None));
-        Rc::new(CoreBudget { budget, used, taken, pass })
+        let (used, taken) = (Cell::new(0), Cell::new(0));
+        let (quick, slow) = (Cell::new(false), Cell::new(None));
+        Rc::new(CoreBudget { budget, used, taken, quick, slow, patience: Cell::new(PASS_LOOKS) })
     }
 
     /// Returns the member's budget.
@@ -112,44 +128,50 @@ impl CoreBudget {
         self.used.get()
     }
 
-    /// Whether a connection that waits may go on now, or has to ask again: the budget has room, or
-    /// nobody has the pass.
+    /// Whether a connection that waits may go on now if it asks again: the budget has room, or
+    /// nobody has one of the passes.
     pub fn is_worth_asking(&self) -> bool {
-        !self.budget.is_full() || self.pass.get().is_none()
+        !self.budget.is_full() || !self.quick.get() || self.slow.get().is_none()
     }
 
-    /// Looks at the pass while other connections wait; to be called every
-    /// [`BUDGET_PAUSE_MILLIS`](crate::limits::BUDGET_PAUSE_MILLIS). Returns whether the connection
-    /// that has the pass is too slow: in [`PASS_LOOKS`] looks less than [`PASS_BYTES_MIN`] bytes
-    /// were read from it. It is to be ended then.
+    /// Looks at the slow pass while connections wait; to be called every
+    /// [`BUDGET_PAUSE_MILLIS`](crate::limits::BUDGET_PAUSE_MILLIS). Returns whether the time of its
+    /// holder is over: the connection is to be ended then.
     pub fn look_at_pass(&self) -> bool {
-        let Some(mut pass) = self.pass.get() else {
+        let Some(left) = self.slow.get() else {
             return false;
         };
-        pass.looks += 1;
-        let is_judged = pass.looks >= PASS_LOOKS;
-        let is_slow = is_judged && pass.read < PASS_BYTES_MIN;
-        self.pass.set(Some(if is_judged { Pass::default() } else { pass }));
-        is_slow
+        self.slow.set(Some(left.saturating_sub(1)));
+        if left == 1 {
+            self.patience.set((self.patience.get() / 2).max(PASS_LOOKS_MIN));
+        }
+        left <= 1
     }
 
     /// Returns the account of a new connection.
     pub fn open(self: &Rc<CoreBudget>) -> Rc<Account> {
         self.budget.accounts.fetch_add(1, Ordering::Relaxed);
-        Rc::new(Account {
-            core_budget: self.clone(),
-            held: Cell::new(0),
-            has_pass: Cell::new(false),
-        })
+        Rc::new(Account { core_budget: self.clone(), held: Cell::new(0), pass: Cell::new(None) })
     }
 
-    /// Gives the pass out if nobody has it; whether it did.
-    fn give_pass(&self) -> bool {
-        let is_free = self.pass.get().is_none();
-        if is_free {
-            self.pass.set(Some(Pass::default()));
+    /// Gives out the pass that fits `rest`, if nobody has it.
+    fn give_pass(&self, begun: usize, rest: Rest) -> Option<Pass> {
+        let (missing, is_here, is_coming) = match rest {
+            Rest::Known { missing, unread } => {
+                (missing, unread >= missing, unread >= missing.min(PASS_UNREAD_BYTES_MIN))
+            }
+            // As much again as there is, if nothing better is known.
+            Rest::Unknown => (begun, false, true),
+        };
+        if is_here && !self.quick.replace(true) {
+            return Some(Pass::Quick);
         }
-        is_free
+        if is_coming && self.slow.get().is_none() {
+            let parts = 1 + u32::try_from(missing / PASS_PATIENCE_BYTES).unwrap_or(u32::MAX - 1);
+            self.slow.set(Some(self.patience.get().saturating_mul(parts)));
+            return Some(Pass::Slow);
+        }
+        None
     }
 
     fn charge(&self, bytes: usize) {
@@ -187,7 +209,7 @@ impl Drop for CoreBudget {
 pub struct Account {
     core_budget: Rc<CoreBudget>,
     held: Cell<usize>,
-    has_pass: Cell<bool>,
+    pass: Cell<Option<Pass>>,
 }
 
 impl Account {
@@ -202,46 +224,42 @@ impl Account {
     }
 
     /// Whether the connection may be read from. `begun` are the bytes that it holds for a message
-    /// of its client which has come in part; 0 if there is none. It gets the pass if there is no
-    /// other way, nobody has it, and it holds little else; it keeps the pass until it asks when
-    /// that is no longer so.
+    /// of its client which has come in part; 0 if there is none. It gets a pass if there is no
+    /// other way, nobody has it, and it holds little else; it keeps the pass until the message is
+    /// whole or it holds too much.
     pub fn may_read(&self, begun: usize) -> bool {
+        self.may_read_rest(begun, || Rest::Unknown)
+    }
+
+    /// As [`Account::may_read`], for a transport that knows the `rest` of the message.
+    pub fn may_read_rest(&self, begun: usize, rest: impl FnOnce() -> Rest) -> bool {
         let others = self.held.get().saturating_sub(begun);
         let is_eligible = begun > 0 && others <= self.core_budget.budget.share();
         if !is_eligible {
             self.return_pass();
         }
-        if self.may_make() || self.has_pass.get() {
+        if self.may_make() || self.pass.get().is_some() {
             return true;
         }
-        if is_eligible && self.core_budget.give_pass() {
-            self.has_pass.set(true);
+        if is_eligible {
+            self.pass.set(self.core_budget.give_pass(begun, rest()));
         }
-        self.has_pass.get()
+        self.pass.get().is_some()
     }
 
-    /// Whether it has the pass; see [`Account::may_read`].
-    pub fn has_pass(&self) -> bool {
-        self.has_pass.get()
+    /// Whether it has the slow pass.
+    pub fn has_slow_pass(&self) -> bool {
+        self.pass.get() == Some(Pass::Slow)
     }
 
     /// Bytes that may be read at once: while the budget is full, a connection without the pass is
     /// read up to its share.
     pub fn readable(&self) -> usize {
-        if !self.core_budget.budget.is_full() || self.has_pass.get() {
+        if !self.core_budget.budget.is_full() || self.pass.get().is_some() {
             return usize::MAX;
         }
         let left = self.core_budget.budget.share().saturating_sub(self.held.get());
         left.max(SHARE_READ_BYTES_MIN)
-    }
-
-    /// Counts `bytes` that were read from the connection.
-    pub fn was_read(&self, bytes: usize) {
-        if self.has_pass.get()
-            && let Some(pass) = self.core_budget.pass.get()
-        {
-            self.core_budget.pass.set(Some(Pass { read: pass.read.saturating_add(bytes), ..pass }));
-        }
     }
 
     /// Whether a stream of the connection may make another message.
@@ -265,10 +283,21 @@ impl Account {
         self.core_budget.release(bytes);
     }
 
-    /// Gives the pass back, if it has it: nothing of the connection is read for now.
+    /// Gives the pass back, if it has one: the message that it was for is whole.
+    pub fn pass_is_used(&self) {
+        if self.has_slow_pass() {
+            let patience = &self.core_budget.patience;
+            patience.set((2 * patience.get()).min(PASS_LOOKS));
+        }
+        self.return_pass();
+    }
+
+    /// Gives the pass back, if it has one: nothing of the connection is read for now.
     pub fn return_pass(&self) {
-        if self.has_pass.replace(false) {
-            self.core_budget.pass.set(None);
+        match self.pass.take() {
+            Some(Pass::Quick) => self.core_budget.quick.set(false),
+            Some(Pass::Slow) => self.core_budget.slow.set(None),
+            None => {}
         }
     }
 }
@@ -362,9 +391,7 @@ mod tests {
         let accounts = [core_budget.open(), core_budget.open(), core_budget.open()];
         let mut charges: Vec<Charge> = accounts.iter().map(|one| one.charge(MIB)).collect();
         for first in 0..accounts.len() {
-            assert!(core_budget.is_worth_asking());
             assert!(accounts[first].may_read(MIB));
-            assert!(!core_budget.is_worth_asking());
             assert_eq!(accounts[first].readable(), usize::MAX);
             for other in &accounts[first + 1..] {
                 assert!(!other.may_read(MIB), "the pass is another's");
@@ -378,27 +405,47 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_is_slow_when_its_bytes_come_slowly() {
+    fn the_time_of_the_slow_pass_fits_its_message() {
         let core_budget = CoreBudget::new(Budget::new(MIB, 1));
         let (first, second) = (core_budget.open(), core_budget.open());
         let (_held, _other) = (first.charge(MIB), second.charge(MIB));
-        let slow = |core_budget: &CoreBudget| {
-            (0..PASS_LOOKS).filter(|_| core_budget.look_at_pass()).count()
+        assert!(!core_budget.look_at_pass(), "nobody has it");
+        let tenure = |missing| {
+            let rest = || Rest::Known { missing, unread: PASS_UNREAD_BYTES_MIN };
+            assert!(first.may_read_rest(MIB, rest) && first.has_slow_pass());
+            let looks = 1 + (0..).take_while(|_| !core_budget.look_at_pass()).count();
+            first.return_pass();
+            looks as u32
         };
-        assert_eq!(slow(&core_budget), 0, "nobody has it");
-        assert!(first.may_read(MIB) && first.has_pass() && !second.has_pass());
-        for _ in 0..3 {
-            first.was_read(PASS_BYTES_MIN);
-            second.was_read(PASS_BYTES_MIN);
-            assert_eq!(slow(&core_budget), 0, "enough has come");
+        assert_eq!(tenure(MIB), 2 * PASS_LOOKS);
+        // Those that are too slow leave less and less time to others like them.
+        assert_eq!(tenure(MIB), PASS_LOOKS);
+        assert_eq!(tenure(99 * MIB), 100 * PASS_LOOKS / 4);
+        assert_eq!((0..20).map(|_| tenure(MIB)).last(), Some(2 * PASS_LOOKS_MIN));
+        for _ in 0..10 {
+            assert!(second.may_read(MIB));
+            second.pass_is_used();
         }
-        first.was_read(PASS_BYTES_MIN - 1);
-        assert_eq!(slow(&core_budget), 1);
-        first.return_pass();
-        assert!(second.may_read(MIB));
-        (1..PASS_LOOKS)
-            .for_each(|_| assert!(!core_budget.look_at_pass(), "its time has just begun"));
-        assert!(core_budget.look_at_pass(), "bytes that came before are not its own");
+        assert_eq!(tenure(MIB), 2 * PASS_LOOKS);
+    }
+
+    #[test]
+    fn a_message_that_is_there_does_not_wait_for_one_that_comes_slowly() {
+        let core_budget = CoreBudget::new(Budget::new(MIB, 1));
+        let accounts: Vec<_> = (0..4).map(|_| core_budget.open()).collect();
+        let _charges: Vec<_> = accounts.iter().map(|one| one.charge(MIB)).collect();
+        let rest = |unread| move || Rest::Known { missing: MIB, unread };
+        assert!(!accounts[0].may_read_rest(MIB, rest(PASS_UNREAD_BYTES_MIN - 1)), "it is silent");
+        assert!(accounts[0].may_read_rest(MIB, rest(PASS_UNREAD_BYTES_MIN)));
+        assert!(!accounts[1].may_read_rest(MIB, rest(MIB - 1)), "one comes already");
+        for _ in 0..3 {
+            assert!(accounts[2].may_read_rest(MIB, rest(MIB)));
+            assert!(!accounts[3].may_read_rest(MIB, rest(MIB)), "one at a time");
+            assert!(!core_budget.is_worth_asking());
+            accounts[2].return_pass();
+            assert!(core_budget.is_worth_asking());
+        }
+        assert!(accounts[0].has_slow_pass());
     }
 
     #[test]

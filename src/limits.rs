@@ -78,11 +78,18 @@ pub const BUDGET_PAUSE_MILLIS: u64 = 5;
 /// Bytes that a connection within its share is read at a time, even if less is left of the share.
 pub const SHARE_READ_BYTES_MIN: usize = 4 << 10;
 
-/// A connection that has the pass (see `budget`) and sends less than [`PASS_BYTES_MIN`] in so many
-/// looks, which are one second, is ended if others wait for the pass.
+/// Looks that a connection with the slow pass (see `budget`) has for the rest of its message, and
+/// as many again for each [`PASS_PATIENCE_BYTES`] of it, while its like are quick enough: one second.
 pub const PASS_LOOKS: u32 = 200;
-/// Bytes that a holder of the pass has to send within [`PASS_LOOKS`] looks.
-pub const PASS_BYTES_MIN: usize = 16 << 10;
+/// Looks that it has at least, after many that were too slow.
+pub const PASS_LOOKS_MIN: u32 = 10;
+/// Bytes of a message's rest for which the slow pass lasts longer.
+pub const PASS_PATIENCE_BYTES: usize = 1 << 20;
+/// Bytes of a message's rest that wait in the socket, if they are not all, to get the slow pass. A
+/// socket of which nothing is read takes 64 KiB at least.
+pub const PASS_UNREAD_BYTES_MIN: usize = 16 << 10;
+/// Connections that are asked at once whether they want a pass.
+pub const PASS_ASKS_MAX: usize = 64;
 /// Bytes that a core takes from the member's budget, or gives back, at a time, at least.
 pub const BUDGET_PORTION_BYTES_MIN: usize = 1 << 10;
 /// Bytes that a core takes from the member's budget, or gives back, at a time, at most.

@@ -1,11 +1,10 @@
 //! Wake-up inside one executor.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-
-use slab::Slab;
 
 /// The task that waits for something, if one does. A second one takes the first one's place.
 #[derive(Default)]
@@ -30,60 +29,71 @@ impl Waiter {
     }
 }
 
-/// Any number of tasks that wait for a condition of this executor to hold.
+/// Any number of tasks that wait for a condition of this executor to hold, in the order in which
+/// they came.
 ///
 /// A task that waits has one place, however often it is polled, and gives it up when it no longer
-/// waits: each step costs the same however many others wait, and nothing stays behind.
+/// waits: a step costs the logarithm of how many wait, and nothing stays behind.
 #[derive(Default)]
 pub struct WaitList {
-    waiting: RefCell<Slab<Waker>>,
-    /// Counts [`wake_all`](WaitList::wake_all): the places given out before the last one are void.
-    wakes: Cell<u64>,
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    /// The number of places that were given out.
+    places: Cell<u64>,
 }
 
-/// A task's place in a [`WaitList`], for a task that keeps it by itself; empty at first.
+/// A task's place in a [`WaitList`], for a task that keeps it by itself; empty at first. A task that
+/// was woken has lost its place.
 #[derive(Debug, Default)]
-pub struct WaitPlace(Option<(u64, usize)>);
+pub struct WaitPlace(Option<u64>);
 
 impl WaitList {
-    /// Makes one on which nobody waits.
+    /// Creates a list in which nobody waits.
     pub fn new() -> WaitList {
         WaitList::default()
     }
 
-    /// Waits until `holds`, which is asked now and after every [`wake_all`](WaitList::wake_all).
+    /// Waits until `holds`; it is asked now and after every [`wake_all`](WaitList::wake_all).
     pub fn until<H: FnMut() -> bool + Unpin>(&self, holds: H) -> Until<'_, H> {
         Until { list: self, holds, place: WaitPlace::default() }
     }
 
-    /// The task of `cx` is woken by the next [`wake_all`](WaitList::wake_all). A task gives the
+    /// Has the task of `cx` woken by the next [`wake_all`](WaitList::wake_all). A task gives the
     /// same `place` every time, and `leave`s with it if it is not to be woken after all.
     pub fn wait(&self, place: &mut WaitPlace, cx: &Context<'_>) {
         let mut waiting = self.waiting.borrow_mut();
-        match place.0.filter(|(wakes, _)| *wakes == self.wakes.get()) {
-            Some((_, slot)) if waiting[slot].will_wake(cx.waker()) => {}
-            Some((_, slot)) => waiting[slot] = cx.waker().clone(),
-            None => place.0 = Some((self.wakes.get(), waiting.insert(cx.waker().clone()))),
+        match place.0.and_then(|place| waiting.get_mut(&place)) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => {
+                self.places.set(self.places.get() + 1);
+                place.0 = Some(self.places.get());
+                waiting.insert(self.places.get(), cx.waker().clone());
+            }
         }
     }
 
-    /// The task with this place does not wait any more.
+    /// Gives up the place of a task that does not wait any more.
     pub fn leave(&self, place: &mut WaitPlace) {
-        if let Some((wakes, slot)) = place.0.take()
-            && wakes == self.wakes.get()
-        {
-            self.waiting.borrow_mut().remove(slot);
+        if let Some(place) = place.0.take() {
+            self.waiting.borrow_mut().remove(&place);
         }
     }
 
-    /// Wakes every task, since the condition may hold now.
+    /// Wakes every task: the condition may hold now.
     pub fn wake_all(&self) {
-        if self.waiting.borrow().is_empty() {
-            return;
-        }
-        self.wakes.set(self.wakes.get() + 1);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        for (_, waker) in waiting {
+        for waker in waiting.into_values() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes the `count` tasks that have waited longest: the condition may hold for some. One that
+    /// has to go on waiting takes a place behind all others.
+    pub fn wake_first(&self, count: usize) {
+        for _ in 0..count {
+            let first = self.waiting.borrow_mut().pop_first();
+            let Some((_, waker)) = first else {
+                return;
+            };
             waker.wake();
         }
     }
@@ -160,7 +170,7 @@ impl Notify {
         self.rung.replace(false)
     }
 
-    /// Waits for the next notification and takes it. Dropping the future loses nothing.
+    /// Until the next notification, which it takes. Dropping the future loses nothing.
     pub async fn wait(&self) {
         poll_fn(|cx| self.poll_wait(cx)).await;
     }
@@ -200,6 +210,20 @@ mod tests {
         assert!(poll(waiting.as_mut()).is_pending());
         holds.set(true);
         assert!(poll(waiting.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn the_first_are_woken_first() {
+        let list = WaitList::new();
+        let cx = Context::from_waker(Waker::noop());
+        let mut places: Vec<WaitPlace> = (0..5).map(|_| WaitPlace::default()).collect();
+        places.iter_mut().for_each(|place| list.wait(place, &cx));
+        list.wake_first(2);
+        // Those that still wait keep their places, and the others stand behind them.
+        places.iter_mut().for_each(|place| list.wait(place, &cx));
+        let order: Vec<u64> = list.waiting.borrow().keys().copied().collect();
+        let places: Vec<u64> = places.iter().map(|place| place.0.expect("it waits")).collect();
+        assert_eq!([&places[2..], &places[..2]].concat(), order);
     }
 
     #[test]

@@ -291,7 +291,8 @@ impl Session {
                 continue;
             }
             let has_room = self.has_room();
-            if !has_room || !self.account.may_read(intake.begun()) {
+            let missing = self.decoder.missing(intake.bytes());
+            if !has_room || !self.may_read(stream, intake.begun(), missing) {
                 if self.pause(stream, &mut intake, heard, has_room).await {
                     return Ok(End::Left);
                 }
@@ -300,7 +301,7 @@ impl Session {
                 continue;
             }
             self.pulse.owes((intake.begun() > 0).then_some(pulse::Owed::Since(heard)));
-            let reading = async { Some(self.read_some(stream, &mut intake).await) };
+            let reading = async { Some(self.read_some(stream, &mut intake, missing).await) };
             let shut = async {
                 closing.wait().await;
                 None
@@ -309,7 +310,6 @@ impl Session {
                 Some(Ok(0)) => return Ok(End::Left),
                 Some(Ok(bytes)) => {
                     self.turn.read(bytes);
-                    self.account.was_read(bytes);
                     heard = rt::now();
                 }
                 None => {}
@@ -319,8 +319,12 @@ impl Session {
     }
 
     /// Reads what has come, or waits for it with no more of a buffer than that needs.
-    async fn read_some(&self, stream: &TcpStream, intake: &mut Intake) -> io::Result<usize> {
-        let missing = self.decoder.missing(intake.bytes());
+    async fn read_some(
+        &self,
+        stream: &TcpStream,
+        intake: &mut Intake,
+        missing: usize,
+    ) -> io::Result<usize> {
         poll_fn(|cx| {
             let room = self.account.readable();
             let read = stream.poll_read_with(cx, room, &mut |bytes| intake.push(bytes, missing));
@@ -448,6 +452,7 @@ impl Session {
     ) -> Result<(), FrameFault> {
         let charge = intake.charge().clone();
         let input = intake.bytes();
+        let before = input.len();
         while self.has_room() && !self.turn.is_over() {
             let (taken, next) = match Decoder::opcode(input) {
                 Some(opcode) if opcode == Method::Range.opcode() => {
@@ -464,6 +469,10 @@ impl Session {
                 None if taken == 0 => break,
                 None => {}
             }
+        }
+        if input.len() < before {
+            // The message that the connection had a pass for is whole.
+            self.account.pass_is_used();
         }
         Ok(())
     }

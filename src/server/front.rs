@@ -20,7 +20,7 @@ use super::slow::RequestRecord;
 use super::waiters::{OneShot, Waiter, Waiters};
 use super::watching::Feeds;
 use crate::budget::CoreBudget;
-use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, CORE_REQUESTS_MAX};
+use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, CORE_REQUESTS_MAX, PASS_ASKS_MAX};
 use crate::member::{Answer, PointRead, Service, Ticket, Visit};
 use crate::protocol::Method;
 use crate::protocol::convert::HeaderFields;
@@ -165,8 +165,10 @@ impl Front {
                 if self.core_budget.look_at_pass() {
                     self.pulses.end_pass_holder();
                 }
-                if self.core_budget.is_worth_asking() {
+                if !self.core_budget.budget().is_full() {
                     self.budget_waits.wake_all();
+                } else if self.core_budget.is_worth_asking() {
+                    self.budget_waits.wake_first(PASS_ASKS_MAX);
                 }
             }
         }

@@ -15,8 +15,13 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::budget::Account;
+use crate::limits::PASS_UNREAD_BYTES_MIN;
 use crate::rt::TcpStream;
 use crate::types::Nanos;
+
+/// The part of the time for which a client may owe the rest of a message that is left to it while
+/// others wait for the memory that it holds, if too little of the rest waits to be read.
+const STALL_PARTS_PRESSED: u32 = 6;
 
 /// Notes of since when one connection has been waiting for its client.
 pub(super) struct Pulse {
@@ -31,9 +36,9 @@ pub(super) struct Pulse {
 pub(super) enum Owed {
     /// The connection is read, and nothing has come since then.
     Since(Nanos),
-    /// Nothing has been read since then because the connection is not read from. The client owes
-    /// the rest if nothing of it waits in the socket.
-    UnreadSince(Nanos),
+    /// Nothing has been read since `heard` because the connection is not read from. The client owes
+    /// the rest, which is `missing` bytes, if nothing of it waits in the socket.
+    UnreadSince { heard: Nanos, missing: usize },
 }
 
 impl Pulse {
@@ -67,7 +72,13 @@ impl Pulse {
         }
         let is_owed = match self.owed.get() {
             Some(Owed::Since(since)) => over(since, owing),
-            Some(Owed::UnreadSince(since)) => over(since, owing) && stream.unread_bytes() == 0,
+            Some(Owed::UnreadSince { heard, missing }) => {
+                let is_silent = || stream.unread_bytes() == 0;
+                let is_slow = || stream.unread_bytes() < missing.min(PASS_UNREAD_BYTES_MIN);
+                let is_pressed = self.account.core_budget().budget().is_full();
+                over(heard, owing) && is_silent()
+                    || is_pressed && over(heard, owing / STALL_PARTS_PRESSED) && is_slow()
+            }
             None => false,
         };
         is_owed.then_some("the rest of what the client began did not come")
@@ -109,7 +120,7 @@ impl Pulses {
     /// Shuts down the connection that has the pass of its core's budget.
     pub(super) fn end_pass_holder(&self) {
         for (_, pulse) in self.0.borrow().iter() {
-            if pulse.account.has_pass()
+            if pulse.account.has_slow_pass()
                 && let Some(stream) = pulse.stream.upgrade()
             {
                 let peer = stream.peer();

@@ -5,6 +5,7 @@ use futures_lite::future::or;
 
 use super::Session;
 use super::intake::Intake;
+use crate::budget::Rest;
 use crate::rt::TcpStream;
 use crate::server::pulse::Owed;
 use crate::types::Nanos;
@@ -26,10 +27,11 @@ impl Session {
             self.rest_output();
         }
         let begun = intake.begun();
-        self.pulse.owes((begun > 0).then_some(Owed::UnreadSince(heard)));
+        let missing = self.decoder.missing(intake.bytes());
+        self.pulse.owes((begun > 0).then_some(Owed::UnreadSince { heard, missing }));
         let poor = async {
             if has_room {
-                self.front.room_in_budget(|| self.account.may_read(begun)).await;
+                self.front.room_in_budget(|| self.may_read(stream, begun, missing)).await;
             } else {
                 self.account.return_pass();
                 std::future::pending().await
@@ -45,6 +47,13 @@ impl Session {
             false
         })
         .await
+    }
+
+    /// Returns whether the member's budget lets the connection be read from, which holds `begun`
+    /// bytes of a frame of which `missing` bytes are to come.
+    pub(super) fn may_read(&self, stream: &TcpStream, begun: usize, missing: usize) -> bool {
+        let rest = || Rest::Known { missing, unread: stream.unread_bytes() };
+        self.account.may_read_rest(begun, rest)
     }
 
     /// An output buffer with nothing in it is given back.

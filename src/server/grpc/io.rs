@@ -194,7 +194,6 @@ impl AsyncRead for Socket {
             }
         }
         let count = input.len().min(target.remaining());
-        wire.pulse.account().was_read(count);
         let piece = &input[..count];
         wire.turn.read(count);
         wire.turn.took(wire.pings.borrow_mut().received(piece));

@@ -190,9 +190,11 @@ fn a_client_that_owes_a_rest_is_ended_although_it_is_not_read_from() {
         settings.stall = Duration::from_millis(200);
     });
     let (mut client, _) = Client::connect(&rig, None);
-    // It is never answered, and fills the budget; the next has no share to be read by.
+    // It is never answered, and fills the budget.
     client.stream.write_all(&large_put(1, "stall")).expect("a put");
-    client.stream.write_all(&large_put(2, "rest")[..MIB / 8]).expect("a part");
-    until_ended(&mut client);
+    let (mut slow, _) = Client::connect(&rig, None);
+    // A little more than its share, so that some of it waits in the socket.
+    slow.stream.write_all(&large_put(1, "rest")[..MIB / 8 + 1000]).expect("a part");
+    until_ended(&mut slow);
     rig.stop();
 }
