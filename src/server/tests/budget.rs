@@ -196,5 +196,5 @@ fn a_client_that_owes_a_rest_is_ended_although_it_is_not_read_from() {
     // A little more than its share, so that some of it waits in the socket.
     slow.stream.write_all(&large_put(1, "rest")[..MIB / 8 + 1000]).expect("a part");
     until_ended(&mut slow);
-    rig.stop();
+    rig.stop_within(Duration::from_millis(100));
 }
