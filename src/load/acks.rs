@@ -3,6 +3,9 @@
 //! One line per change, tabs between: revision, `P` or `D`, key, and for a put the XXH3 of the
 //! value in hexadecimal. Lines are in the order in which one thread got its answers; a line that is
 //! not whole (the generator was killed) is no claim.
+//!
+//! A line `0`, `U`, start, end is about the keys from start to end: they may be gone, because a
+//! delete whose outcome is unknown, or one of a whole prefix, was sent. An empty end is one key.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -31,14 +34,40 @@ impl AckLog {
         found: Found,
         answer: &[u8],
     ) {
-        if found == Found::Miss || self.failed.is_some() {
+        if found != Found::Hit {
             return;
         }
         let revision = protobuf::revision(answer);
+        self.write(source, planned, |file, change| match change {
+            // Which of the keys it has deleted is not known.
+            Change::DeleteRange { start, end } => write_doubt(file, start, end),
+            change => write_line(file, revision, change),
+        });
+    }
+
+    /// Notes that nobody knows whether this was done.
+    pub(super) fn doubt(&mut self, source: &mut Source, planned: &Planned) {
+        self.write(source, planned, |file, change| match change {
+            // A put that was done all the same changes a key at a higher revision, which shows.
+            Change::Put { .. } => Ok(()),
+            Change::Delete { key } => write_doubt(file, key, b""),
+            Change::DeleteRange { start, end } => write_doubt(file, start, end),
+        });
+    }
+
+    fn write(
+        &mut self,
+        source: &mut Source,
+        planned: &Planned,
+        mut line: impl FnMut(&mut BufWriter<File>, Change<'_>) -> io::Result<()>,
+    ) {
+        if self.failed.is_some() {
+            return;
+        }
         let file = &mut self.file;
         let mut result = Ok(());
         source.changes(planned, |change| {
-            let written = write_line(file, revision, change);
+            let written = line(file, change);
             if written.is_err() {
                 result = written;
             }
@@ -79,7 +108,16 @@ fn write_line(file: &mut impl Write, revision: u64, change: Change<'_>) -> io::R
             file.write_all(key)?;
             writeln!(file)
         }
+        Change::DeleteRange { start, end } => write_doubt(file, start, end),
     }
+}
+
+fn write_doubt(file: &mut impl Write, start: &[u8], end: &[u8]) -> io::Result<()> {
+    write!(file, "0\tU\t")?;
+    file.write_all(start)?;
+    write!(file, "\t")?;
+    file.write_all(end)?;
+    writeln!(file)
 }
 
 /// One line, read again.
@@ -101,6 +139,7 @@ impl<'a> Ack<'a> {
                 Change::Put { key, value_hash: u64::from_str_radix(hash, 16).ok()? }
             }
             ("D", None) => Change::Delete { key },
+            ("U", Some(end)) => Change::DeleteRange { start: key, end: end.as_bytes() },
             _ => return None,
         };
         fields.next().is_none().then_some(Ack { revision, change })
@@ -115,6 +154,12 @@ mod tests {
     fn lines_are_read_as_they_are_written() {
         let changes =
             [Change::Put { key: b"load/01", value_hash: 0xab }, Change::Delete { key: b"load/02" }];
+        let doubt = Change::DeleteRange { start: b"load/0", end: b"" };
+        let mut line = Vec::new();
+        write_line(&mut line, 9, doubt).expect("memory");
+        let text = String::from_utf8(line).expect("text");
+        let parsed = Ack::parse(text.trim_end_matches('\n'));
+        assert_eq!(parsed, Some(Ack { revision: 0, change: doubt }));
         for change in changes {
             let mut line = Vec::new();
             write_line(&mut line, 17, change).expect("memory");

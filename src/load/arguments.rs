@@ -11,16 +11,25 @@ use futures_lite::future::block_on;
 use super::affinity::Cpus;
 use super::keys::Distribution;
 use super::run::Plan;
+use super::source::Verify;
 use super::streaming::StreamArguments;
-use super::text::{parse_bytes, parse_count, parse_time};
+use super::text::{parse_bytes, parse_count, parse_share, parse_time};
 use super::wire::Protocol;
 use super::workload::{Shape, Workload};
 use crate::client::{Client, Options, Transport};
 use crate::limits::{CONNECTION_REQUESTS_MAX, CORES_MAX};
 
+/// What the program says of a run to whoever started it.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, and what was measured or verified is good
+  1  done, and it is not: requests failed or were never sent (see --allow-errors), or changes are lost
+  2  not done: the arguments, the server at the start, or a file
+  3  nothing was verified (check)";
+
 /// Generates load on Braid or any other server of etcd's API, and measures it.
 #[derive(Debug, Parser)]
-#[command(name = "braid-load", version, max_term_width = 100)]
+#[command(name = "braid-load", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -122,12 +131,18 @@ pub(super) struct RunArguments {
     /// Seed; the same seed makes the same requests
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Which values that are read are compared with what was put: one in 64 answers, all, or none
+    #[arg(long, value_enum, default_value_t = Verified::Sample)]
+    verify: Verified,
     /// Repeat the run with each of these numbers outstanding, like 1,4,16,64
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["sweep_rate", "rate", "acks"])]
     pub(super) sweep_outstanding: Vec<u32>,
     /// Repeat the run with each of these rates, like 1000,2000,4000
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["rate", "acks"])]
     pub(super) sweep_rate: Vec<f64>,
+    /// Share of the requests that may fail or not be sent, like 0.1%, in a run that is good
+    #[arg(long, default_value = "0", value_parser = parse_share)]
+    pub(super) allow_errors: f64,
     /// Log every acknowledged change to this file, for `braid-load check`
     #[arg(long)]
     acks: Option<PathBuf>,
@@ -146,6 +161,31 @@ pub(super) struct RunArguments {
     /// No live line and no table
     #[arg(long)]
     pub(super) quiet: bool,
+}
+
+/// How many of the values that are read are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Verified {
+    /// Those of one answer in 64
+    Sample,
+    /// Those of every answer; a value that braid-load cannot have put is an error
+    All,
+    None,
+}
+
+/// Answers from one that is verified to the next.
+const SAMPLE_EVERY: u32 = 64;
+
+impl Verified {
+    /// Where the run itself has put every key, a value of somebody else is wrong.
+    fn of(self, is_preloaded: bool) -> Verify {
+        let every = match self {
+            Verified::Sample => SAMPLE_EVERY,
+            Verified::All => 1,
+            Verified::None => 0,
+        };
+        Verify { every, strict: is_preloaded || self == Verified::All }
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -290,6 +330,7 @@ impl RunArguments {
             interval: self.interval,
             requests: self.requests,
             seed: self.seed,
+            verify: self.verify.of(self.preload),
             workload,
             acks: self.acks.clone(),
         })

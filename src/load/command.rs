@@ -21,8 +21,14 @@ use super::table::{live_line, table};
 /// Outstanding requests while keys are put before a run.
 const PRELOAD_OUTSTANDING: u32 = 256;
 
-/// The program. Exit codes: 0 done, 1 something is wrong with what was found, 2 with what was
-/// asked.
+/// Something is wrong with what was found.
+const BAD: u8 = 1;
+/// A check that had nothing to check.
+const NOTHING_VERIFIED: u8 = 3;
+/// Something is wrong with what was asked for: it was not done.
+const NOT_DONE: u8 = 2;
+
+/// The program. Its exit codes stand in the help.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
@@ -34,7 +40,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("braid-load: {error}");
-            ExitCode::from(2)
+            ExitCode::from(NOT_DONE)
         }
     }
 }
@@ -54,11 +60,21 @@ fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
     };
     let mut summaries = Vec::new();
     let background = BackgroundLoad::gather(&arguments.streaming, &plan)?;
-    for (name, plan) in points(arguments, &plan) {
+    let mut bad = Vec::new();
+    let points = points(arguments, &plan);
+    let is_sweep = points.len() > 1;
+    for (name, plan) in points {
         background.wait(&plan);
+        if let Some(log) = &mut log {
+            log.begin_run(is_sweep.then_some(&*name), plan.warm_up);
+        }
         let mut summary = match measure_idle(&name, &plan)? {
             Some(summary) => summary,
-            None => measure(&name, &plan, arguments.quiet, log.as_mut())?,
+            None => {
+                let summary = measure(&name, &plan, arguments.quiet, log.as_mut())?;
+                bad.extend(summary.invalid(arguments.allow_errors, is_sweep));
+                summary
+            }
         };
         summary.facts.extend(background.facts(&plan)?);
         if !arguments.quiet {
@@ -78,7 +94,8 @@ fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
         let page = page::of_runs(&summaries)?;
         fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    bad.iter().for_each(|reason| eprintln!("braid-load: not a good run: {reason}"));
+    Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BAD) })
 }
 
 /// Puts every key of the workload once.
@@ -134,7 +151,7 @@ fn measure(
             eprintln!("{}", live_line(summary, plan.duration.as_secs_f64()));
         }
         if let Some(log) = &mut log
-            && let Err(error) = log.add(&plan.workload.rows(), interval, plan.interval)
+            && let Err(error) = log.add(&plan.workload.rows(), interval)
         {
             trouble = Some(format!("the HdrHistogram log: {error}"));
         }
@@ -158,8 +175,17 @@ fn check_acks(arguments: &CheckArguments) -> Result<ExitCode, String> {
         "{} acknowledged changes are there, {} cannot be verified (compacted), {} are wrong",
         verdict.verified, verdict.compacted, verdict.wrong
     );
+    println!(
+        "now: {} keys are as their newest acknowledged change left them, {} have changed since, \
+         of {} it is not known (a delete without an answer)",
+        verdict.present, verdict.later, verdict.doubtful
+    );
     verdict.examples.iter().for_each(|example| println!("wrong: {example}"));
-    Ok(if verdict.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    if !verdict.has_verified() {
+        eprintln!("braid-load: nothing was verified");
+        return Ok(ExitCode::from(NOTHING_VERIFIED));
+    }
+    Ok(if verdict.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(BAD) })
 }
 
 fn serve_null(arguments: &NullArguments) -> Result<ExitCode, String> {

@@ -1,10 +1,10 @@
-//! Which key comes next, and how keys and values look.
+//! Which key comes next, and how keys look.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::distribution::Zipf;
-use crate::chance::{Chance, mix};
+use crate::chance::Chance;
 
 /// How keys are chosen from the keyspace.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub(super) enum Distribution {
     Sequential,
     /// Always the first key.
     Single,
+    /// Uniform among the keys that are this thread's alone.
+    Owned,
 }
 
 /// The exponent that YCSB made common.
@@ -52,6 +54,7 @@ impl fmt::Display for Distribution {
             Distribution::Zipf(exponent) => write!(f, "zipf:{exponent}"),
             Distribution::Sequential => f.write_str("sequential"),
             Distribution::Single => f.write_str("single"),
+            Distribution::Owned => f.write_str("owned"),
         }
     }
 }
@@ -66,7 +69,8 @@ pub(super) struct Chooser {
 #[derive(Clone, Debug)]
 enum Way {
     Uniform,
-    Zipf(Zipf),
+    Owned { share: u64, thread: u64, threads: u64 },
+    Zipf { zipf: Zipf, scatter: Scatter },
     Sequential { next: u64, step: u64 },
     Single,
 }
@@ -82,7 +86,14 @@ impl Chooser {
         assert!(count > 0 && thread < threads, "{count} keys, thread {thread} of {threads}");
         let way = match distribution {
             Distribution::Uniform => Way::Uniform,
-            Distribution::Zipf(exponent) => Way::Zipf(Zipf::new(count, exponent)),
+            Distribution::Owned if thread as u64 >= count => Way::Uniform,
+            Distribution::Owned => {
+                let (thread, threads) = (thread as u64, threads as u64);
+                Way::Owned { share: (count - thread).div_ceil(threads), thread, threads }
+            }
+            Distribution::Zipf(exponent) => {
+                Way::Zipf { zipf: Zipf::new(count, exponent), scatter: Scatter::new(count) }
+            }
             Distribution::Sequential => {
                 Way::Sequential { next: thread as u64, step: threads as u64 }
             }
@@ -94,7 +105,8 @@ impl Chooser {
     pub(super) fn next(&mut self, chance: &mut Chance) -> u64 {
         match &mut self.way {
             Way::Uniform => chance.below(self.count),
-            Way::Zipf(zipf) => mix(zipf.rank(chance)) % self.count,
+            Way::Owned { share, thread, threads } => chance.below(*share) * *threads + *thread,
+            Way::Zipf { zipf, scatter } => scatter.of(zipf.rank(chance) - 1),
             Way::Sequential { next, step } => {
                 let key = *next % self.count;
                 *next += *step;
@@ -103,6 +115,45 @@ impl Chooser {
             Way::Single => 0,
         }
     }
+}
+
+/// Every rank to a key of its own: a permutation of the numbers below a count, which puts
+/// neighbours far from one another.
+#[derive(Clone, Copy, Debug)]
+struct Scatter {
+    count: u64,
+    factor: u64,
+}
+
+/// The golden ratio's part of 2^64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Scatter {
+    fn new(count: u64) -> Scatter {
+        let near = ((u128::from(count) * u128::from(GOLDEN)) >> 64) as u64;
+        // What has no divisor in common with the count leaves no number out. One is soon found.
+        let factor = (near.max(1)..).find(|&factor| divisor(factor, count) == 1);
+        Scatter { count, factor: factor.expect("numbers without a common divisor have no end") }
+    }
+
+    fn of(self, rank: u64) -> u64 {
+        // Not zero first: rank 0 is the hottest, and is not the first key.
+        let first = self.count / 3;
+        let rank =
+            if rank < self.count - first { rank + first } else { rank - (self.count - first) };
+        match self.count <= 1 << 32 {
+            true => rank * self.factor % self.count,
+            false => (u128::from(rank) * u128::from(self.factor) % u128::from(self.count)) as u64,
+        }
+    }
+}
+
+/// The greatest common divisor.
+fn divisor(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// A set of keys that look alike: a prefix and a number, padded with zeros to one length.
@@ -182,32 +233,6 @@ pub(super) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     vec![0]
 }
 
-/// Bytes that values are cut from: incompressible, and made once.
-#[derive(Clone, Debug)]
-pub(super) struct Values {
-    bytes: std::sync::Arc<[u8]>,
-}
-
-/// Offsets at which a value may begin.
-const VALUE_OFFSETS: u64 = 4096;
-
-impl Values {
-    /// Room for values up to `value_bytes_max`.
-    pub(super) fn new(seed: u64, value_bytes_max: usize) -> Values {
-        let mut chance = Chance::new(seed ^ 0x76_616c_7565);
-        let length = value_bytes_max + VALUE_OFFSETS as usize + 8;
-        let words = length.div_ceil(8);
-        let bytes: Vec<u8> = (0..words).flat_map(|_| chance.number().to_le_bytes()).collect();
-        Values { bytes: bytes.into() }
-    }
-
-    /// The value of `length` bytes that belongs to `seed`.
-    pub(super) fn value(&self, seed: u64, length: usize) -> &[u8] {
-        let offset = (mix(seed) % VALUE_OFFSETS) as usize;
-        &self.bytes[offset..offset + length]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_thread_owns_no_other_thread_chooses() {
+        let mut chance = Chance::new(0);
+        for thread in 0..3 {
+            let mut chooser = Chooser::new(Distribution::Owned, 10, thread, 3);
+            for _ in 0..100 {
+                let key = chooser.next(&mut chance);
+                assert!(key < 10 && key % 3 == thread as u64, "{key}");
+            }
+        }
+    }
+
+    #[test]
     fn zipf_scatters_what_is_hot() {
         let mut chooser = Chooser::new(Distribution::Zipf(0.99), 1000, 0, 1);
         let mut chance = Chance::new(5);
@@ -269,18 +306,23 @@ mod tests {
         assert!(counts[hottest] > 10_000, "{}", counts[hottest]);
     }
 
+    /// One key for each rank: with collisions, a third of the keys were never chosen.
+    #[test]
+    fn zipf_reaches_every_key() {
+        for count in [1, 2, 3, 6, 10, 97, 1000, 100_000] {
+            let scatter = Scatter::new(count);
+            let mut seen = vec![false; count as usize];
+            (0..count).for_each(|rank| seen[scatter.of(rank) as usize] = true);
+            assert!(seen.iter().all(|&seen| seen), "{count}");
+        }
+        let huge = Scatter::new(u64::MAX);
+        assert!(huge.of(u64::MAX - 1) < u64::MAX && huge.of(0) != huge.of(1));
+    }
+
     #[test]
     fn the_end_of_a_prefix() {
         assert_eq!(prefix_end(b"ab"), b"ac");
         assert_eq!(prefix_end(b"a\xff"), b"b");
         assert_eq!(prefix_end(b"\xff"), [0]);
-    }
-
-    #[test]
-    fn values_belong_to_their_seed() {
-        let values = Values::new(1, 100);
-        assert_eq!(values.value(9, 100), values.value(9, 100));
-        assert_ne!(values.value(9, 100), values.value(10, 100));
-        assert_eq!(values.value(0, 0), b"");
     }
 }

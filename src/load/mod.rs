@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `arguments`, `text` | the command line |
 //! | `workload` | the table of workloads |
-//! | `distribution`, `keys` | distributions, keys and values |
+//! | `distribution`, `keys`, `values` | distributions, keys, values that can be verified |
 //! | `source`, `protobuf` | requests planned and written, answers judged |
 //! | `wire`, `frames`, `grpc`, `calls`, `http2`, `hpack` | connections |
 //! | `session`, `run`, `affinity` | clients, threads, pace |
@@ -57,6 +57,7 @@ mod streaming;
 mod summary;
 mod table;
 mod text;
+mod values;
 mod wire;
 mod workload;
 

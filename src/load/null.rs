@@ -33,6 +33,8 @@ use crate::types::placement::PLACEMENT_SEED;
 /// Connections at most, and those that wait to be taken.
 const CONNECTIONS_MAX: usize = 1 << 16;
 const WAITING_MAX: usize = 1 << 10;
+/// The key of every answer to a read: nobody asks for it, and nobody verifies its value.
+pub(super) const NULL_KEY: &[u8] = b"braid-load null";
 /// Bytes of a value in an answer.
 const VALUE_BYTES: usize = 256;
 /// Bytes that a client of gRPC may send ahead, and after which it may send more.
@@ -129,7 +131,7 @@ impl Answers {
         let header =
             Some(pb::ResponseHeader { cluster_id: 1, member_id: 1, revision: 2, raft_term: 1 });
         let kv = KeyValue {
-            key: "k".into(),
+            key: NULL_KEY.into(),
             create_revision: 2,
             mod_revision: 2,
             version: 1,

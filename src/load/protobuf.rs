@@ -16,6 +16,8 @@ const SORT_DESCEND: u64 = 2;
 const SORT_MOD: u64 = 3;
 /// `Compare.target` MOD.
 const TARGET_MOD: u64 = 2;
+/// `Compare.result` GREATER.
+const COMPARE_GREATER: u64 = 1;
 
 fn varint_len(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7
@@ -121,10 +123,19 @@ pub(super) enum Guarded<'a> {
 }
 
 /// `TxnRequest`: if `key` was last changed at `revision` (0: does not exist), change it, else say
-/// what it is.
-pub(super) fn compare_and_set(out: &mut BytesMut, key: &[u8], revision: u64, change: Guarded<'_>) {
-    let compare = 2 + bytes_len(key.len()) + 1 + varint_len(revision);
+/// what it is. Without a revision it is changed however it is.
+pub(super) fn compare_and_set(
+    out: &mut BytesMut,
+    key: &[u8],
+    revision: Option<u64>,
+    change: Guarded<'_>,
+) {
+    // Every revision is above -1.
+    let (result, revision) = revision.map_or((COMPARE_GREATER, u64::MAX), |guard| (0, guard));
+    let result_len = if result == 0 { 0 } else { 2 };
+    let compare = result_len + 2 + bytes_len(key.len()) + 1 + varint_len(revision);
     open(out, 1, compare);
+    put_number(out, 1, result);
     put_number(out, 2, TARGET_MOD);
     put_bytes(out, 3, key);
     // In a oneof, a zero is written.
@@ -267,6 +278,12 @@ pub(super) fn has_key_value(range: &[u8]) -> bool {
     nested(range, 2).is_some()
 }
 
+/// Keys and values of a `RangeResponse`.
+pub(super) fn key_values(range: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let kvs = Fields(range).filter_map(|field| field.bytes.filter(|_| field.number == 2));
+    kvs.map(|kv| (nested(kv, 1).unwrap_or(&[]), nested(kv, 5).unwrap_or(&[])))
+}
+
 /// The first key-value of a `RangeResponse`: mod revision and value.
 pub(super) fn first_key_value(range: &[u8]) -> Option<(u64, &[u8])> {
     let kv = nested(range, 2)?;
@@ -378,7 +395,7 @@ mod tests {
         for revision in [0, 5, 1 << 40] {
             for change in [Guarded::Put(&[1; 200]), Guarded::Delete] {
                 let txn: pb::TxnRequest =
-                    written(|out| compare_and_set(out, b"key", revision, change));
+                    written(|out| compare_and_set(out, b"key", Some(revision), change));
                 let [compare] = &txn.compare[..] else { panic!("{txn:?}") };
                 assert_eq!(compare.target_union, Some(TargetUnion::ModRevision(revision as i64)));
                 assert_eq!((compare.target, compare.result), (2, 0));
@@ -399,6 +416,11 @@ mod tests {
                 );
             }
         }
+        let any: pb::TxnRequest =
+            written(|out| compare_and_set(out, b"key", None, Guarded::Delete));
+        let compare = &any.compare[0];
+        assert_eq!(compare.result, pb::compare::CompareResult::Greater as i32);
+        assert_eq!(compare.target_union, Some(pb::compare::TargetUnion::ModRevision(-1)));
         let txn: pb::TxnRequest = written(|out| {
             put_op(out, b"a", b"1");
             put_op(out, b"b", b"");

@@ -9,8 +9,11 @@
 //! - *Latency* counts requests that were to start in that time, even if their answer came in the
 //!   drain: leaving those out would hide a stall at the end.
 //! - In an open loop a latency begins when the request was due (*intended*), and beside it stands
-//!   the one from when it was sent (*service*). A request that was due and never sent counts with
-//!   the time it had waited by the end.
+//!   the one from when it was sent (*service*).
+//! - A request that was never answered, because its connection was lost or the drain ended, counts
+//!   with the time that it had waited by then, and so does one that was due and never sent. Leaving
+//!   them out would make a server look fast that answers nothing.
+//! - An error that the server states has no latency: refusing is not the same work.
 
 use std::borrow::Cow;
 
@@ -31,25 +34,26 @@ pub(super) fn histogram() -> Histogram<u64> {
 
 /// Ends of requests that no server has stated, after the gRPC codes.
 pub(super) const CONNECTION_LOST: usize = 17;
-pub(super) const CANNOT_CONNECT: usize = 18;
-pub(super) const UNANSWERED: usize = 19;
+pub(super) const UNANSWERED: usize = 18;
 /// Codes of events that watchers did not get as they should have.
-pub(super) const EVENT_LOST: usize = 20;
-pub(super) const EVENT_TWICE: usize = 21;
-pub(super) const EVENT_ORDER: usize = 22;
-pub(super) const EVENT_STRANGE: usize = 23;
+pub(super) const EVENT_LOST: usize = 19;
+pub(super) const EVENT_TWICE: usize = 20;
+pub(super) const EVENT_ORDER: usize = 21;
+pub(super) const EVENT_STRANGE: usize = 22;
+/// A value that is not the one that was put.
+pub(super) const WRONG_VALUE: usize = 23;
 pub(super) const CODES: usize = 24;
 
 /// A code's name: gRPC's, or ours.
 pub(super) fn code_name(code: usize) -> Cow<'static, str> {
     match code {
         CONNECTION_LOST => Cow::Borrowed("connection lost"),
-        CANNOT_CONNECT => Cow::Borrowed("cannot connect"),
         UNANSWERED => Cow::Borrowed("unanswered"),
         EVENT_LOST => Cow::Borrowed("event lost"),
         EVENT_TWICE => Cow::Borrowed("event told twice"),
         EVENT_ORDER => Cow::Borrowed("event out of order"),
         EVENT_STRANGE => Cow::Borrowed("event of another key"),
+        WRONG_VALUE => Cow::Borrowed("wrong value"),
         stated => status::code_name(stated as u32),
     }
 }
@@ -68,6 +72,11 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn new() -> Row {
         Row { answered: 0, missed: 0, errors: [0; CODES], intended: histogram() }
+    }
+
+    /// Whether anything at all is counted.
+    pub(super) fn has_any(&self) -> bool {
+        self.answered > 0 || !self.intended.is_empty() || self.errors.iter().any(|&count| count > 0)
     }
 
     pub(super) fn add(&mut self, other: &Row) {
@@ -91,8 +100,26 @@ pub(super) struct Rest {
     pub(super) unsent: u64,
     /// Answers without error at any time, warm-up and drain included.
     pub(super) answered_in_all: u64,
+    /// Of these, those that came after the end.
+    pub(super) late: u64,
     /// Per code, the first text that came with it.
     pub(super) texts: Vec<Option<String>>,
+    pub(super) attempts: Attempts,
+}
+
+/// Attempts to connect again that failed. They are no requests, and are not counted among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Attempts {
+    pub(super) failed: u64,
+    /// Why the first one failed.
+    pub(super) text: Option<String>,
+}
+
+impl Attempts {
+    pub(super) fn add(&mut self, other: Attempts) {
+        self.failed += other.failed;
+        self.text = self.text.take().or(other.text);
+    }
 }
 
 /// When things begin and end.
@@ -121,7 +148,9 @@ pub(super) struct Recorder {
     open_loop: bool,
     unsent: u64,
     answered_in_all: u64,
+    late: u64,
     texts: Vec<Option<String>>,
+    attempts: Attempts,
 }
 
 impl Recorder {
@@ -134,7 +163,9 @@ impl Recorder {
             open_loop,
             unsent: 0,
             answered_in_all: 0,
+            late: 0,
             texts: vec![None; CODES],
+            attempts: Attempts::default(),
         }
     }
 
@@ -155,6 +186,7 @@ impl Recorder {
         found: Found,
     ) {
         self.answered_in_all += 1;
+        self.late += u64::from(now >= self.clock.end);
         self.observed(step, intended, sent, now, found);
     }
 
@@ -231,6 +263,30 @@ impl Recorder {
         self.texts[code].get_or_insert_with(|| text.to_owned());
     }
 
+    /// A request whose outcome nobody will ever know: an error, with the time that it has waited.
+    pub(super) fn given_up(
+        &mut self,
+        step: u16,
+        code: usize,
+        (intended, sent, now): (Nanos, Nanos, Nanos),
+        text: &str,
+    ) {
+        self.failed(step, code, text);
+        if !self.measures(intended) {
+            return;
+        }
+        let row = &mut self.rows[usize::from(step)];
+        row.intended.saturating_record(now.0.saturating_sub(intended.0));
+        if self.open_loop {
+            self.service[usize::from(step)].saturating_record(now.0.saturating_sub(sent.0));
+        }
+    }
+
+    /// The server could not be connected to again.
+    pub(super) fn not_connected(&mut self, text: &str) {
+        self.attempts.add(Attempts { failed: 1, text: Some(text.to_owned()) });
+    }
+
     /// A request of an open loop that was due and could not be sent by the end.
     pub(super) fn unsent(&mut self, step: u16, intended: Nanos, now: Nanos) {
         if self.measures(intended) {
@@ -254,7 +310,9 @@ impl Recorder {
             service: self.service,
             unsent: self.unsent,
             answered_in_all: self.answered_in_all,
+            late: self.late,
             texts: self.texts,
+            attempts: self.attempts,
         }
     }
 }
@@ -319,6 +377,33 @@ mod tests {
         assert!(near(row.intended.min(), 600_000) && near(row.intended.max(), 1_000_000));
         let rest = recorder.finish();
         assert!(near(rest.service[0].max(), 100_000) && rest.unsent == 1);
+    }
+
+    #[test]
+    fn what_is_given_up_counts_with_the_time_it_has_waited() {
+        for open_loop in [false, true] {
+            let mut recorder = recorder(open_loop);
+            let (due, sent, now) = (Nanos(1_100_000), Nanos(1_200_000), Nanos(8_100_000));
+            recorder.given_up(0, UNANSWERED, (due, sent, now), "stopped");
+            // Of the warm-up: an error, and no latency of the measured time.
+            recorder.given_up(0, UNANSWERED, (Nanos(900_000), sent, now), "stopped");
+            let rest = recorder.finish();
+            let row = &rest.drain[0];
+            assert_eq!((row.errors[UNANSWERED], row.intended.len(), row.answered), (2, 1, 0));
+            assert!(row.intended.max().abs_diff(7_000_000) < 14_000, "{}", row.intended.max());
+            let service = rest.service.first().map(|service| service.max() / 100_000);
+            assert_eq!(service, open_loop.then_some(69));
+        }
+    }
+
+    #[test]
+    fn an_attempt_to_connect_is_no_request() {
+        let mut recorder = recorder(false);
+        recorder.not_connected("first");
+        recorder.not_connected("second");
+        let rest = recorder.finish();
+        assert_eq!(rest.attempts, Attempts { failed: 2, text: Some("first".to_owned()) });
+        assert_eq!(rest.drain[0].errors.iter().sum::<u64>(), 0);
     }
 
     #[test]

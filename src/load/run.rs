@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use super::acks::AckLog;
 use super::affinity::Cpus;
-use super::keys::Values;
-use super::record::{Clock, Recorder, Rest, Row};
+use super::record::{Attempts, Clock, Recorder, Rest, Row};
 use super::session::{Pace, Session, Thread};
-use super::source::Source;
+use super::source::{Source, Verify};
 use super::streaming::{Facts, Shared, StreamClients};
+use super::values::Values;
 use super::wire::{Lost, Protocol, Wires};
 use super::workload::Workload;
 use crate::chance::Chance;
@@ -29,6 +29,9 @@ const GATE_PAUSE: Duration = Duration::from_millis(1);
 const GATE_LEAD: Duration = Duration::from_millis(5);
 /// "No end": far enough for any run that ends by count.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// An interval has some length, however short the run was.
+const LENGTH_MIN: Duration = Duration::from_micros(1);
 
 /// Everything about a run.
 #[derive(Clone, Debug)]
@@ -51,6 +54,7 @@ pub(super) struct Plan {
     /// Ends after so many requests instead of after `duration`.
     pub(super) requests: Option<u64>,
     pub(super) seed: u64,
+    pub(super) verify: Verify,
     pub(super) workload: Arc<Workload>,
     pub(super) acks: Option<PathBuf>,
 }
@@ -58,7 +62,11 @@ pub(super) struct Plan {
 /// One interval, all threads together.
 #[derive(Clone, Debug)]
 pub(super) struct Interval {
-    pub(super) index: u64,
+    /// Since the measured time began.
+    pub(super) start: Duration,
+    pub(super) length: Duration,
+    /// After the end: latencies and errors count, answers do not.
+    pub(super) is_drain: bool,
     pub(super) rows: Vec<Row>,
 }
 
@@ -71,7 +79,12 @@ pub(super) struct Outcome {
     pub(super) service: Vec<hdrhistogram::Histogram<u64>>,
     pub(super) unsent: u64,
     pub(super) answered_in_all: u64,
+    /// Answers that came after the end.
+    pub(super) late: u64,
     pub(super) texts: Vec<Option<String>>,
+    pub(super) attempts: Attempts,
+    /// How long the last answers were waited for.
+    pub(super) drained: Duration,
     /// Processor time of this process per second of measured time.
     pub(super) cpus_used: f64,
     /// The time that was measured.
@@ -82,7 +95,7 @@ pub(super) struct Outcome {
 enum Event {
     Ready,
     Failed(String),
-    Piece(u64, Vec<Row>),
+    Piece(u32, Vec<Row>),
     Done { rest: Box<Rest>, cpus_used: Option<f64>, facts: Facts },
 }
 
@@ -91,7 +104,7 @@ pub(super) fn drive(plan: &Plan, mut each: impl FnMut(&Interval)) -> Result<Outc
     let gate = Arc::new(AtomicU64::new(0));
     let (sender, events) = channel();
     let longest = plan.workload.families.iter().map(|family| family.value_bytes).max();
-    let values = Values::new(plan.seed, longest.unwrap_or(0));
+    let values = Values::new(longest.unwrap_or(0));
     let shared = Arc::new(Shared::new(plan));
     let mut bodies = Vec::new();
     for thread in 0..plan.threads {
@@ -116,13 +129,8 @@ pub(super) fn drive(plan: &Plan, mut each: impl FnMut(&Interval)) -> Result<Outc
 /// A gate that says to go home.
 const CLOSED: u64 = u64::MAX;
 
-fn gather(
-    plan: &Plan,
-    gate: &AtomicU64,
-    events: &Receiver<Event>,
-    each: &mut impl FnMut(&Interval),
-) -> Result<Outcome, String> {
-    let rows = plan.workload.rows().len();
+/// Until every thread is connected and has prepared what it needs.
+fn wait_until_ready(plan: &Plan, events: &Receiver<Event>) -> Result<(), String> {
     let mut failed = None;
     for _ in 0..plan.threads {
         match events.recv() {
@@ -131,14 +139,33 @@ fn gather(
             Ok(_) | Err(_) => failed = Some("a thread ended early".to_owned()),
         }
     }
-    if let Some(reason) = failed {
+    failed.map_or(Ok(()), Err)
+}
+
+fn gather(
+    plan: &Plan,
+    gate: &AtomicU64,
+    events: &Receiver<Event>,
+    each: &mut impl FnMut(&Interval),
+) -> Result<Outcome, String> {
+    if let Err(reason) = wait_until_ready(plan, events) {
         gate.store(CLOSED, Ordering::Release);
         return Err(reason);
     }
     gate.store(rt::now().0 + GATE_LEAD.as_nanos() as u64, Ordering::Release);
+    let rows = plan.workload.rows().len();
+    let mut failed = None;
     let mut outcome = Outcome::empty(plan, rows);
     let (began, cpu) = (rt::now(), processor_time());
-    let mut open: BTreeMap<u64, (usize, Vec<Row>)> = BTreeMap::new();
+    let mut open: BTreeMap<u32, (usize, Vec<Row>)> = BTreeMap::new();
+    // What is in no interval yet when a thread ends.
+    let mut rest_of_all = vec![Row::new(); rows];
+    let mut next = 0;
+    let mut close = |index: u32, rows: Vec<Row>, outcome: &mut Outcome| {
+        add_rows(&mut outcome.rows, &rows);
+        each(&plan.interval_of(index, rows));
+        index + 1
+    };
     while let Ok(event) = events.recv() {
         match event {
             Event::Ready => {}
@@ -149,11 +176,11 @@ fn gather(
                 add_rows(&mut entry.1, &piece);
                 if entry.0 == plan.threads {
                     let (_, rows) = open.remove(&index).expect("just there");
-                    add_rows(&mut outcome.rows, &rows);
-                    each(&Interval { index, rows });
+                    next = close(index, rows, &mut outcome);
                 }
             }
             Event::Done { rest, cpus_used, facts } => {
+                add_rows(&mut rest_of_all, &rest.drain);
                 outcome.add(*rest, cpus_used);
                 for (name, value) in facts {
                     *outcome.facts.entry(name).or_default() += value;
@@ -161,13 +188,39 @@ fn gather(
             }
         }
     }
-    if plan.requests.is_some() {
-        outcome.seconds = (rt::now().0 - began.0) as f64 / 1e9;
-        outcome.cpus_used = (processor_time() - cpu).as_secs_f64() / outcome.seconds;
+    // Of runs that end by count: some threads had ended before these intervals did.
+    for (index, (_, rows)) in open {
+        next = close(index, rows, &mut outcome);
     }
-    match failed {
-        Some(reason) => Err(reason),
-        None => Ok(outcome),
+    if let Some(reason) = failed {
+        return Err(reason);
+    }
+    let wall = Duration::from_nanos(rt::now().0 - began.0);
+    outcome.end(plan, wall, processor_time() - cpu);
+    if rest_of_all.iter().any(Row::has_any) {
+        each(&plan.last_interval(next, wall, rest_of_all));
+    }
+    Ok(outcome)
+}
+
+impl Plan {
+    fn interval_of(&self, index: u32, rows: Vec<Row>) -> Interval {
+        let start = self.interval * index;
+        let length = match self.requests {
+            Some(_) => self.interval,
+            None => self.interval.min(self.duration.saturating_sub(start)),
+        };
+        Interval { start, length, is_drain: false, rows }
+    }
+
+    /// What the threads had not handed over when they ended, `wall` after the run began: the drain,
+    /// or the last interval of a run that ends by count, which is number `next`.
+    fn last_interval(&self, next: u32, wall: Duration, rows: Vec<Row>) -> Interval {
+        let is_drain = self.requests.is_none();
+        let start = if is_drain { self.duration } else { self.interval * next };
+        let before = if is_drain { GATE_LEAD + self.warm_up } else { Duration::ZERO };
+        let length = wall.saturating_sub(before + start).max(LENGTH_MIN);
+        Interval { start, length, is_drain, rows }
     }
 }
 
@@ -185,7 +238,10 @@ impl Outcome {
             service: Vec::new(),
             unsent: 0,
             answered_in_all: 0,
+            late: 0,
             texts: Vec::new(),
+            attempts: Attempts::default(),
+            drained: Duration::ZERO,
             cpus_used: 0.0,
             seconds: plan.duration.as_secs_f64(),
             facts: Facts::new(),
@@ -196,6 +252,8 @@ impl Outcome {
         add_rows(&mut self.rows, &rest.drain);
         self.unsent += rest.unsent;
         self.answered_in_all += rest.answered_in_all;
+        self.late += rest.late;
+        self.attempts.add(rest.attempts);
         if self.service.is_empty() {
             self.service = rest.service;
         } else {
@@ -211,6 +269,16 @@ impl Outcome {
             }
         }
         self.cpus_used = cpus_used.unwrap_or(self.cpus_used);
+    }
+
+    /// The run is over, `wall` after it began.
+    fn end(&mut self, plan: &Plan, wall: Duration, processor_time: Duration) {
+        if plan.requests.is_some() {
+            self.seconds = wall.as_secs_f64();
+            self.cpus_used = processor_time.as_secs_f64() / self.seconds;
+        } else {
+            self.drained = wall.saturating_sub(GATE_LEAD + plan.warm_up + plan.duration);
+        }
     }
 }
 
@@ -287,6 +355,7 @@ impl Body {
         {
             return say(Event::Failed(format!("the log of acknowledged changes: {error}")));
         }
+        facts.extend(thread.source.borrow().facts());
         let rest = Box::new(thread.recorder.into_inner().finish());
         let cpus_used = if self.thread == 0 { cpus_used.get() } else { None };
         say(Event::Done { rest, cpus_used, facts });
@@ -324,8 +393,13 @@ impl Body {
         let clock = Clock { measured_from, end, drained: after(end, plan.drain) };
         let workload = plan.workload.clone();
         let rows = workload.rows().len();
-        let source =
-            Source::new(workload, self.values.clone(), plan.seed, self.thread, plan.threads);
+        let source = Source::new(
+            workload,
+            self.values.clone(),
+            (plan.seed, plan.verify),
+            self.thread,
+            plan.threads,
+        );
         let (threads, thread) = (plan.threads as u64, self.thread as u64);
         let budget = plan.requests.map(|all| all / threads + u64::from(thread < all % threads));
         Thread {
@@ -379,7 +453,8 @@ async fn tick(
     until(measured_from).await;
     let (began, cpu) = (rt::now(), processor_time());
     for index in 0.. {
-        let boundary = Nanos(measured_from.0 + (index + 1) * interval.as_nanos() as u64).min(end);
+        let boundary =
+            Nanos(measured_from.0 + (u64::from(index) + 1) * interval.as_nanos() as u64).min(end);
         until(boundary).await;
         let rows = thread.recorder.borrow_mut().cut();
         let _ = events.send(Event::Piece(index, rows));

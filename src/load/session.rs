@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use super::acks::AckLog;
 use super::distribution::exponential;
-use super::record::{CANNOT_CONNECT, CONNECTION_LOST, Clock, Recorder, UNANSWERED};
-use super::source::{Planned, Source};
+use super::record::{CONNECTION_LOST, Clock, Recorder, UNANSWERED, WRONG_VALUE};
+use super::source::{Found, Planned, Source};
 use super::wire::{Answer, Lost, Protocol, Wires};
 use crate::chance::Chance;
 use crate::rt;
@@ -140,7 +140,7 @@ impl Session {
                 match Wires::connect(self.protocol, address, self.slots.len() as u32).await {
                     Ok(wires) => self.wires = Some(wires),
                     Err(lost) => {
-                        self.thread.recorder.borrow_mut().failed(0, CANNOT_CONNECT, &lost.0);
+                        self.thread.recorder.borrow_mut().not_connected(&lost.0);
                     }
                 }
             }
@@ -193,12 +193,19 @@ impl Session {
             match result {
                 Ok(answer) => {
                     let found = source.learn(&planned, answer);
+                    if found == Found::Wrong {
+                        let text = source.wrong(&planned, answer);
+                        return recorder.failed(planned.step, WRONG_VALUE, &text);
+                    }
                     recorder.answered(planned.step, intended, sent, now, found);
                     if let Some(acks) = &thread.acks {
                         acks.borrow_mut().note(&mut source, &planned, found, answer);
                     }
                 }
-                Err((code, text)) => recorder.failed(planned.step, code as usize, text),
+                Err((code, text)) => {
+                    source.ended(&planned);
+                    recorder.failed(planned.step, code as usize, text);
+                }
             }
         })
     }
@@ -263,26 +270,38 @@ impl Session {
 
     /// The outcome of everything under way is unknown.
     fn give_up(&mut self, code: usize, text: &str) {
+        let now = rt::now();
         let mut recorder = self.thread.recorder.borrow_mut();
+        let mut source = self.thread.source.borrow_mut();
         for (number, slot) in self.slots.iter_mut().enumerate() {
             if std::mem::take(&mut slot.busy) {
-                recorder.failed(slot.planned.step, code, text);
+                let times = (slot.intended, slot.sent, now);
+                recorder.given_up(slot.planned.step, code, times, text);
+                source.ended(&slot.planned);
+                if let Some(acks) = &self.thread.acks {
+                    acks.borrow_mut().doubt(&mut source, &slot.planned);
+                }
                 self.free.push(number as u32);
             }
         }
     }
 
     fn count_unsent(&mut self) {
-        let now = rt::now();
+        // What was due until the end has waited at least until then.
+        let (end, budget) = (self.thread.clock.end, &self.thread.budget);
+        let now = rt::now().max(end);
         let mut recorder = self.thread.recorder.borrow_mut();
+        let mut source = self.thread.source.borrow_mut();
         if let Some((planned, intended)) = self.held.take() {
             recorder.unsent(planned.step, intended, now);
         }
-        if matches!(self.pace, Pace::Open { .. }) {
-            while let Some(due) = self.pace.due(self.thread.clock.end) {
-                recorder.unsent(0, due, now);
-                self.pace.advance();
-            }
+        if matches!(self.pace, Pace::Closed) {
+            return;
+        }
+        while let Some(due) = self.pace.due(end).filter(|due| *due < end && budget.get() > 0) {
+            budget.set(budget.get() - 1);
+            recorder.unsent(source.plan().step, due, now);
+            self.pace.advance();
         }
     }
 }

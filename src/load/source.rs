@@ -1,4 +1,8 @@
 //! One thread's stream of requests: planned, written, and judged by their answers.
+//!
+//! A read is judged by what it brings: the key must be one that was asked for, and the value one
+//! that was put there (see [`values`](super::values)). One answer in `Verify::every` is looked at
+//! like this.
 
 use std::ops;
 use std::sync::Arc;
@@ -6,9 +10,12 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::keys::{Chooser, KeyForm, Values, prefix_end};
+use super::keys::{Chooser, KeyForm, prefix_end};
+use super::null::NULL_KEY;
 use super::protobuf::{self, Guarded, Range};
-use super::workload::{Action, Step, Workload};
+use super::streaming::Facts;
+use super::values::{Values, Verdict};
+use super::workload::{Action, Family, Step, Workload};
 use crate::chance::Chance;
 use crate::protocol::Method;
 
@@ -20,8 +27,8 @@ pub(super) struct Planned {
     key: u64,
     /// Chooses the value.
     seed: u64,
-    /// The mod revision that a guarded write expects.
-    guard: u64,
+    /// The mod revision that a guarded write expects, if it expects any.
+    guard: Option<u64>,
     removes: bool,
 }
 
@@ -31,13 +38,34 @@ pub(super) enum Found {
     Hit,
     /// The key was not there, or the guard did not hold.
     Miss,
+    /// What was read is not what was asked for, or not what was put.
+    Wrong,
+}
+
+/// Which answers to reads are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verify {
+    /// One in so many; 0 is none.
+    pub(super) every: u32,
+    /// A value that no run of this program can have put is an error, and not somebody else's.
+    pub(super) strict: bool,
 }
 
 /// A change that the server has acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change<'a> {
-    Put { key: &'a [u8], value_hash: u64 },
-    Delete { key: &'a [u8] },
+    Put {
+        key: &'a [u8],
+        value_hash: u64,
+    },
+    Delete {
+        key: &'a [u8],
+    },
+    /// Some keys from start to end, or the one key if there is no end; which ones is not known.
+    DeleteRange {
+        start: &'a [u8],
+        end: &'a [u8],
+    },
 }
 
 /// Writes a [`Pattern`] with this key in it.
@@ -65,7 +93,8 @@ fn write_pattern(workload: &Workload, step: &Step, end: &[u8], key: &[u8]) -> Ve
 pub(super) struct Source {
     workload: Arc<Workload>,
     choosers: Vec<Chooser>,
-    /// Per family, for guarded writes: the mod revision of each key as last seen.
+    /// Per family, for guarded writes: the mod revision of each key as last seen, [`UNKNOWN`], and
+    /// [`BUSY`] beside it while a write of a key that has one owner is under way.
     revisions: Vec<Vec<u64>>,
     /// Per step, what all its requests have in common.
     patterns: Vec<Pattern>,
@@ -73,7 +102,19 @@ pub(super) struct Source {
     chance: Chance,
     weights: u64,
     end: Vec<u8>,
+    /// A value that is about to be written.
+    value: BytesMut,
+    verify: Verify,
+    until_verify: u32,
+    verified: u64,
+    foreign: u64,
 }
+
+/// No revision that a server gives.
+const UNKNOWN: u64 = 1 << 62;
+const BUSY: u64 = 1 << 63;
+/// Keys that are looked at for one whose last write is over.
+const FREE_LOOKS_MAX: u32 = 64;
 
 /// A request up to its value, with some key in it; only the key's digits change.
 ///
@@ -118,7 +159,7 @@ impl Source {
     pub(super) fn new(
         workload: Arc<Workload>,
         values: Values,
-        seed: u64,
+        (seed, verify): (u64, Verify),
         thread: usize,
         threads: usize,
     ) -> Source {
@@ -132,7 +173,10 @@ impl Source {
         let revisions = families
             .clone()
             .enumerate()
-            .map(|(at, family)| vec![0; if guarded(at) { family.keys as usize } else { 0 }])
+            .map(|(at, family)| {
+                let unseen = if family.owned { UNKNOWN } else { 0 };
+                vec![unseen; if guarded(at) { family.keys as usize } else { 0 }]
+            })
             .collect();
         let ends: Vec<_> =
             families.map(|family| prefix_end(family.form.prefix().as_bytes())).collect();
@@ -141,20 +185,60 @@ impl Source {
         let steps = workload.steps.iter();
         let patterns = steps.map(|step| Pattern::new(&workload, step, &ends)).collect();
         let end = Vec::new();
-        Source { workload, choosers, revisions, patterns, values, chance, weights, end }
+        Source {
+            workload,
+            choosers,
+            revisions,
+            patterns,
+            values,
+            chance,
+            weights,
+            end,
+            value: BytesMut::new(),
+            verify,
+            until_verify: verify.every,
+            verified: 0,
+            foreign: 0,
+        }
+    }
+
+    /// What was verified, if anything was to be.
+    pub(super) fn facts(&self) -> Facts {
+        let mut facts = Facts::new();
+        let reads = self.workload.steps.iter().any(|step| step.action.reads());
+        if reads && self.verify.every > 0 {
+            facts.insert("values verified".to_owned(), self.verified as f64);
+            if self.foreign > 0 {
+                facts.insert("values of other programs".to_owned(), self.foreign as f64);
+            }
+        }
+        facts
     }
 
     /// The next request.
     pub(super) fn plan(&mut self) -> Planned {
         let step = self.choose_step();
         let family = self.workload.steps[step].family;
-        let key = self.choosers[family].next(&mut self.chance);
+        let mut key = self.choosers[family].next(&mut self.chance);
         let seed = self.chance.number();
-        let mut planned = Planned { step: step as u16, key, seed, guard: 0, removes: false };
+        let mut planned = Planned { step: step as u16, key, seed, guard: None, removes: false };
         if self.workload.steps[step].action == Action::Cas {
-            planned.guard = self.revisions[family][key as usize];
-            let deletes = self.workload.families[family].deletes;
-            planned.removes = deletes > 0 && planned.guard > 0 && seed.is_multiple_of(deletes);
+            let Family { owned, deletes, .. } = self.workload.families[family];
+            // Who owns a key waits for one write of it before the next.
+            for _ in 0..FREE_LOOKS_MAX {
+                if self.revisions[family][key as usize] & BUSY == 0 {
+                    break;
+                }
+                key = self.choosers[family].next(&mut self.chance);
+            }
+            let seen = self.revisions[family][key as usize] & !BUSY;
+            planned.key = key;
+            planned.guard = (seen != UNKNOWN).then_some(seen);
+            planned.removes =
+                deletes > 0 && seen > 0 && seen != UNKNOWN && seed.is_multiple_of(deletes);
+            if owned {
+                self.revisions[family][key as usize] |= BUSY;
+            }
         }
         planned
     }
@@ -221,24 +305,19 @@ impl Source {
             }
             Action::Put => {
                 out.extend_from_slice(&pattern.bytes);
-                out.extend_from_slice(self.values.value(planned.seed, length));
+                self.values.write(key, planned.seed, length, out);
             }
             Action::Txn => {
                 for index in 0..self.workload.txn_keys {
                     let pattern = self.set_key(planned, index);
                     out.extend_from_slice(&pattern.bytes);
                     let seed = planned.seed.wrapping_add(index);
-                    out.extend_from_slice(self.values.value(seed, length));
+                    let key = self.patterns[usize::from(planned.step)].key();
+                    self.values.write(key, seed, length, out);
                 }
             }
             Action::Prefix | Action::Sort | Action::DeletePrefix => {
-                let shared = &key[..key.len() - self.workload.prefix_digits];
-                self.end.clear();
-                self.end.extend_from_slice(shared);
-                if let Some(last) = self.end.last_mut() {
-                    // A digit or a letter of the prefix: there is a byte above it.
-                    *last += 1;
-                }
+                let shared = shared(key, self.workload.prefix_digits, &mut self.end);
                 let end = &self.end;
                 match step.action {
                     Action::DeletePrefix => protobuf::delete_range(out, shared, end),
@@ -249,9 +328,11 @@ impl Source {
                 }
             }
             Action::Cas => {
+                self.value.clear();
+                self.values.write(key, planned.seed, length, &mut self.value);
                 let change = match planned.removes {
                     true => Guarded::Delete,
-                    false => Guarded::Put(self.values.value(planned.seed, length)),
+                    false => Guarded::Put(&self.value),
                 };
                 protobuf::compare_and_set(out, key, planned.guard, change);
             }
@@ -264,12 +345,12 @@ impl Source {
         let step = &self.workload.steps[usize::from(planned.step)];
         let hit = match step.action {
             Action::Put | Action::Txn | Action::LeaseGrant => true,
-            Action::Get | Action::GetSerializable | Action::Range => {
-                protobuf::has_key_value(answer)
-            }
-            Action::Prefix | Action::Sort => protobuf::has_key_value(answer),
+            action if action.reads() => match protobuf::has_key_value(answer) {
+                true if self.verify.every > 0 => return self.verify_one(planned, answer),
+                has => has,
+            },
             Action::Delete | Action::DeletePrefix => protobuf::deleted(answer) > 0,
-            Action::Cas => {
+            _ => {
                 let succeeded = protobuf::succeeded(answer);
                 let seen = match (succeeded, planned.removes) {
                     (true, true) => 0,
@@ -281,6 +362,63 @@ impl Source {
             }
         };
         if hit { Found::Hit } else { Found::Miss }
+    }
+
+    /// The request has ended without an answer that says anything: what it has done is not known.
+    pub(super) fn ended(&mut self, planned: &Planned) {
+        let step = &self.workload.steps[usize::from(planned.step)];
+        if step.action == Action::Cas && self.workload.families[step.family].owned {
+            self.revisions[step.family][planned.key as usize] = UNKNOWN;
+        }
+    }
+
+    /// Verifies the answer to a read, if its turn has come.
+    fn verify_one(&mut self, planned: &Planned, answer: &[u8]) -> Found {
+        self.until_verify -= 1;
+        if self.until_verify > 0 {
+            return Found::Hit;
+        }
+        self.until_verify = self.verify.every;
+        match self.fault(planned, answer) {
+            Some(_) => Found::Wrong,
+            None => Found::Hit,
+        }
+    }
+
+    /// What is wrong with an answer, in words.
+    pub(super) fn wrong(&mut self, planned: &Planned, answer: &[u8]) -> String {
+        self.fault(planned, answer).unwrap_or_default()
+    }
+
+    fn fault(&mut self, planned: &Planned, answer: &[u8]) -> Option<String> {
+        let action = self.workload.steps[usize::from(planned.step)].action;
+        self.set_key(planned, 0);
+        let asked = self.patterns[usize::from(planned.step)].key();
+        for (key, value) in protobuf::key_values(answer) {
+            if key == NULL_KEY {
+                continue;
+            }
+            let is_asked = match action {
+                Action::Get | Action::GetSerializable => key == asked,
+                Action::Range => key >= asked,
+                _ => key.starts_with(&asked[..asked.len() - self.workload.prefix_digits]),
+            };
+            if !is_asked {
+                let (asked, key) = (asked.escape_ascii(), key.escape_ascii());
+                return Some(format!("{asked} was asked for, and {key} came"));
+            }
+            let verdict = self.values.verify(key, value);
+            match verdict {
+                Verdict::Good => self.verified += 1,
+                Verdict::Short => {}
+                Verdict::Foreign if !self.verify.strict => self.foreign += 1,
+                Verdict::Foreign | Verdict::Wrong => {
+                    let (key, length) = (key.escape_ascii(), value.len());
+                    return Some(format!("{key} has {length} bytes that were never put there"));
+                }
+            }
+        }
+        None
     }
 
     /// Says every change that the answer acknowledges.
@@ -302,11 +440,25 @@ impl Source {
                 each(Change::Delete { key });
                 continue;
             }
-            let value = self.values.value(planned.seed.wrapping_add(index), length);
-            let value_hash = xxh3_64(value);
-            each(Change::Put { key: self.patterns[usize::from(planned.step)].key(), value_hash });
+            let key = self.patterns[usize::from(planned.step)].key();
+            self.value.clear();
+            self.values.write(key, planned.seed.wrapping_add(index), length, &mut self.value);
+            each(Change::Put { key, value_hash: xxh3_64(&self.value) });
         }
     }
+}
+
+/// What a key shares with those that differ in its last digits only; the end of all of them goes to
+/// `end`.
+fn shared<'a>(key: &'a [u8], open_digits: usize, end: &mut Vec<u8>) -> &'a [u8] {
+    let shared = &key[..key.len() - open_digits];
+    end.clear();
+    end.extend_from_slice(shared);
+    if let Some(last) = end.last_mut() {
+        // A digit or a letter of the prefix: there is a byte above it.
+        *last += 1;
+    }
+    shared
 }
 
 #[cfg(test)]
@@ -316,11 +468,13 @@ mod tests {
     use super::super::workload::tests::shape;
     use super::*;
     use crate::protocol::pb::etcdserverpb as pb;
+    use crate::protocol::pb::mvccpb::KeyValue;
 
     fn source(text: &str) -> Source {
         let workload = Workload::parse(text, &shape()).expect(text);
-        let values = Values::new(1, 16 << 10);
-        Source::new(Arc::new(workload), values, 1, 0, 1)
+        let values = Values::new(16 << 10);
+        let verify = Verify { every: 1, strict: true };
+        Source::new(Arc::new(workload), values, (1, verify), 0, 1)
     }
 
     fn written<M: Message + Default>(source: &mut Source, planned: &Planned) -> M {
@@ -353,7 +507,7 @@ mod tests {
         let mut acknowledged = Vec::new();
         source.changes(&planned, |change| match change {
             Change::Put { key, .. } => acknowledged.push(key.to_vec()),
-            Change::Delete { .. } => panic!("a put"),
+            other => panic!("{other:?} is no put"),
         });
         assert!(acknowledged.iter().all(|key| keys.contains(&key[..])), "{acknowledged:?}");
     }
@@ -378,6 +532,81 @@ mod tests {
         let refused = pb::TxnResponse { header, succeeded: false, ..Default::default() };
         assert_eq!(source.learn(&planned, &refused.encode_to_vec()), Found::Miss);
         assert_eq!(source.revisions[0][5], 0);
+    }
+
+    fn read(key: &str, value: &[u8]) -> Vec<u8> {
+        let kv = KeyValue {
+            key: key.to_owned().into(),
+            value: value.to_vec().into(),
+            ..Default::default()
+        };
+        pb::RangeResponse { kvs: vec![kv], ..Default::default() }.encode_to_vec()
+    }
+
+    /// Any answer was as good as another.
+    #[test]
+    fn a_read_must_bring_what_was_put() {
+        let mut puts = source("put");
+        let planned = puts.plan();
+        let put: pb::PutRequest = written(&mut puts, &planned);
+        let key = std::str::from_utf8(&put.key).expect("text").to_owned();
+        let mut gets = source("get");
+        let get = Planned { key: planned.key, ..Planned::default() };
+        let asked: pb::RangeRequest = written(&mut gets, &get);
+        assert_eq!(asked.key, put.key);
+        assert_eq!(gets.learn(&get, &read(&key, &put.value)), Found::Hit);
+        assert_eq!(gets.learn(&get, &pb::RangeResponse::default().encode_to_vec()), Found::Miss);
+        let mut changed = put.value.to_vec();
+        changed[50] ^= 1;
+        for (key, value, why) in [
+            (&*key, &changed[..], "never put there"),
+            (&*key, &put.value[1..], "never put there"),
+            ("load/strange", &put.value[..], "came"),
+        ] {
+            let answer = read(key, value);
+            assert_eq!(gets.learn(&get, &answer), Found::Wrong, "{why}");
+            assert!(gets.wrong(&get, &answer).contains(why));
+        }
+        // Somebody else's value is an error only where nobody else writes.
+        gets.verify.strict = false;
+        assert_eq!(gets.learn(&get, &read(&key, b"what another program has put")), Found::Hit);
+        assert_eq!(
+            (gets.facts()["values verified"], gets.facts()["values of other programs"]),
+            (1.0, 1.0)
+        );
+        gets.verify = Verify { every: 3, strict: true };
+        gets.until_verify = 3;
+        let wrong = read(&key, &changed);
+        let found: Vec<Found> = (0..6).map(|_| gets.learn(&get, &wrong)).collect();
+        assert_eq!(found.iter().filter(|&&found| found == Found::Wrong).count(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn an_owner_of_a_key_never_meets_its_own_writes() {
+        let mut source = source("kubernetes:5");
+        let mut under_way: Vec<Planned> = Vec::new();
+        let header = Some(pb::ResponseHeader { revision: 9, ..Default::default() });
+        let done = pb::TxnResponse { header, succeeded: true, ..Default::default() };
+        let mut guarded = 0;
+        for _ in 0..2000 {
+            let planned = source.plan();
+            if source.workload.steps[usize::from(planned.step)].action != Action::Cas {
+                continue;
+            }
+            let family =
+                |planned: &Planned| source.workload.steps[usize::from(planned.step)].family;
+            let meets = under_way
+                .iter()
+                .any(|other| other.key == planned.key && family(other) == family(&planned));
+            assert!(!meets, "{planned:?}");
+            guarded += u32::from(planned.guard == Some(9));
+            under_way.push(planned);
+            if under_way.len() > 2 {
+                let over = under_way.remove(0);
+                assert_eq!(source.learn(&over, &done.encode_to_vec()), Found::Hit);
+            }
+        }
+        assert!(guarded > 100, "{guarded}");
     }
 
     #[test]

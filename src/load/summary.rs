@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Row, code_name};
+use super::record::{Attempts, Row, code_name};
 use super::run::{Interval, Outcome, Plan};
 use super::streaming::Facts;
 
@@ -60,11 +60,16 @@ pub(super) struct RowSummary {
 pub(super) struct IntervalSummary {
     /// Seconds from the start of the measured time to the end of the interval.
     pub(super) at: f64,
+    /// Answers; in the drain none count.
     pub(super) per_second: f64,
     pub(super) failed: u64,
-    pub(super) p50: u64,
-    pub(super) p99: u64,
-    pub(super) max: u64,
+    /// Nothing where nothing ended: a gap, and not zero.
+    pub(super) p50: Option<u64>,
+    pub(super) p99: Option<u64>,
+    pub(super) max: Option<u64>,
+    /// After the end of the measured time.
+    #[serde(default)]
+    pub(super) drain: bool,
     /// Requests per class of latency, see [`heat_class`]; classes without any are left out.
     pub(super) heat: BTreeMap<u32, u64>,
 }
@@ -88,13 +93,22 @@ pub(super) struct Summary {
     pub(super) total: RowSummary,
     pub(super) rows: Vec<RowSummary>,
     pub(super) errors: BTreeMap<String, Failure>,
+    /// Attempts to connect again that failed; they are no requests.
+    #[serde(default)]
+    pub(super) attempts: Option<Failure>,
     pub(super) unsent: u64,
+    /// Answers that came after the end.
+    #[serde(default)]
+    pub(super) late: u64,
+    /// Seconds that the last answers were waited for.
+    #[serde(default)]
+    pub(super) drained: f64,
     /// Answers at any time, warm-up and drain included: what a server's usage is divided by.
     pub(super) answered_in_all: u64,
     /// Processors that the generator kept busy.
     pub(super) generator_cpus: f64,
-    /// Processor time of the generator per answered request.
-    pub(super) generator_us_per_request: f64,
+    /// Processor time of the generator per answered request, if any was answered.
+    pub(super) generator_us_per_request: Option<f64>,
     pub(super) intervals: Vec<IntervalSummary>,
     /// Further facts, by name.
     #[serde(default)]
@@ -136,20 +150,20 @@ pub(super) fn together(rows: &[Row]) -> Row {
 impl Gathered {
     pub(super) fn add(&mut self, plan: &Plan, interval: &Interval) -> &IntervalSummary {
         let row = plan.workload.total(&interval.rows);
-        let begin = plan.interval.as_secs_f64() * interval.index as f64;
-        let at = (begin + plan.interval.as_secs_f64()).min(plan.duration.as_secs_f64());
         let mut heat = BTreeMap::new();
         for bucket in row.intended.iter_recorded() {
             *heat.entry(heat_class(bucket.value_iterated_to())).or_insert(0) +=
                 bucket.count_at_value();
         }
+        let value = |value: u64| (!row.intended.is_empty()).then_some(value);
         self.intervals.push(IntervalSummary {
-            at,
-            per_second: row.answered as f64 / (at - begin).max(1e-9),
+            at: (interval.start + interval.length).as_secs_f64(),
+            per_second: row.answered as f64 / interval.length.as_secs_f64().max(1e-9),
             failed: interval.rows.iter().flat_map(|row| row.errors).sum(),
-            p50: row.intended.value_at_quantile(0.5),
-            p99: row.intended.value_at_quantile(0.99),
-            max: row.intended.max(),
+            p50: value(row.intended.value_at_quantile(0.5)),
+            p99: value(row.intended.value_at_quantile(0.99)),
+            max: value(row.intended.max()),
+            drain: interval.is_drain,
             heat,
         });
         self.intervals.last().expect("just added")
@@ -243,10 +257,14 @@ impl Summary {
             total,
             rows,
             errors,
+            attempts: failure(&outcome.attempts),
             unsent: outcome.unsent,
+            late: outcome.late,
+            drained: outcome.drained.as_secs_f64(),
             answered_in_all: outcome.answered_in_all,
             generator_cpus: outcome.cpus_used,
-            generator_us_per_request: outcome.cpus_used * 1e6 / per_second.max(1e-9),
+            generator_us_per_request: (per_second > 0.0)
+                .then(|| outcome.cpus_used * 1e6 / per_second),
             intervals: gathered.intervals,
             facts: outcome.facts.clone(),
         }
@@ -261,6 +279,47 @@ impl Summary {
     pub(super) fn failed(&self) -> u64 {
         self.total.failed + self.unsent
     }
+
+    /// What was asked for and what was reached, per second, where the rate of an open loop was too
+    /// much for the server or the generator.
+    pub(super) fn overload(&self) -> Option<(f64, f64)> {
+        let (asked, reached) = (self.rate?, self.requests_per_second()?);
+        // Four standard deviations of a Poisson stream, and a hundredth.
+        let noise = 4.0 * (asked / self.seconds).sqrt() + asked / 100.0;
+        (self.unsent > 0 || reached < asked - noise).then_some((asked, reached))
+    }
+
+    /// The answers that the rate of an open loop asks for: those to requests.
+    fn requests_per_second(&self) -> Option<f64> {
+        match self.total.name == SUM || self.rows.len() == 1 {
+            true => Some(self.total.per_second),
+            // A watch run makes the requests of its last row.
+            false => self.rows.last().map(|row| row.per_second),
+        }
+    }
+
+    /// Why the figures stand for nothing, if they do not: too large a share of the requests had no
+    /// answer. `ignores_unsent` where more was asked for than can be done on purpose.
+    pub(super) fn invalid(&self, allowed: f64, ignores_unsent: bool) -> Option<String> {
+        if self.answered_in_all == 0 {
+            return Some(format!("{}: no request was answered", self.name));
+        }
+        let unsent = if ignores_unsent { 0 } else { self.unsent };
+        let bad = self.total.failed + unsent;
+        let share = bad as f64 / (self.answered_in_all + bad) as f64;
+        (share > allowed).then(|| {
+            format!(
+                "{}: {} errors and {unsent} requests that were not sent, beside {} answers; \
+                 --allow-errors says what is still good",
+                self.name, self.total.failed, self.answered_in_all
+            )
+        })
+    }
+}
+
+fn failure(attempts: &Attempts) -> Option<Failure> {
+    let text = attempts.text.clone().unwrap_or_default();
+    (attempts.failed > 0).then_some(Failure { count: attempts.failed, text })
 }
 
 #[cfg(test)]

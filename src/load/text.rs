@@ -31,6 +31,20 @@ pub(super) fn parse_count(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(|| format!("{text} is too large"))
 }
 
+/// `0.1%` or `0.001`: a part of the whole.
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(number) => (number, 100.0),
+        None => (text, 1.0),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} is no share"))?;
+    let share = number / unit;
+    match (0.0..=1.0).contains(&share) {
+        true => Ok(share),
+        false => Err(format!("{text} is not between 0 and 1 or 100%")),
+    }
+}
+
 /// `10s`, `250ms`, `2m`, or seconds as a plain number.
 pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     let (number, unit) = ["ms", "us", "s", "m"]
@@ -63,6 +77,7 @@ pub(super) fn show_ns(ns: f64) -> String {
 /// A count with a thousand's letter.
 pub(super) fn show_count(count: f64) -> String {
     match count {
+        0.0 => "0".to_owned(),
         count if count < 1e4 => three(count),
         count if count < 1e6 => format!("{}k", three(count / 1e3)),
         count => format!("{}M", three(count / 1e6)),
@@ -100,6 +115,10 @@ mod tests {
         assert_eq!(parse_time("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_time("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!((parse_share("0.5%"), parse_share("1")), (Ok(0.005), Ok(1.0)));
+        for text in ["", "x", "-1", "101%", "nan", "2"] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
         for text in ["", "x", "5GB", "-1", "99999999999999999999"] {
             assert!(parse_bytes(text).is_err(), "{text}");
             assert!(parse_count(text).is_err(), "{text}");
@@ -117,6 +136,6 @@ mod tests {
         assert_eq!(show_ns(1.5e9), "1.50 s");
         assert_eq!(show_count(123_456.0), "123k");
         assert_eq!(show_count(2_340_000.0), "2.34M");
-        assert_eq!(show_count(0.5), "0.50");
+        assert_eq!((show_count(0.5), show_count(0.0)), ("0.50".to_owned(), "0".to_owned()));
     }
 }

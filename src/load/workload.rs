@@ -40,6 +40,14 @@ pub(super) enum Action {
     LeaseGrant,
 }
 
+impl Action {
+    /// Whether the answer brings keys and values.
+    pub(super) fn reads(self) -> bool {
+        use Action::{Get, GetSerializable, Prefix, Range, Sort};
+        matches!(self, Get | GetSerializable | Range | Prefix | Sort)
+    }
+}
+
 const ACTIONS: &[(&str, Action)] = &[
     ("put", Action::Put),
     ("get", Action::Get),
@@ -73,6 +81,8 @@ pub(super) struct Family {
     pub(super) distribution: Distribution,
     /// A guarded write is a delete once in so many times; 0 is never.
     pub(super) deletes: u64,
+    /// Each key has one owner, who makes one guarded write of it after the other.
+    pub(super) owned: bool,
 }
 
 /// Everything that says which requests are made.
@@ -213,6 +223,7 @@ fn plain(text: &str, steps: Vec<Step>, shape: &Shape) -> Result<Workload, String
         value_bytes: shape.value_bytes,
         distribution: shape.distribution,
         deletes: 0,
+        owned: false,
     };
     Ok(Workload {
         text: text.to_owned(),
@@ -282,8 +293,9 @@ fn kubernetes(text: &str, nodes: &str, shape: &Shape) -> Result<Workload, String
             form: KeyForm::new(prefix, prefix.len() + KUBERNETES_DIGITS, keys)?,
             keys,
             value_bytes,
-            distribution: Distribution::Uniform,
+            distribution: Distribution::Owned,
             deletes,
+            owned: true,
         });
     }
     let steps = [

@@ -233,7 +233,11 @@ struct Guard(Child);
 impl Guard {
     fn succeed(mut self, what: &str) -> Result<(), String> {
         let status = self.0.wait().map_err(|error| error.to_string())?;
-        if status.success() { Ok(()) } else { Err(format!("{what}: {status}")) }
+        // Requests that failed are counted in what the run has written.
+        match status.code() {
+            Some(0 | 1) => Ok(()),
+            _ => Err(format!("{what}: {status}")),
+        }
     }
 }
 

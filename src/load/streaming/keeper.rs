@@ -152,11 +152,13 @@ impl Work for Keeping {
         self.under_way
     }
 
-    fn give_up(&mut self, code: usize, text: &str, _: Nanos) {
-        for stream in 0..self.asked.len() {
-            if !self.asked[stream].is_empty() {
-                self.fail_stream(stream, code, text);
-            }
+    fn give_up(&mut self, code: usize, text: &str, now: Nanos) {
+        let mut recorder = self.thread.recorder.borrow_mut();
+        for SentKeepAlive { intended, sent, .. } in
+            self.asked.iter_mut().flat_map(|all| all.drain(..))
+        {
+            recorder.given_up(Keeping::ROW, code, (intended, sent, now), text);
         }
+        self.under_way = 0;
     }
 }

@@ -56,11 +56,13 @@ pub(super) async fn make_requests<W: Work>(
         }
     };
     let now = rt::now();
-    client.work.give_up(code, &text, now);
-    if code == CONNECTION_LOST {
+    if code == CONNECTION_LOST && client.work.under_way() == 0 {
+        // Nothing was under way, and all the same the client ends before its time.
         client.thread.recorder.borrow_mut().failed(W::ROW, code, &text);
     }
-    client.count_unsent(now);
+    client.work.give_up(code, &text, now);
+    // What was due until the end has waited at least until then.
+    client.count_unsent(now.max(client.thread.clock.end));
 }
 
 struct Client<W> {
@@ -143,9 +145,11 @@ impl<W: Work> Client<W> {
         }
         let mut recorder = self.thread.recorder.borrow_mut();
         while let Some(due) = self.pace.due(self.thread.clock.end) {
-            if self.thread.budget.get() == 0 {
+            let budget = self.thread.budget.get();
+            if budget == 0 {
                 return;
             }
+            self.thread.budget.set(budget - 1);
             recorder.unsent(W::ROW, due, now);
             self.pace.advance();
         }

@@ -9,11 +9,12 @@ use super::ledger::{Ledger, STAMP_BYTES, Stamp};
 use super::turns::{Work, make_requests};
 use super::{ROW_PUT, Shared};
 use crate::chance::Chance;
-use crate::load::keys::{Chooser, KeyForm, Values};
+use crate::load::keys::{Chooser, KeyForm};
 use crate::load::protobuf;
 use crate::load::run::Plan;
 use crate::load::session::{Pace, Thread};
 use crate::load::source::Found;
+use crate::load::values::Values;
 use crate::load::wire::{Answer, Wires};
 use crate::protocol::Method;
 use crate::rt::{WaitList, WaitPlace};
@@ -140,7 +141,7 @@ impl Work for Writer {
         self.value.clear();
         self.value.extend_from_slice(&ledger.write(stamp));
         let rest = self.value_bytes - STAMP_BYTES;
-        self.value.extend_from_slice(self.values.value(stamp.number, rest));
+        self.value.extend_from_slice(self.values.rest(stamp.number, rest));
         wires.send(place, slot, Method::Put, |out| protobuf::put(out, &self.key, &self.value));
         self.slots[slot as usize] = Slot { busy: true, stamp, intended, sent: now };
         self.under_way += 1;
@@ -179,7 +180,8 @@ impl Work for Writer {
         for slot in self.slots.iter_mut().filter(|slot| slot.busy) {
             slot.busy = false;
             ledger(&self.shared).failed(slot.stamp, now);
-            self.thread.recorder.borrow_mut().failed(ROW_PUT, code, text);
+            let times = (slot.intended, slot.sent, now);
+            self.thread.recorder.borrow_mut().given_up(ROW_PUT, code, times, text);
         }
         self.under_way = 0;
     }
