@@ -37,24 +37,6 @@ fn the_protocol_is_the_one_that_the_server_answers() {
     assert_eq!((&json["protocol"], &json["answered_in_all"]), (&spoken.into(), &10.into()));
 }
 
-#[test]
-fn a_comparison_says_all_that_it_needs() {
-    let folder = scratch();
-    let output = Command::new(env!("CARGO_BIN_EXE_braid-load"))
-        .args(["compare", "--braid=nowhere/braid"])
-        .env("PATH", "")
-        .current_dir(folder.path())
-        .output()
-        .expect("run braid-load");
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).expect("text");
-    for need in ["--scenarios", "nowhere/braid", "--braid", "an etcd on PATH", "--etcd"] {
-        assert!(said.contains(need), "{need}: {said}");
-    }
-    let left = fs::read_dir(folder.path()).expect("the folder").count();
-    assert_eq!(left, 0, "nothing is made");
-}
-
 fn protocols() -> &'static [&'static str] {
     if program().is_etcd() {
         &["--protocol=grpc"]
@@ -83,13 +65,36 @@ fn every_workload_gets_its_answers() {
             "lease-grant",
         ] {
             let workload = format!("--workload={workload}");
-            let flags = [*protocol, &workload, "--requests=300", "--preload", "--connections=2"];
+            let pace =
+                if workload.contains("kubernetes") { "--closed-loop" } else { "--threads=1" };
+            let flags =
+                [*protocol, &workload, "--requests=300", "--preload", "--connections=2", pace];
             let json = run(&server.endpoint(), folder.path(), &flags);
             assert_eq!(json["answered_in_all"], 300, "{protocol} {workload}: {json}");
             assert_eq!(json["total"]["latency"]["count"], 300, "{protocol} {workload}");
             assert_eq!(json["errors"], serde_json::json!({}), "{protocol} {workload}");
         }
     }
+}
+
+/// It was a closed loop in which nodes wrote over one another, and nobody watched.
+#[test]
+fn a_kubernetes_cluster_has_its_rate_its_watchers_and_no_conflicts() {
+    let server = Server::start(&program(), &[]);
+    let folder = scratch();
+    let flags = [protocols()[0], "-w=kubernetes:100", "--preload", "-d=2s", "--threads=2", "-c=4"];
+    let json = run(&server.endpoint(), folder.path(), &flags);
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    // 50.1 requests per second in a Poisson stream.
+    let due = json["total"]["latency"]["count"].as_u64().expect("a count");
+    assert!((60..=145).contains(&due), "{due} in 2 s");
+    for name in ["lease", "status", "pod-write", "event"] {
+        assert_eq!(row(&json, name)["missed"], 0, "a guard of {name} has failed: {json}");
+    }
+    let writes = ["lease", "status", "pod-write", "event"]
+        .map(|name| row(&json, name)["answered"].as_u64().expect("a count"));
+    let events = json["facts"]["events of API server watchers"].as_f64().expect("events");
+    assert!(events >= writes.iter().sum::<u64>() as f64, "{events} of {writes:?}");
 }
 
 #[test]
@@ -509,7 +514,6 @@ fn what_cannot_be_run_says_why() {
         (&["run", "--workload=watch,put"][..], "no part of a mixture"),
         (&["run", "--endpoints=127.0.0.1:1"], "127.0.0.1:1"),
         (&["check", "--acks=/nonexistent"], "/nonexistent"),
-        (&["compare", "--scenarios=/nonexistent"], "/nonexistent"),
     ] {
         let output = load(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -23,7 +23,7 @@ use crate::limits::{CONNECTION_REQUESTS_MAX, CORES_MAX};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, and what was measured or verified is good
-  1  done, and it is not: requests failed or were never sent (see --allow-errors), or changes are lost
+  1  done, and it is not: requests failed or were never sent (see --allow-errors), changes are lost
   2  not done: the arguments, the server at the start, or a file
   3  nothing was verified (check)";
 
@@ -43,8 +43,10 @@ pub(super) enum Command {
     Check(CheckArguments),
     /// Answer every request at once without doing anything: what a generator can reach
     Null(NullArguments),
-    /// Run a scenario set on Braid and on etcd alternately, and compare them
+    /// Run a scenario set on Braid and on etcd alternately, or on any two, and compare them
     Compare(CompareArguments),
+    /// Say what differs between two results that run or compare have written as JSON
+    Diff(DiffArguments),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -101,6 +103,9 @@ pub(super) struct RunArguments {
     /// Requests per second of all clients together: an open loop
     #[arg(long)]
     pub(super) rate: Option<f64>,
+    /// As fast as answers come, even of a workload that has a rate of its own (kubernetes)
+    #[arg(long, conflicts_with_all = ["rate", "sweep_rate"])]
+    closed_loop: bool,
     /// Random gaps between the requests of an open loop, as independent users make them
     #[arg(long, requires = "rate")]
     poisson: bool,
@@ -211,16 +216,36 @@ pub(super) struct NullArguments {
 }
 
 #[derive(Args, Clone, Debug)]
+pub(super) struct DiffArguments {
+    /// The results that the others are compared with
+    pub(super) a: PathBuf,
+    /// The results that are compared with them
+    pub(super) b: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
 pub(super) struct CompareArguments {
-    /// The scenario set
-    #[arg(long, default_value = "perf/scenarios/short.yaml")]
-    pub(super) scenarios: PathBuf,
+    /// The scenario set: short, full, living, heavy, or a file
+    #[arg(long, default_value = "short")]
+    pub(super) scenarios: String,
     /// The Braid to measure; without, the one beside this program
     #[arg(long)]
     pub(super) braid: Option<PathBuf>,
     /// The etcd to measure; without, the one on PATH
     #[arg(long)]
     pub(super) etcd: Option<PathBuf>,
+    /// Instead of Braid and etcd: the program that the other one is compared with
+    #[arg(long, requires = "b", conflicts_with_all = ["braid", "etcd", "aa"])]
+    pub(super) a: Option<PathBuf>,
+    /// The program that is compared with it; either is a Braid or an etcd
+    #[arg(long, requires = "a")]
+    pub(super) b: Option<PathBuf>,
+    /// Braid against itself: what the comparison finds is noise
+    #[arg(long, conflicts_with = "etcd")]
+    pub(super) aa: bool,
+    /// What Braid is spoken to in with --a and --b or --aa; without, frames
+    #[arg(long, value_enum)]
+    pub(super) protocol: Option<Protocol>,
     /// Interleaved repetitions; without, what the set says
     #[arg(long)]
     pub(super) repetitions: Option<u32>,
@@ -314,6 +339,8 @@ impl RunArguments {
         if self.interval < Duration::from_millis(10) || self.duration.is_zero() {
             return Err("--interval is at least 10ms, and --duration above 0".to_owned());
         }
+        let has_own_pace = self.closed_loop || !self.sweep_outstanding.is_empty();
+        let own_rate = workload.own_rate.filter(|_| !has_own_pace && self.rate.is_none());
         let warm_up = if self.requests.is_some() { Duration::ZERO } else { self.warm_up };
         Ok(Plan {
             protocol: self.target.protocol.unwrap_or(Protocol::Frames),
@@ -322,8 +349,9 @@ impl RunArguments {
             outstanding: self.outstanding,
             threads: self.threads,
             cpus: Cpus::parse(self.cpus.as_deref())?,
-            rate: self.rate,
-            poisson: self.poisson,
+            rate: self.rate.or(own_rate),
+            // Nodes do not know of one another.
+            poisson: self.poisson || own_rate.is_some(),
             warm_up,
             duration: self.duration,
             drain: self.drain,
@@ -379,6 +407,13 @@ mod tests {
         assert_eq!((plan.protocol, plan.rate, plan.poisson), (Protocol::Grpc, Some(5000.0), true));
         let family = &plan.workload.families[0];
         assert_eq!((family.keys, family.value_bytes), (1_000_000, 16 << 10));
+        let of = |flags: &[&str]| {
+            let plan = self::plan(flags).expect("sound");
+            (plan.rate.map(|rate| rate.round()), plan.poisson)
+        };
+        assert_eq!(of(&["-w=kubernetes:1000"]), (Some(501.0), true));
+        assert_eq!(of(&["-w=kubernetes:1000", "--rate=7"]), (Some(7.0), false));
+        assert_eq!(of(&["-w=kubernetes:1000", "--closed-loop"]), (None, false));
     }
 
     #[test]

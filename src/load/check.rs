@@ -6,8 +6,8 @@
 //! changes cover it. What has been compacted since cannot be verified and is counted apart.
 //!
 //! *The present*: of every key, the newest acknowledged change is held against what the key is now,
-//! which no compaction takes away. It must be that change or a later one. A key that is gone is lost,
-//! unless a delete that was not acknowledged may have taken it (the log says which those were).
+//! which no compaction takes away. It must be that change or a later one. A key that is gone is
+//! lost, unless a delete that was not acknowledged may have taken it (the log names those).
 
 use std::collections::BTreeMap;
 use std::fs;

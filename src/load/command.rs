@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::affinity::Cpus;
-use super::arguments::{Arguments, CheckArguments, Command, NullArguments, RunArguments};
+use super::arguments::{
+    Arguments, CheckArguments, Command, DiffArguments, NullArguments, RunArguments,
+};
 use super::check;
 use super::compare;
 use super::hdr_log::HdrLog;
@@ -34,7 +36,14 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::Check(arguments) => check_acks(&arguments),
         Command::Null(arguments) => serve_null(&arguments),
-        Command::Compare(arguments) => compare::compare(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Diff(DiffArguments { a, b }) => compare::diff(&a, &b).map(|text| {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }),
+        Command::Compare(arguments) => compare::compare(&arguments).map(|is_good| match is_good {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(BAD),
+        }),
     };
     match result {
         Ok(code) => code,
@@ -100,7 +109,8 @@ fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
 
 /// Puts every key of the workload once.
 fn preload(plan: &Plan) -> Result<(), String> {
-    for (family, of) in plan.workload.families.iter().enumerate() {
+    let families = plan.workload.families.iter().enumerate();
+    for (family, of) in families.filter(|(_, of)| of.preloads) {
         let preload = Plan {
             workload: plan.workload.preload(family).into(),
             requests: Some(of.keys),

@@ -1,7 +1,7 @@
 //! Every interval as a line of an HdrHistogram log (V2, the text form), for its usual tools. The
 //! rows of a workload are told apart by tags, and so are the points of a sweep, whose lines begin
-//! when they began; values are nanoseconds. The drain is a line as well: all lines of a tag together
-//! are the histogram that the table shows.
+//! when they began; values are nanoseconds. The drain is a line as well: all lines of a tag
+//! together are the histogram that the table shows.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -298,6 +298,11 @@ impl Summary {
         }
     }
 
+    /// Whether every answer was that there is no such key.
+    pub(super) fn all_missed(&self) -> bool {
+        self.total.answered > 0 && self.total.missed == self.total.answered
+    }
+
     /// Why the figures stand for nothing, if they do not: too large a share of the requests had no
     /// answer. `ignores_unsent` where more was asked for than can be done on purpose.
     pub(super) fn invalid(&self, allowed: f64, ignores_unsent: bool) -> Option<String> {

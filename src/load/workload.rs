@@ -12,7 +12,7 @@
 //! | `cas` | a Txn: put if the key is still at the revision last seen, else read it |
 //! | `txn` | a Txn of `--txn-keys` puts, spread over the keyspace and so over shards |
 //! | `one-key` | a Put, always of the same key |
-//! | `kubernetes`, `kubernetes:NODES` | what a cluster of that many nodes asks for, see [`KUBERNETES`] |
+//! | `kubernetes`, `kubernetes:NODES` | what a cluster of that many nodes asks for, at its rate, see [`KUBERNETES_STEPS`]; with a watcher of each kind of object |
 //! | `lease-grant` | a LeaseGrant of `--lease-ttl` |
 //! | `put=1,get=9` | a mixture of `put` to `lease-grant`, by weight |
 //! | `watch`, `lease-keep-alive`, `idle-watchers` | what lives on streams, see [`streaming`] |
@@ -83,6 +83,8 @@ pub(super) struct Family {
     pub(super) deletes: u64,
     /// Each key has one owner, who makes one guarded write of it after the other.
     pub(super) owned: bool,
+    /// Whether `--preload` puts its keys.
+    pub(super) preloads: bool,
 }
 
 /// Everything that says which requests are made.
@@ -95,6 +97,8 @@ pub(super) struct Workload {
     pub(super) txn_keys: u64,
     pub(super) prefix_digits: usize,
     pub(super) lease_ttl: u64,
+    /// Requests per second that are a part of the workload itself: it is an open loop.
+    pub(super) own_rate: Option<f64>,
     /// Instead of steps.
     pub(super) streaming: Option<StreamWorkload>,
 }
@@ -203,6 +207,7 @@ impl Workload {
             text: "preload".to_owned(),
             families: vec![family],
             steps: vec![step("put", Action::Put, 1)],
+            own_rate: None,
             streaming: None,
             ..self.clone()
         }
@@ -224,6 +229,7 @@ fn plain(text: &str, steps: Vec<Step>, shape: &Shape) -> Result<Workload, String
         distribution: shape.distribution,
         deletes: 0,
         owned: false,
+        preloads: true,
     };
     Ok(Workload {
         text: text.to_owned(),
@@ -233,6 +239,7 @@ fn plain(text: &str, steps: Vec<Step>, shape: &Shape) -> Result<Workload, String
         txn_keys: shape.txn_keys,
         prefix_digits: shape.prefix_digits,
         lease_ttl: shape.streaming.lease_ttl,
+        own_rate: None,
         streaming: None,
     })
 }
@@ -264,20 +271,38 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-/// A Kubernetes cluster as its store sees it: prefix, keys per 100 nodes, value bytes, deletes.
-/// Every node renews its lease (about 500 bytes) every 10 s and states its status (12 KiB) every
-/// 300 s; pods (6 KiB) are created, updated three times and deleted; all writes are txns guarded by
-/// the mod revision. The weights are those rates per 3000 s and node, with a pod write and a read
-/// every 20 s each and a list of `--limit` pods every 1000 s. Its watches are not among them.
-const KUBERNETES: [(&str, u64, usize, u64); 3] = [
-    ("/registry/leases/kube-node-lease/node-", 100, 500, 0),
-    ("/registry/minions/node-", 100, 12 << 10, 0),
-    ("/registry/pods/default/pod-", 3000, 6 << 10, 5),
+/// A kind of object of a Kubernetes cluster: prefix, keys per 100 nodes, value bytes, deletes (as
+/// [`Family::deletes`]), and whether it is there before (events are not).
+const KUBERNETES: [(&str, u64, usize, u64, bool); 4] = [
+    ("/registry/leases/kube-node-lease/node-", 100, 500, 0, true),
+    ("/registry/minions/node-", 100, 12 << 10, 0, true),
+    ("/registry/pods/default/pod-", 3000, 6 << 10, 5, true),
+    ("/registry/events/default/event-", 36_000, 1 << 10, 0, false),
+];
+
+/// What one node makes its cluster's store do, in requests per 1000 s: it renews its lease every
+/// 10 s and states its status (12 KiB) every 5 s; its 30 pods (6 KiB) are created, updated and
+/// deleted, read and listed by `--limit`; every 10 s something happens of which there is an event.
+/// Writes are txns guarded by the mod revision, and each object has one owner, who writes it again
+/// when the last write is answered, so that no guard fails. Events have no lease.
+const KUBERNETES_STEPS: [(&str, Action, usize, u32); 6] = [
+    ("lease", Action::Cas, 0, 100),
+    ("status", Action::Cas, 1, 200),
+    ("pod-write", Action::Cas, 2, 50),
+    ("pod-get", Action::Get, 2, 50),
+    ("pod-list", Action::Range, 2, 1),
+    ("event", Action::Put, 3, 100),
 ];
 
 const KUBERNETES_NODES: u64 = 1000;
 const KUBERNETES_NODES_MAX: u64 = 1_000_000;
 const KUBERNETES_DIGITS: usize = 9;
+
+/// Requests per second of one node.
+pub(super) fn kubernetes_node_rate() -> f64 {
+    let per_1000_s: u32 = KUBERNETES_STEPS.iter().map(|(.., weight)| weight).sum();
+    f64::from(per_1000_s) / 1000.0
+}
 
 fn kubernetes(text: &str, nodes: &str, shape: &Shape) -> Result<Workload, String> {
     let nodes = match nodes {
@@ -287,7 +312,7 @@ fn kubernetes(text: &str, nodes: &str, shape: &Shape) -> Result<Workload, String
     let nodes =
         nodes.ok_or_else(|| format!("kubernetes:NODES has 1 to {KUBERNETES_NODES_MAX} nodes"))?;
     let mut families = Vec::new();
-    for (prefix, keys_per_100, value_bytes, deletes) in KUBERNETES {
+    for (prefix, keys_per_100, value_bytes, deletes, is_there) in KUBERNETES {
         let keys = (nodes * keys_per_100).div_ceil(100);
         families.push(Family {
             form: KeyForm::new(prefix, prefix.len() + KUBERNETES_DIGITS, keys)?,
@@ -296,16 +321,15 @@ fn kubernetes(text: &str, nodes: &str, shape: &Shape) -> Result<Workload, String
             distribution: Distribution::Owned,
             deletes,
             owned: true,
+            preloads: is_there,
         });
     }
-    let steps = [
-        ("lease", Action::Cas, 0, 300),
-        ("status", Action::Cas, 1, 10),
-        ("pod-write", Action::Cas, 2, 150),
-        ("pod-get", Action::Get, 2, 150),
-        ("pod-list", Action::Range, 2, 3),
-    ];
-    let steps = steps.map(|(name, action, family, weight)| Step { name, action, family, weight });
+    let steps = KUBERNETES_STEPS.map(|(name, action, family, weight)| Step {
+        name,
+        action,
+        family,
+        weight,
+    });
     Ok(Workload {
         text: text.to_owned(),
         families,
@@ -314,6 +338,7 @@ fn kubernetes(text: &str, nodes: &str, shape: &Shape) -> Result<Workload, String
         txn_keys: shape.txn_keys,
         prefix_digits: shape.prefix_digits,
         lease_ttl: shape.streaming.lease_ttl,
+        own_rate: Some(nodes as f64 * kubernetes_node_rate()),
         streaming: None,
     })
 }
@@ -355,7 +380,10 @@ pub(super) mod tests {
         assert_eq!((one.families[0].keys, one.families[0].distribution), (1, Distribution::Single));
         let cluster = Workload::parse("kubernetes:50", &shape()).expect("a cluster");
         let keys: Vec<u64> = cluster.families.iter().map(|family| family.keys).collect();
-        assert_eq!(keys, [50, 50, 1500]);
+        assert_eq!(keys, [50, 50, 1500, 18_000]);
+        // 0.501 requests per second and node.
+        assert!((cluster.own_rate.expect("a rate") - 25.05).abs() < 1e-9);
+        assert_eq!(mixed.own_rate, None);
     }
 
     #[test]

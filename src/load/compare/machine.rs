@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use super::contender::Contender;
+
 /// Everything that a reader needs to judge the numbers, by name.
-pub(super) fn describe(scratch: &Path, programs: &[&PathBuf]) -> BTreeMap<String, String> {
+pub(super) fn describe(scratch: &Path, contenders: &[Contender]) -> BTreeMap<String, String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = field(&cpuinfo, "model name").unwrap_or("unknown");
@@ -21,11 +23,10 @@ pub(super) fn describe(scratch: &Path, programs: &[&PathBuf]) -> BTreeMap<String
         ("file system".to_owned(), file_system(scratch, &read("/proc/self/mounts"))),
         ("load average before".to_owned(), read("/proc/loadavg").trim().to_owned()),
     ]);
-    for program in programs {
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for Contender { name, program, .. } in contenders {
         let output = Command::new(program).arg("--version").output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        facts.insert(name, one_line(&text.unwrap_or_default()));
+        facts.insert(name.clone(), one_line(&text.unwrap_or_default()));
     }
     facts
 }

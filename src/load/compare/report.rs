@@ -5,11 +5,14 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::baseline::Baseline;
+use super::contender::Contender;
+use super::diff::Figures;
 use super::scenario::ScenarioSet;
 use super::server::Usage;
+use super::statistics::{Ratio, median};
 use crate::load::page;
 use crate::load::summary::{Latency, RowSummary, Summary};
 use crate::load::text::{show_count, show_ns, show_number};
@@ -27,39 +30,38 @@ pub(super) struct Sample {
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
     pub(super) scenario: String,
-    pub(super) server: &'static str,
+    pub(super) server: String,
     pub(super) sample: Sample,
 }
 
-/// The target that all others are compared with.
-const REFERENCE: &str = "etcd, gRPC";
-
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Comparison {
-    kind: &'static str,
+    kind: String,
     set: String,
     repetitions: u32,
     when: String,
+    /// Who the others are compared with.
+    reference: String,
     machine: BTreeMap<String, String>,
     baseline: BaselineReport,
     scenarios: Vec<ScenarioReport>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct BaselineReport {
     rounds: usize,
     dsync: Latency,
     loopback: Latency,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct ScenarioReport {
     name: String,
     results: Vec<ServerReport>,
 }
 
 /// Medians over the repetitions.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct ServerReport {
     server: String,
     per_second: f64,
@@ -78,27 +80,38 @@ struct ServerReport {
     generator_cpus: f64,
     /// Medians, by name.
     facts: BTreeMap<String, f64>,
-    /// Against etcd: throughput above 1 is better, latency below 1 is.
-    throughput_ratio: Option<f64>,
-    p99_ratio: Option<f64>,
+    /// The figures of every repetition, in order.
+    repetitions: Vec<Raw>,
+    /// Every answer was that there is no such key: what was to be measured never happened.
+    all_missed: bool,
+    /// Against the reference: throughput above 1 is better, latency below 1 is.
+    throughput_ratio: Option<Ratio>,
+    p99_ratio: Option<Ratio>,
     /// p50 as multiple of one DSYNC write and one loopback round trip together.
     p50_over_baseline: f64,
     /// The curve of the repetition with the median throughput.
     curve: Vec<(f64, u64)>,
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match (values.len(), values.len() / 2) {
-        (0, _) => 0.0,
-        (count, middle) if count % 2 == 1 => values[middle],
-        (_, middle) => (values[middle - 1] + values[middle]) / 2.0,
-    }
+/// One repetition.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Raw {
+    per_second: f64,
+    p50: u64,
+    p99: u64,
+    p999: u64,
+    max: u64,
+    cpu_seconds: f64,
+    written_bytes: u64,
+    peak_bytes: u64,
+    answers: u64,
+    errors: u64,
 }
 
 impl Comparison {
     pub(super) fn new(
         set: &ScenarioSet,
+        contenders: &[Contender],
         machine: BTreeMap<String, String>,
         baselines: &[Baseline],
         measured: &[Measured],
@@ -116,19 +129,20 @@ impl Comparison {
         let scenarios = set.scenarios.iter().map(|scenario| {
             let of: Vec<&Measured> =
                 measured.iter().filter(|one| one.scenario == scenario.name).collect();
-            let results = super::TARGETS.iter().filter_map(|(_, _, server)| {
+            let results = contenders.iter().filter_map(|Contender { name: server, .. }| {
                 let samples: Vec<&Sample> =
                     of.iter().filter(|one| one.server == *server).map(|one| &one.sample).collect();
                 (!samples.is_empty()).then(|| ServerReport::new(server, &samples, floor_ns))
             });
             let mut results: Vec<ServerReport> = results.collect();
-            relate(&mut results);
+            relate(&mut results, contenders.last().map_or("", |last| &last.name));
             ScenarioReport { name: scenario.name.clone(), results }
         });
         let now = time::OffsetDateTime::now_utc();
         let date = now.date();
         Comparison {
-            kind: "comparison",
+            kind: "comparison".to_owned(),
+            reference: contenders.last().map(|last| last.name.clone()).unwrap_or_default(),
             set: set.name.clone(),
             repetitions: set.repetitions,
             when: format!("{date} {:02}:{:02} UTC", now.hour(), now.minute()),
@@ -149,6 +163,25 @@ impl Comparison {
         Ok(html)
     }
 
+    /// Whether every request of every run had an answer that says something.
+    pub(super) fn is_good(&self) -> bool {
+        let mut all = self.scenarios.iter().flat_map(|scenario| &scenario.results);
+        all.all(|result| result.errors == 0 && !result.all_missed)
+    }
+
+    /// What `diff` looks at.
+    pub(super) fn figures(&self) -> BTreeMap<String, Figures> {
+        let mut all = BTreeMap::new();
+        for scenario in &self.scenarios {
+            for result in &scenario.results {
+                let name = format!("{}, {}", scenario.name, result.server);
+                let figures = Figures { rates: result.rates(), p99s: result.p99s() };
+                all.insert(name, figures);
+            }
+        }
+        all
+    }
+
     /// Renders the report for the terminal.
     pub(super) fn table(&self) -> String {
         let mut text = String::new();
@@ -165,20 +198,14 @@ impl Comparison {
         for scenario in &self.scenarios {
             let _ = writeln!(text, "{}", scenario.name);
             for result in &scenario.results {
-                let ratio = |ratio: Option<f64>| match ratio {
-                    Some(ratio) => format!("{ratio:.2}x"),
-                    None => String::new(),
-                };
                 let _ = write!(
                     text,
-                    "  {:<14} {:>7}/s {:>8}   p50 {:>8}  p99 {:>8} {:>8}   {:.4} CPU s/1000  \
-                     {:>6} B/op  {:.0} MiB",
+                    "  {:<14} {:>7}/s  p50 {:>8}  p99 {:>8}  {:.4} CPU s/1000  {:>6} B/op  \
+                     {:.0} MiB",
                     result.server,
                     show_count(result.per_second),
-                    ratio(result.throughput_ratio),
                     show_ns(result.p50),
                     show_ns(result.p99),
-                    ratio(result.p99_ratio),
                     result.cpu_per_1000,
                     show_count(result.written_per_op),
                     result.peak_mib,
@@ -189,7 +216,17 @@ impl Comparison {
                 if result.errors > 0 {
                     let _ = write!(text, "  {} ERRORS", result.errors);
                 }
+                if result.all_missed {
+                    text.push_str("  EVERY KEY WAS MISSED");
+                }
                 text.push('\n');
+                for (what, ratio) in
+                    [("throughput", result.throughput_ratio), ("p99", result.p99_ratio)]
+                {
+                    let Some(ratio) = ratio else { continue };
+                    let of = &self.reference;
+                    let _ = writeln!(text, "      {what}, of that of {of}: {}", ratio.show());
+                }
                 for (name, value) in &result.facts {
                     let _ = writeln!(text, "      {name}: {}", show_number(*value));
                 }
@@ -236,6 +273,8 @@ impl ServerReport {
             background_per_second: background,
             generator_cpus: of(&|sample| sample.summary.generator_cpus),
             facts: facts(samples),
+            repetitions: samples.iter().map(|sample| Raw::new(sample)).collect(),
+            all_missed: samples.iter().any(|sample| sample.summary.all_missed()),
             throughput_ratio: None,
             p99_ratio: None,
             p50_over_baseline: p50 / floor_ns,
@@ -255,15 +294,41 @@ fn facts(samples: &[&Sample]) -> BTreeMap<String, f64> {
     first.summary.facts.keys().filter_map(of).collect()
 }
 
-/// Sets everybody's ratios to the reference.
-fn relate(results: &mut [ServerReport]) {
-    let reference = results.iter().find(|result| result.server == REFERENCE);
-    let Some((rate, p99)) = reference.map(|result| (result.per_second, result.p99)) else {
-        return;
-    };
-    for result in results.iter_mut().filter(|result| result.server != REFERENCE) {
-        result.throughput_ratio = (rate > 0.0).then(|| result.per_second / rate);
-        result.p99_ratio = (p99 > 0.0).then(|| result.p99 / p99);
+impl Raw {
+    fn new(sample: &Sample) -> Raw {
+        let Latency { p50, p99, p999, max, .. } = sample.row.latency;
+        Raw {
+            per_second: sample.row.per_second,
+            p50,
+            p99,
+            p999,
+            max,
+            cpu_seconds: sample.used.cpu_seconds,
+            written_bytes: sample.used.written_bytes,
+            peak_bytes: sample.used.peak_bytes,
+            answers: sample.summary.answered_in_all,
+            errors: sample.summary.failed(),
+        }
+    }
+}
+
+impl ServerReport {
+    fn rates(&self) -> Vec<f64> {
+        self.repetitions.iter().map(|one| one.per_second).collect()
+    }
+
+    fn p99s(&self) -> Vec<f64> {
+        self.repetitions.iter().map(|one| one.p99 as f64).collect()
+    }
+}
+
+/// Sets everybody's ratios to the reference, repetition by repetition.
+fn relate(results: &mut [ServerReport], reference: &str) {
+    let Some(of) = results.iter().find(|result| result.server == reference) else { return };
+    let (rates, p99s) = (of.rates(), of.p99s());
+    for result in results.iter_mut().filter(|result| result.server != reference) {
+        result.throughput_ratio = Ratio::of_pairs(&result.rates(), &rates);
+        result.p99_ratio = Ratio::of_pairs(&result.p99s(), &p99s);
     }
 }
 
@@ -272,26 +337,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(Vec::new()), 0.0);
-    }
-
-    #[test]
-    fn ratios_are_to_etcd() {
-        let report = |server: &str, per_second, p99| ServerReport {
+    fn ratios_are_to_the_reference() {
+        let report = |server: &str, factor: f64| ServerReport {
             server: server.to_owned(),
-            per_second,
-            p99,
+            repetitions: [100.0, 104.0, 102.0]
+                .map(|rate| Raw { per_second: rate * factor, p99: 50, ..Raw::default() })
+                .to_vec(),
             ..ServerReport::default()
         };
-        let mut results = [report("Braid, frames", 300.0, 5.0), report(REFERENCE, 100.0, 50.0)];
-        relate(&mut results);
-        assert_eq!((results[0].throughput_ratio, results[0].p99_ratio), (Some(3.0), Some(0.1)));
+        let mut results = [report("B", 3.0), report("A", 1.0)];
+        relate(&mut results, "A");
+        let ratio = results[0].throughput_ratio.expect("a ratio");
+        assert!(ratio.differs() && (ratio.ratio - 3.0).abs() < 1e-9, "{ratio:?}");
+        assert!(!results[0].p99_ratio.expect("a ratio").differs());
         assert_eq!(results[1].throughput_ratio, None);
-        let mut alone = [report("Braid, frames", 300.0, 5.0)];
-        relate(&mut alone);
+        let mut alone = [report("B", 1.0)];
+        relate(&mut alone, "A");
         assert_eq!(alone[0].throughput_ratio, None);
     }
 }

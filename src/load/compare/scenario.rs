@@ -12,7 +12,6 @@
 //!     background: [--workload=put]               # a second generator meanwhile
 //!     duration: 8s                               # instead of the set's
 //!     row: put                                   # the row to compare, instead of the total
-//!     fresh: true                                # a server of its own for each protocol, too
 //!     also: { "etcd, gRPC": [--rate=5000] }      # further arguments for one of those compared
 //!     vary:                                      # one scenario per combination
 //!       outstanding: [1, 128]
@@ -26,12 +25,20 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 
-use super::TARGETS;
+use super::contender::CLASSES;
 use crate::load::arguments::{Arguments, Command};
 use crate::load::text::parse_time;
 
 /// Combinations of one scenario at most.
 const COMBINATIONS_MAX: usize = 1000;
+
+/// Sets that need no file.
+const EMBEDDED: [(&str, &str); 4] = [
+    ("short", include_str!("../../../perf/scenarios/short.yaml")),
+    ("full", include_str!("../../../perf/scenarios/full.yaml")),
+    ("living", include_str!("../../../perf/scenarios/living.yaml")),
+    ("heavy", include_str!("../../../perf/scenarios/heavy.yaml")),
+];
 
 /// A set as it is run.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +58,6 @@ pub(super) struct Scenario {
     pub(super) background: Option<Vec<String>>,
     pub(super) duration: Option<Duration>,
     pub(super) row: Option<String>,
-    pub(super) fresh: bool,
     pub(super) also: BTreeMap<String, Vec<String>>,
 }
 
@@ -87,17 +93,26 @@ struct RawScenario {
     #[serde(default)]
     row: Option<String>,
     #[serde(default)]
-    fresh: bool,
-    #[serde(default)]
     also: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     vary: BTreeMap<String, Vec<String>>,
 }
 
 impl ScenarioSet {
-    pub(super) fn read(path: &Path) -> Result<ScenarioSet, String> {
+    /// One of the sets that this program brings along, by its name, or a file.
+    pub(super) fn find(name: &str) -> Result<ScenarioSet, String> {
+        match EMBEDDED.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => ScenarioSet::parse(text),
+            None => ScenarioSet::read(Path::new(name)),
+        }
+    }
+
+    fn read(path: &Path) -> Result<ScenarioSet, String> {
         let text = fs::read_to_string(path);
-        let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = text.map_err(|error| {
+            let known: Vec<&str> = EMBEDDED.iter().map(|(name, _)| *name).collect();
+            format!("{}: {error}; sets that are always there: {}", path.display(), known.join(", "))
+        })?;
         ScenarioSet::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
@@ -109,13 +124,13 @@ impl ScenarioSet {
         }
         for scenario in &scenarios {
             let failed = |error| format!("scenario {:?}: {error}", scenario.name);
-            for (_, _, server) in TARGETS {
+            for server in CLASSES {
                 check(&scenario.run_on(server), scenario.row.as_deref()).map_err(failed)?;
             }
             if let Some(run) = &scenario.background {
                 check(run, None).map_err(failed)?;
             }
-            let is_known = |name: &&String| TARGETS.iter().any(|(_, _, server)| server == name);
+            let is_known = |name: &&String| CLASSES.contains(&name.as_str());
             if let Some(name) = scenario.also.keys().find(|name| !is_known(name)) {
                 return Err(failed(format!("also: nobody is called {name:?}")));
             }
@@ -146,7 +161,6 @@ fn expand(raw: &RawScenario) -> Result<Vec<Scenario>, String> {
         background: raw.background.clone(),
         duration: raw.duration.as_deref().map(parse_time).transpose()?,
         row: raw.row.clone(),
-        fresh: raw.fresh,
         also: raw.also.clone(),
     }];
     for (option, values) in &raw.vary {
@@ -205,13 +219,13 @@ mod tests {
     fn a_server_can_have_arguments_of_its_own() {
         let set = ScenarioSet::parse(&format!(
             "{HEAD}  - name: watch\n    run: [--workload=watch]\n    row: put\n    \
-             fresh: true\n    duration: 8s\n    also: {{ \"etcd, gRPC\": [--rate=5000] }}\n"
+             duration: 8s\n    also: {{ \"etcd, gRPC\": [--rate=5000] }}\n"
         ));
         let scenario = &set.expect("a set").scenarios[0];
         assert_eq!(scenario.run_on("Braid, frames"), ["--workload=watch"]);
         assert_eq!(scenario.run_on("etcd, gRPC"), ["--workload=watch", "--rate=5000"]);
         assert_eq!(scenario.duration, Some(Duration::from_secs(8)));
-        assert!(scenario.fresh && scenario.row.as_deref() == Some("put"));
+        assert_eq!(scenario.row.as_deref(), Some("put"));
     }
 
     #[test]
@@ -233,12 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn the_sets_of_the_repository_are_sound() {
+    fn the_sets_of_the_repository_are_sound_and_embedded() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("perf/scenarios");
-        let sets = fs::read_dir(folder).expect("the folder").map(|entry| {
+        for entry in fs::read_dir(folder).expect("the folder") {
             let path = entry.expect("an entry").path();
-            ScenarioSet::read(&path).unwrap_or_else(|error| panic!("{error}"))
-        });
-        assert!(sets.count() >= 3);
+            let set = ScenarioSet::read(&path).unwrap_or_else(|error| panic!("{error}"));
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            assert_eq!(ScenarioSet::find(name), Ok(set), "{name}");
+        }
+        assert!(ScenarioSet::find("nowhere").expect_err("no file").contains("short, full"));
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::signals;
+
 /// A server that is not ready by then never will be.
 const READY_WAIT_MAX: Duration = Duration::from_secs(60);
 const STOP_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -79,6 +81,7 @@ impl Server {
                 command.env_remove(variable);
             }
         }
+        signals::ends_with_us(&mut command);
         let child = command.spawn().map_err(failed)?;
         let mut server = Server { child, port, folder };
         server.wait_until_ready()?;
@@ -99,9 +102,15 @@ impl Server {
                 let tail: Vec<&str> = log.lines().rev().take(5).collect();
                 return Err(format!("a server did not start; its last lines: {tail:?}"));
             }
+            signals::look()?;
             std::thread::sleep(LOOK_PAUSE);
         }
         Ok(())
+    }
+
+    /// Where its data and its log are; gone with it.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(super) fn endpoint(&self) -> String {

@@ -1,5 +1,6 @@
 //! Background load during a run: idle watchers, and leases about to end.
 
+use super::cluster::ClusterWatchers;
 use super::expiring::Expiring;
 use super::idle::IdleWatchers;
 use super::{Facts, StreamArguments};
@@ -9,6 +10,7 @@ use crate::load::run::Plan;
 pub(in crate::load) struct BackgroundLoad {
     held: Option<IdleWatchers>,
     expiring: Option<Expiring>,
+    cluster: Option<ClusterWatchers>,
 }
 
 impl BackgroundLoad {
@@ -26,7 +28,11 @@ impl BackgroundLoad {
             0 => None,
             count => Some(Expiring::prepare(plan, count, arguments.expire_after)?),
         };
-        Ok(BackgroundLoad { held, expiring })
+        let cluster = match plan.workload.own_rate {
+            None => None,
+            Some(_) => Some(ClusterWatchers::create(plan)?),
+        };
+        Ok(BackgroundLoad { held, expiring, cluster })
     }
 
     /// Until the run is to begin.
@@ -41,6 +47,9 @@ impl BackgroundLoad {
         let mut facts = Facts::new();
         if let Some(held) = &self.held {
             facts.extend(held.facts());
+        }
+        if let Some(cluster) = &self.cluster {
+            facts.extend(cluster.facts());
         }
         if let Some(expiring) = &self.expiring {
             facts.extend(expiring.facts(plan)?);

@@ -138,7 +138,11 @@ impl Holding {
 }
 
 /// Answers what must be answered; a connection that is lost shows in what the others measure.
-async fn hold_one(mut watching: Watching, stop: Arc<AtomicBool>, events: Arc<AtomicU64>) {
+pub(super) async fn hold_one(
+    mut watching: Watching,
+    stop: Arc<AtomicBool>,
+    events: Arc<AtomicU64>,
+) {
     while !stop.load(Ordering::Acquire) {
         let turn = poll_fn(|cx| match watching.poll_idle(cx) {
             Ok(count) => {

@@ -27,6 +27,7 @@
 
 mod arguments;
 mod background;
+mod cluster;
 mod expiring;
 mod idle;
 mod keeper;
