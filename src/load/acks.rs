@@ -4,8 +4,8 @@
 //! value in hexadecimal. Lines are in the order in which one thread got its answers; a line that is
 //! not whole (the generator was killed) is no claim.
 //!
-//! A line `0`, `U`, start, end is about the keys from start to end: they may be gone, because a
-//! delete whose outcome is unknown, or one of a whole prefix, was sent. An empty end is one key.
+//! A line `0`, `U`, start, end is about the keys from start to end, or the one key if the end is
+//! empty: they may be gone, because a delete was sent whose outcome is unknown.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

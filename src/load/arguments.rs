@@ -1,6 +1,6 @@
 //! The command line of `braid-load`, and what follows from it.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use futures_lite::future::block_on;
 
 use super::affinity::Cpus;
+use super::find::{Objective, Search};
 use super::keys::Distribution;
 use super::run::Plan;
 use super::source::Verify;
@@ -39,6 +40,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Make requests, closed or open loop, and report latency and throughput
     Run(Box<RunArguments>),
+    /// Look for the highest rate at which a service level objective holds
+    Find(Box<FindArguments>),
     /// Verify that every change that a run has logged with --acks is there
     Check(CheckArguments),
     /// Answer every request at once without doing anything: what a generator can reach
@@ -51,7 +54,8 @@ pub(super) enum Command {
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct Target {
-    /// Servers, separated by commas; clients are spread over them
+    /// Servers, separated by commas; clients are spread over those that are there, and go to the
+    /// next one when theirs is lost. Without a port it is 2379
     #[arg(long, default_value = "127.0.0.1:2379")]
     pub(super) endpoints: String,
     /// Protocol; without it, frames if every server answers them, otherwise gRPC
@@ -194,6 +198,61 @@ impl Verified {
 }
 
 #[derive(Args, Clone, Debug)]
+pub(super) struct FindArguments {
+    #[command(flatten)]
+    pub(super) run: RunArguments,
+    /// What must hold, all of it: mean, p50, p90, p99, p99.9, p99.99 or max below a time, errors
+    /// below a share
+    #[arg(long, default_value = "p99<10ms,errors<0.1%")]
+    pub(super) slo: Objective,
+    /// The rate that is tried first
+    #[arg(long, default_value = "1k", value_parser = parse_count)]
+    from: u64,
+    /// The highest rate that is tried
+    #[arg(long, default_value = "10M", value_parser = parse_count)]
+    most: u64,
+    /// How near the rates above and below the answer get to one another
+    #[arg(long, default_value = "5%", value_parser = parse_share)]
+    precision: f64,
+    /// How many times it is looked for
+    #[arg(long, default_value_t = 3)]
+    repetitions: u32,
+}
+
+/// Requests under way of a search: only the server may be what ends it.
+const FIND_OUTSTANDING: u32 = 1024;
+
+impl FindArguments {
+    /// How to look for it, and the run that every rate is tried with.
+    pub(super) fn plan(&self) -> Result<(Search, Plan), String> {
+        let run = &self.run;
+        let sets_rate = run.rate.is_some() || !run.sweep_rate.is_empty();
+        if sets_rate || !run.sweep_outstanding.is_empty() || run.requests.is_some() {
+            return Err(
+                "find chooses the rates itself: no --rate, --requests or --sweep".to_owned()
+            );
+        }
+        if run.acks.is_some() || run.hdr_log.is_some() {
+            return Err("find makes many runs: no --acks and no --hdr-log".to_owned());
+        }
+        check_between("--from", self.from, self.most)?;
+        check_between("--most", self.most, 100_000_000)?;
+        if self.precision < 0.001 {
+            return Err("--precision is at least 0.1%".to_owned());
+        }
+        let search = Search {
+            from: self.from as f64,
+            most: self.most as f64,
+            precision: self.precision,
+            repetitions: self.repetitions,
+        };
+        let plan = run.plan()?;
+        let outstanding = plan.outstanding.max(FIND_OUTSTANDING);
+        Ok((search, Plan { outstanding, poisson: true, ..plan }))
+    }
+}
+
+#[derive(Args, Clone, Debug)]
 pub(super) struct CheckArguments {
     #[command(flatten)]
     pub(super) target: Target,
@@ -260,6 +319,11 @@ pub(super) struct CompareArguments {
     pub(super) results: PathBuf,
 }
 
+/// Of a server that is named without one; etcd's.
+const DEFAULT_PORT: u16 = 2379;
+/// How long an address of a name may take to answer.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
+
 impl Target {
     /// The protocol of a run: the one that was asked for, or frames if every server answers them.
     /// A run over several servers is all in one protocol. A server that cannot be reached is an
@@ -268,16 +332,22 @@ impl Target {
         if let Some(protocol) = self.protocol {
             return Ok(protocol);
         }
-        for endpoint in self.endpoints.split(',').map(str::trim) {
-            let spoken = Client::lazy(Options::endpoints([endpoint]))
-                .and_then(|client| block_on(client.transport()))
-                .map_err(|error| error.to_string())?;
-            if spoken == Transport::Grpc {
-                eprintln!("braid-load: {endpoint} answers no frames: this speaks gRPC");
-                return Ok(Protocol::Grpc);
+        let mut last = None;
+        let mut spoken = None;
+        for address in self.addresses()? {
+            let asked = Client::lazy(Options::endpoints([address.to_string()]))
+                .and_then(|client| block_on(client.transport()));
+            match asked {
+                Ok(Transport::Grpc) => {
+                    eprintln!("braid-load: {address} answers no frames: this speaks gRPC");
+                    return Ok(Protocol::Grpc);
+                }
+                Ok(_) => spoken = Some(Protocol::Frames),
+                // Another one may be there; who is not shows in the results.
+                Err(error) => last = Some(error.to_string()),
             }
         }
-        Ok(Protocol::Frames)
+        spoken.ok_or_else(|| last.unwrap_or_else(|| "no endpoint is given".to_owned()))
     }
 
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
@@ -288,9 +358,18 @@ impl Target {
                 return Err(format!("endpoint {text:?}: TLS is not there yet"));
             }
             let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-            let resolved = plain.to_socket_addrs();
-            let mut resolved = resolved.map_err(|error| format!("endpoint {text:?}: {error}"))?;
-            let address = resolved.next();
+            let has_port =
+                plain.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            let resolved: Result<Vec<SocketAddr>, _> = match has_port {
+                true => plain.to_socket_addrs().map(Iterator::collect),
+                false => (plain, DEFAULT_PORT).to_socket_addrs().map(Iterator::collect),
+            };
+            let resolved = resolved.map_err(|error| format!("endpoint {text:?}: {error}"))?;
+            // A name like localhost stands for several addresses: the one where somebody listens.
+            let listens = |address: &&SocketAddr| {
+                resolved.len() == 1 || TcpStream::connect_timeout(address, LOOK_TIMEOUT).is_ok()
+            };
+            let address = resolved.iter().find(listens).or(resolved.first()).copied();
             addresses.push(address.ok_or_else(|| format!("endpoint {text:?} has no address"))?);
         }
         Ok(addresses)
@@ -417,6 +496,17 @@ mod tests {
     }
 
     #[test]
+    fn endpoints_need_no_port_and_no_number() {
+        let endpoints = |text: &str| plan(&[text]).expect(text).endpoints;
+        let local: SocketAddr = "127.0.0.1:2379".parse().expect("an address");
+        assert_eq!(endpoints("--endpoints=127.0.0.1"), [local]);
+        assert_eq!(endpoints("--endpoints=http://127.0.0.1/"), [local]);
+        assert_eq!(endpoints("--endpoints=127.0.0.1:5,127.0.0.1").len(), 2);
+        assert_eq!(endpoints("--endpoints=localhost:7")[0].port(), 7);
+        assert_eq!(endpoints("--endpoints=localhost")[0].port(), 2379);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_the_reason() {
         for (arguments, reason) in [
             (&["--outstanding=0"][..], "--outstanding 0"),
@@ -424,7 +514,8 @@ mod tests {
             (&["--rate=-1"], "rate"),
             (&["--poisson"], "--rate"),
             (&["--endpoints=https://a:1"], "TLS"),
-            (&["--endpoints=127.0.0.1"], "endpoint"),
+            (&["--endpoints=no host"], "endpoint"),
+            (&["--endpoints="], "endpoint"),
             (&["-w=watch", "--watchers=0"], "--watchers"),
             (&["-w=watch", "--value-size=8"], "16 bytes"),
             (&["-w=watch", "--acks=x"], "--acks"),

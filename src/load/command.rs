@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use super::affinity::Cpus;
 use super::arguments::{
-    Arguments, CheckArguments, Command, DiffArguments, NullArguments, RunArguments,
+    Arguments, CheckArguments, Command, DiffArguments, FindArguments, NullArguments, RunArguments,
 };
 use super::check;
 use super::compare;
@@ -19,6 +20,7 @@ use super::run::{Plan, drive};
 use super::streaming::{BackgroundLoad, measure_idle};
 use super::summary::{Gathered, Summary};
 use super::table::{live_line, table};
+use super::text::{show_count, show_ns};
 
 /// Outstanding requests while keys are put before a run.
 const PRELOAD_OUTSTANDING: u32 = 256;
@@ -34,6 +36,7 @@ const NOT_DONE: u8 = 2;
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
+        Command::Find(arguments) => find_rate(&arguments),
         Command::Check(arguments) => check_acks(&arguments),
         Command::Null(arguments) => serve_null(&arguments),
         Command::Diff(DiffArguments { a, b }) => compare::diff(&a, &b).map(|text| {
@@ -96,15 +99,71 @@ fn run(arguments: &RunArguments) -> Result<ExitCode, String> {
             [one] => serde_json::to_string_pretty(one),
             all => serde_json::to_string_pretty(all),
         };
-        let json = json.map_err(|error| error.to_string())?;
-        fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
+        write_file(path, &json.map_err(|error| error.to_string())?)?;
     }
     if let Some(path) = &arguments.html {
-        let page = page::of_runs(&summaries)?;
-        fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
+        write_file(path, &page::of_runs(&summaries)?)?;
     }
     bad.iter().for_each(|reason| eprintln!("braid-load: not a good run: {reason}"));
     Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BAD) })
+}
+
+/// The highest rate that holds, from many runs.
+fn find_rate(arguments: &FindArguments) -> Result<ExitCode, String> {
+    let (search, mut plan) = arguments.plan()?;
+    let (run, slo) = (&arguments.run, &arguments.slo);
+    plan.protocol = run.target.protocol()?;
+    if run.preload {
+        preload(&plan)?;
+    }
+    let background = BackgroundLoad::gather(&run.streaming, &plan)?;
+    let workload = run.name.clone().unwrap_or_else(|| plan.workload.text.clone());
+    let mut probes: Vec<Summary> = Vec::new();
+    let found = search.run(|rate| {
+        let plan = Plan { rate: Some(rate), ..plan.clone() };
+        background.wait(&plan);
+        let probe = measure(&format!("{workload}, {rate:.0}/s"), &plan, true, None)?;
+        let broken = slo.broken_by(&probe);
+        if !run.quiet {
+            let p99 = show_ns(probe.total.latency.p99 as f64);
+            let verdict = broken.as_deref().unwrap_or("holds");
+            eprintln!("{:>7}/s  p99 {p99:>8}  {verdict}", show_count(rate));
+        }
+        probes.push(probe);
+        Ok(broken.is_none())
+    })?;
+    let said = match &found {
+        None => format!("no rate holds {slo}"),
+        Some(found) if found.is_bound => {
+            format!("at least {}/s holds {slo}; none above was tried", show_count(found.rate))
+        }
+        Some(found) => {
+            let (rate, spread) = (show_count(found.rate), found.spread * 100.0);
+            format!("{rate}/s ± {spread:.0} % holds {slo}, of {} runs", probes.len())
+        }
+    };
+    println!("{workload}: {said}");
+    if let Some(path) = &run.json {
+        let json = serde_json::json!({
+            "kind": "find",
+            "slo": slo.to_string(),
+            "rate": found.as_ref().map(|found| found.rate),
+            "spread": found.as_ref().map(|found| found.spread),
+            "is_bound": found.as_ref().map(|found| found.is_bound),
+            "probes": &probes,
+        });
+        write_file(path, &format!("{json:#}\n"))?;
+    }
+    if let Some(path) = &run.html {
+        let rate = |probe: &Summary| probe.rate.unwrap_or(0.0);
+        probes.sort_by(|a, b| rate(a).total_cmp(&rate(b)));
+        write_file(path, &page::of_runs(&probes)?)?;
+    }
+    Ok(if found.is_some() { ExitCode::SUCCESS } else { ExitCode::from(BAD) })
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Puts every key of the workload once.

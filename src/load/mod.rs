@@ -28,7 +28,8 @@
 //! | `summary`, `table`, `hdr_log`, `page` | the reports |
 //! | `acks`, `check` | prove that every acknowledged write is there |
 //! | `null` | a server that does nothing |
-//! | `compare` | runs Braid and etcd in turn |
+//! | `compare` | runs Braid and etcd, or any two, in turn; `diff` of what was written before |
+//! | `find` | looks for the highest rate that keeps a service level objective |
 //!
 //! Errors are counted by code and never retried; every bound is an argument.
 
@@ -40,6 +41,7 @@ mod check;
 mod command;
 mod compare;
 mod distribution;
+mod find;
 mod frames;
 mod grpc;
 mod hdr_log;

@@ -105,9 +105,11 @@ pub(super) struct Rest {
     /// Per code, the first text that came with it.
     pub(super) texts: Vec<Option<String>>,
     pub(super) attempts: Attempts,
+    /// Per server, empty if there is one.
+    pub(super) endpoints: Vec<Row>,
 }
 
-/// Attempts to connect again that failed. They are no requests, and are not counted among them.
+/// Attempts to connect that failed. They are no requests, and are not counted among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Attempts {
     pub(super) failed: u64,
@@ -151,6 +153,8 @@ pub(super) struct Recorder {
     late: u64,
     texts: Vec<Option<String>>,
     attempts: Attempts,
+    /// What each server has answered, where there are several.
+    endpoints: Vec<Row>,
 }
 
 impl Recorder {
@@ -166,6 +170,33 @@ impl Recorder {
             late: 0,
             texts: vec![None; CODES],
             attempts: Attempts::default(),
+            endpoints: Vec::new(),
+        }
+    }
+
+    /// Counts for each of so many servers, if there are several.
+    pub(super) fn tell_apart(&mut self, servers: usize) {
+        self.endpoints = vec![Row::new(); if servers > 1 { servers } else { 0 }];
+    }
+
+    /// A server's part in what is counted elsewhere: the end of a request, and its code if that is
+    /// an error.
+    pub(super) fn ended_at(
+        &mut self,
+        server: usize,
+        intended: Nanos,
+        now: Nanos,
+        error: Option<usize>,
+    ) {
+        let (counts, measures) = (self.counts(now), self.measures(intended));
+        let Some(row) = self.endpoints.get_mut(server) else { return };
+        match error {
+            Some(code) => row.errors[code.min(CODES - 1)] += 1,
+            None => row.answered += u64::from(counts),
+        }
+        let has_time = matches!(error, None | Some(CONNECTION_LOST | UNANSWERED));
+        if measures && has_time {
+            row.intended.saturating_record(now.0.saturating_sub(intended.0));
         }
     }
 
@@ -282,9 +313,9 @@ impl Recorder {
         }
     }
 
-    /// The server could not be connected to again.
-    pub(super) fn not_connected(&mut self, text: &str) {
-        self.attempts.add(Attempts { failed: 1, text: Some(text.to_owned()) });
+    /// A server could not be connected to.
+    pub(super) fn not_connected(&mut self, attempts: Attempts) {
+        self.attempts.add(attempts);
     }
 
     /// A request of an open loop that was due and could not be sent by the end.
@@ -313,6 +344,7 @@ impl Recorder {
             late: self.late,
             texts: self.texts,
             attempts: self.attempts,
+            endpoints: self.endpoints,
         }
     }
 }
@@ -397,10 +429,25 @@ mod tests {
     }
 
     #[test]
+    fn each_of_several_servers_has_its_part() {
+        let mut recorder = recorder(false);
+        recorder.ended_at(0, Nanos(1_100_000), Nanos(1_200_000), None);
+        assert!(recorder.endpoints.is_empty(), "one server is the whole");
+        recorder.tell_apart(2);
+        recorder.ended_at(0, Nanos(1_100_000), Nanos(1_200_000), None);
+        recorder.ended_at(1, Nanos(1_100_000), Nanos(1_900_000), Some(UNANSWERED));
+        recorder.ended_at(1, Nanos(1_100_000), Nanos(1_900_000), Some(14));
+        let rest = recorder.finish();
+        let of = |row: &Row| (row.answered, row.intended.len(), row.errors.iter().sum::<u64>());
+        assert_eq!((of(&rest.endpoints[0]), of(&rest.endpoints[1])), ((1, 1, 0), (0, 1, 2)));
+    }
+
+    #[test]
     fn an_attempt_to_connect_is_no_request() {
         let mut recorder = recorder(false);
-        recorder.not_connected("first");
-        recorder.not_connected("second");
+        for text in ["first", "second"] {
+            recorder.not_connected(Attempts { failed: 1, text: Some(text.to_owned()) });
+        }
         let rest = recorder.finish();
         assert_eq!(rest.attempts, Attempts { failed: 2, text: Some("first".to_owned()) });
         assert_eq!(rest.drain[0].errors.iter().sum::<u64>(), 0);

@@ -83,6 +83,8 @@ pub(super) struct Outcome {
     pub(super) late: u64,
     pub(super) texts: Vec<Option<String>>,
     pub(super) attempts: Attempts,
+    /// Per server, empty if there is one.
+    pub(super) endpoints: Vec<Row>,
     /// How long the last answers were waited for.
     pub(super) drained: Duration,
     /// Processor time of this process per second of measured time.
@@ -241,6 +243,7 @@ impl Outcome {
             late: 0,
             texts: Vec::new(),
             attempts: Attempts::default(),
+            endpoints: Vec::new(),
             drained: Duration::ZERO,
             cpus_used: 0.0,
             seconds: plan.duration.as_secs_f64(),
@@ -254,6 +257,10 @@ impl Outcome {
         self.answered_in_all += rest.answered_in_all;
         self.late += rest.late;
         self.attempts.add(rest.attempts);
+        match self.endpoints.is_empty() {
+            true => self.endpoints = rest.endpoints,
+            false => add_rows(&mut self.endpoints, &rest.endpoints),
+        }
         if self.service.is_empty() {
             self.service = rest.service;
         } else {
@@ -285,6 +292,15 @@ impl Outcome {
 /// The clients of a thread, and those that live on streams.
 type Prepared = (Vec<(usize, Wires)>, Option<StreamClients>);
 
+/// What is known before a run begins.
+#[derive(Default)]
+struct Before {
+    facts: Facts,
+    attempts: Attempts,
+    /// Which server each client is connected to.
+    servers: BTreeMap<usize, usize>,
+}
+
 /// The work of one thread.
 struct Body {
     plan: Plan,
@@ -300,8 +316,8 @@ impl Body {
         // That nobody listens any more means that the run is over.
         let say = |event| drop(self.events.send(event));
         self.plan.cpus.apply(self.thread);
-        let mut facts = Facts::new();
-        let (wires, stream_clients) = match self.prepare(&mut facts).await {
+        let mut before = Before::default();
+        let (wires, stream_clients) = match self.prepare(&mut before).await {
             Ok(prepared) => prepared,
             Err(lost) => return say(Event::Failed(lost.0)),
         };
@@ -315,6 +331,7 @@ impl Body {
             },
         };
         say(Event::Ready);
+        let Before { mut facts, attempts, servers } = before;
         let start = loop {
             match self.gate.load(Ordering::Acquire) {
                 0 => rt::sleep(GATE_PAUSE).await,
@@ -323,6 +340,7 @@ impl Body {
             }
         };
         let thread = Rc::new(self.thread_state(start, acks));
+        thread.recorder.borrow_mut().not_connected(attempts);
         let cpus_used = Rc::new(Cell::new(None));
         let ticker = rt::spawn(tick(
             thread.clone(),
@@ -333,7 +351,7 @@ impl Body {
         let lead = Duration::from_nanos(start.0.saturating_sub(rt::now().0));
         rt::sleep(lead).await;
         match stream_clients {
-            None => self.serve(&thread, wires, start).await,
+            None => self.serve(&thread, wires, &servers, start).await,
             Some(stream_clients) => {
                 let pace = |client| self.pace(client, start);
                 let about = (&self.plan, &self.values);
@@ -362,19 +380,37 @@ impl Body {
     }
 
     /// Connects the clients of this thread, and does what comes before the run.
-    async fn prepare(&self, facts: &mut Facts) -> Result<Prepared, Lost> {
+    async fn prepare(&self, before: &mut Before) -> Result<Prepared, Lost> {
         let plan = &self.plan;
         let mut wires = Vec::new();
         for client in self.clients() {
-            let address = plan.endpoints[client % plan.endpoints.len()];
-            let connected = Wires::connect(plan.protocol, address, plan.outstanding).await?;
-            wires.push((client, connected));
+            wires.push((client, self.connect(client, before).await?));
         }
         let Some(streaming) = plan.workload.streaming else { return Ok((wires, None)) };
         let (stream_clients, known) =
             StreamClients::prepare(plan, self.thread, streaming, &mut wires).await?;
-        facts.extend(known);
+        before.facts.extend(known);
         Ok((wires, Some(stream_clients)))
+    }
+
+    /// Connects a client to its server, or to the next one that is there.
+    async fn connect(&self, client: usize, before: &mut Before) -> Result<Wires, Lost> {
+        let plan = &self.plan;
+        let mut last = Lost::new("there is no server");
+        for number in 0..plan.endpoints.len() {
+            let server = (client + number) % plan.endpoints.len();
+            match Wires::connect(plan.protocol, plan.endpoints[server], plan.outstanding).await {
+                Ok(wires) => {
+                    before.servers.insert(client, server);
+                    return Ok(wires);
+                }
+                Err(lost) => {
+                    before.attempts.add(Attempts { failed: 1, text: Some(lost.0.clone()) });
+                    last = lost;
+                }
+            }
+        }
+        Err(last)
     }
 
     /// The clients of this thread.
@@ -400,25 +436,33 @@ impl Body {
             self.thread,
             plan.threads,
         );
+        let mut recorder = Recorder::new(clock, rows, plan.rate.is_some());
+        recorder.tell_apart(plan.endpoints.len());
         let (threads, thread) = (plan.threads as u64, self.thread as u64);
         let budget = plan.requests.map(|all| all / threads + u64::from(thread < all % threads));
         Thread {
             source: RefCell::new(source),
-            recorder: RefCell::new(Recorder::new(clock, rows, plan.rate.is_some())),
+            recorder: RefCell::new(recorder),
             acks,
             clock,
             budget: Cell::new(budget.unwrap_or(u64::MAX)),
         }
     }
 
-    async fn serve(&self, thread: &Rc<Thread>, wires: Vec<(usize, Wires)>, start: Nanos) {
+    async fn serve(
+        &self,
+        thread: &Rc<Thread>,
+        wires: Vec<(usize, Wires)>,
+        servers: &BTreeMap<usize, usize>,
+        start: Nanos,
+    ) {
         let plan = &self.plan;
         let mut tasks = Vec::new();
         for (client, wires) in wires {
             let session = Session::new(
                 thread.clone(),
                 (plan.protocol, wires),
-                (plan.endpoints.clone(), client % plan.endpoints.len()),
+                (plan.endpoints.clone(), servers.get(&client).copied().unwrap_or(0)),
                 plan.outstanding,
                 self.pace(client, start),
             );

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::acks::AckLog;
 use super::distribution::exponential;
-use super::record::{CONNECTION_LOST, Clock, Recorder, UNANSWERED, WRONG_VALUE};
+use super::record::{Attempts, CONNECTION_LOST, Clock, Recorder, UNANSWERED, WRONG_VALUE};
 use super::source::{Found, Planned, Source};
 use super::wire::{Answer, Lost, Protocol, Wires};
 use crate::chance::Chance;
@@ -140,7 +140,8 @@ impl Session {
                 match Wires::connect(self.protocol, address, self.slots.len() as u32).await {
                     Ok(wires) => self.wires = Some(wires),
                     Err(lost) => {
-                        self.thread.recorder.borrow_mut().not_connected(&lost.0);
+                        let attempts = Attempts { failed: 1, text: Some(lost.0) };
+                        self.thread.recorder.borrow_mut().not_connected(attempts);
                     }
                 }
             }
@@ -176,7 +177,7 @@ impl Session {
     }
 
     fn take_answers(&mut self, cx: &mut Context<'_>) -> Result<bool, Lost> {
-        let Session { wires, slots, free, thread, .. } = self;
+        let Session { wires, slots, free, thread, endpoint, .. } = self;
         let Some(wires) = wires else { return Ok(false) };
         let mut now = None;
         let mut source = thread.source.borrow_mut();
@@ -194,16 +195,19 @@ impl Session {
                 Ok(answer) => {
                     let found = source.learn(&planned, answer);
                     if found == Found::Wrong {
+                        recorder.ended_at(*endpoint, intended, now, Some(WRONG_VALUE));
                         let text = source.wrong(&planned, answer);
                         return recorder.failed(planned.step, WRONG_VALUE, &text);
                     }
                     recorder.answered(planned.step, intended, sent, now, found);
+                    recorder.ended_at(*endpoint, intended, now, None);
                     if let Some(acks) = &thread.acks {
                         acks.borrow_mut().note(&mut source, &planned, found, answer);
                     }
                 }
                 Err((code, text)) => {
                     source.ended(&planned);
+                    recorder.ended_at(*endpoint, intended, now, Some(code as usize));
                     recorder.failed(planned.step, code as usize, text);
                 }
             }
@@ -277,6 +281,7 @@ impl Session {
             if std::mem::take(&mut slot.busy) {
                 let times = (slot.intended, slot.sent, now);
                 recorder.given_up(slot.planned.step, code, times, text);
+                recorder.ended_at(self.endpoint, slot.intended, now, Some(code));
                 source.ended(&slot.planned);
                 if let Some(acks) = &self.thread.acks {
                     acks.borrow_mut().doubt(&mut source, &slot.planned);

@@ -93,7 +93,10 @@ pub(super) struct Summary {
     pub(super) total: RowSummary,
     pub(super) rows: Vec<RowSummary>,
     pub(super) errors: BTreeMap<String, Failure>,
-    /// Attempts to connect again that failed; they are no requests.
+    /// What each server has answered, where there are several.
+    #[serde(default)]
+    pub(super) by_endpoint: Vec<RowSummary>,
+    /// Attempts to connect that failed; they are no requests.
     #[serde(default)]
     pub(super) attempts: Option<Failure>,
     pub(super) unsent: u64,
@@ -257,6 +260,12 @@ impl Summary {
             total,
             rows,
             errors,
+            by_endpoint: plan
+                .endpoints
+                .iter()
+                .zip(&outcome.endpoints)
+                .map(|(at, row)| row_summary(&at.to_string(), row, None, seconds))
+                .collect(),
             attempts: failure(&outcome.attempts),
             unsent: outcome.unsent,
             late: outcome.late,

@@ -41,6 +41,13 @@ pub(super) fn table(summary: &Summary) -> String {
             lines.push(line("  once sent", "", service, 0));
         }
     }
+    for row in &summary.by_endpoint {
+        let name = match row.failed {
+            0 => format!("at {}", row.name),
+            failed => format!("at {} ({failed} errors)", row.name),
+        };
+        lines.push(line(&name, &show_count(row.per_second), &row.latency, 0));
+    }
     let mut text = describe(summary);
     text.push('\n');
     for cells in &lines {
