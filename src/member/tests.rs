@@ -2,6 +2,7 @@
 
 mod leases;
 mod prepared;
+mod rounds;
 mod sizes;
 mod turns;
 mod work;

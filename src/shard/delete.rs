@@ -93,6 +93,11 @@ impl Deleting {
         }
     }
 
+    /// Whether a write waits for its evaluation with everything prepared.
+    pub fn is_ready(&self) -> bool {
+        self.ready().is_some()
+    }
+
     fn take_ready(&mut self) -> Option<Waiting> {
         self.ready()?;
         match self.current.take()?.whose {

@@ -28,13 +28,15 @@ pub(super) struct Ran {
 }
 
 impl Shard {
-    /// Evaluates what waits, as far as the log has room.
-    pub(super) fn evaluate_waiting(&mut self, now: Nanos, effects: &mut ShardEffects) {
+    /// Evaluates what waits, as far as the log has room. Returns whether it has taken any of it.
+    pub(super) fn evaluate_waiting(&mut self, now: Nanos, effects: &mut ShardEffects) -> bool {
+        let mut evaluated = false;
         while self.may_evaluate()
             && self.may_visit()
             && (self.prepared_has_room() || self.next_has_room())
         {
-            let Some((epoch, _)) = self.state.opened else { return };
+            let Some((epoch, _)) = self.state.opened else { break };
+            evaluated = true;
             let mut entry = ChangesBuilder::new(self.stamp(epoch));
             if self.prepared_has_room()
                 && let Some(waiting) = self.next_prepared()
@@ -66,6 +68,7 @@ impl Shard {
             }
             self.pump(effects);
         }
+        evaluated
     }
 
     fn evaluate_if_prepared(&mut self, waiting: Waiting, now: Nanos, entry: &mut ChangesBuilder) {
@@ -75,9 +78,11 @@ impl Shard {
     }
 
     /// A round that waits for room goes first: what is evaluated before it would keep it waiting.
+    /// One that waits for what the last freeze held back does not.
     pub(super) fn may_evaluate(&self) -> bool {
         let frozen = self.frozen.is_some() && !crate::teeth::leaves_out(crate::teeth::Rule::Freeze);
-        self.lane.is_some() && !frozen && self.stalled.is_none() && self.room_to_propose()
+        let waits = self.stalled.is_some() && !self.owes;
+        self.lane.is_some() && !frozen && !waits && self.room_to_propose()
     }
 
     /// Whether the log takes what the next write adds at most: asked before a revision is taken

@@ -17,7 +17,8 @@
 //!   line that outlives an epoch (R6) never has a decision without what it saw.
 //! - An entry counts only in the epoch and the term in which it was proposed, so the revisions of
 //!   one log strictly increase (R2).
-//! - No write is evaluated between a freeze and its thaw (R7).
+//! - No write is evaluated between a freeze and its thaw (R7), and what a freeze has held back gets
+//!   its share before the next one (R10).
 //! - A shard that has applied a later `Open` evaluates nothing for an earlier epoch (R9).
 //! - Releases leave in the order of their revisions.
 //!
@@ -49,7 +50,7 @@ pub use ask::{Ask, ReadPart, ReadPartReply, ShardEffects, ShardReply, Waiting, W
 pub use leases::LeaseIds;
 pub use recover::{RecoveredShard, Recovery, RecoveryError};
 
-use crate::limits::{COMPACTION_SLICE_KEYS, ENTRY_BYTES_MAX, UNCOMMITTED_BYTES_MAX};
+use crate::limits::{ENTRY_BYTES_MAX, UNCOMMITTED_BYTES_MAX};
 use crate::line::message::{Found, Order, Report, RoundId};
 use crate::line::{Lane, Sequencer};
 use crate::replica::{Fatal, Replica};
@@ -121,8 +122,11 @@ pub struct Shard {
     /// The lane, while the epoch is open and led from here.
     lane: Option<Lane>,
     frozen: Option<Frozen>,
-    /// A freeze that waits until the log has room for what the round will log.
+    /// A freeze that waits: for what the last one held back, or until the log has room for what the
+    /// round will log.
     stalled: Option<Order>,
+    /// The last freeze held something back that has not had its share since the thaw (R10).
+    owes: bool,
     /// The highest compaction that is ordered and waits for its place in the log.
     compaction: Option<Revision>,
     /// The leader has ordered it to campaign and to report its leadership.
@@ -297,14 +301,7 @@ impl Shard {
             Order::Open { epoch, cut } => self.propose_open(epoch, cut, effects),
             Order::Serve { epoch } => self.serve(epoch),
             Order::Halt => self.halt(),
-            Order::Freeze { epoch, bytes, .. } if self.serves(epoch) => {
-                // Nothing is proposed from here to the thaw, so the room stays.
-                if self.has_room_for(bytes) {
-                    self.freeze(order, effects);
-                } else {
-                    self.stalled = Some(order);
-                }
-            }
+            Order::Freeze { epoch, .. } if self.serves(epoch) => self.freeze(order, effects),
             Order::Freeze { .. } => {}
             Order::Check { epoch, round, shares, current } => {
                 if self.is_in_round(epoch, round) {
@@ -348,13 +345,12 @@ impl Shard {
     /// whether such work is left.
     pub fn turn(&mut self, now: Nanos, work: bool, effects: &mut ShardEffects) -> bool {
         self.pump(effects);
+        let compacting = self.give_share(now, work, effects);
         if let Some(stalled) = self.stalled.take() {
             self.order(stalled, effects);
         }
-        self.propose_compaction(effects);
-        self.evaluate_waiting(now, effects);
         self.pump(effects);
-        let more = if work { self.work(effects) } else { self.has_work() };
+        let more = if work { self.work(effects) || compacting } else { self.has_work() };
         self.settle();
         self.release(effects);
         // Before the write of what it tells can leave.
@@ -435,6 +431,7 @@ impl Shard {
         self.lane = None;
         self.frozen = None;
         self.stalled = None;
+        self.owes = false;
         self.compaction = None;
     }
 
@@ -487,11 +484,10 @@ impl Shard {
     }
 
     fn work(&mut self, effects: &mut ShardEffects) -> bool {
-        let compacting = self.compact_some(COMPACTION_SLICE_KEYS, effects);
         let hashing = self.hash_some(effects);
         let defragmenting = self.defragment_some(effects);
         let writing = self.checkpoint_some();
-        compacting || hashing || defragmenting || writing
+        hashing || defragmenting || writing
     }
 }
 

@@ -64,6 +64,7 @@ impl Shard {
             lane: None,
             frozen: None,
             stalled: None,
+            owes: false,
             compaction: None,
             gathering: false,
             leading: false,

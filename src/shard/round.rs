@@ -1,19 +1,30 @@
 //! A shard's part in a round: freeze, check, execute, thaw.
+//!
+//! The coordinator orders the next freeze as soon as it has ordered the shares of a round, so the
+//! thaw and that freeze often reach a shard in the same mail. R10: the second freeze then waits
+//! until the shard has taken its turn of what the first one held back.
 
 use super::entry::{ChangesBuilder, HEADER_BYTES};
 use super::reads::ReadOwner;
 use super::{Frozen, Shard, ShardEffects};
+use crate::limits::COMPACTION_SLICE_KEYS;
 use crate::line::message::{Order, Report, RequestExecute, RequestShare, RoundId, Verdict};
 use crate::types::txn::PathOp;
-use crate::types::{Epoch, Revision, Sub};
+use crate::types::{Epoch, Nanos, Revision, Sub};
 
 impl Shard {
-    /// Evaluates no write from here on; answers on the state as it is now, pending included.
+    /// Evaluates no write from here on; answers on the state as it is now, pending included. The
+    /// freeze waits while the shard owes a share of work (R10), and until the log has room for what
+    /// the round will log: nothing is proposed from here to the thaw, so the room stays.
     pub(super) fn freeze(&mut self, order: Order, effects: &mut ShardEffects) {
+        assert!(self.frozen.is_none(), "one coordinator freezes a shard once");
         let Order::Freeze { epoch, round, bytes, compares, check, current } = order else {
             unreachable!("{order:?} is no freeze")
         };
-        assert!(self.frozen.is_none(), "one coordinator freezes a shard once");
+        if self.owes || !self.has_room_for(bytes) {
+            self.stalled = Some(Order::Freeze { epoch, round, bytes, compares, check, current });
+            return;
+        }
         self.lane.as_mut().expect("it serves").freeze();
         self.frozen = Some(Frozen { round, bytes });
         self.counters.rounds += 1;
@@ -129,7 +140,30 @@ impl Shard {
 
     pub(super) fn thaw(&mut self, effects: &mut ShardEffects) {
         self.frozen = None;
+        self.owes = self.holds_back() || self.jobs.is_compacting();
         let raised = self.lane.as_mut().expect("it serves").thaw();
         effects.raise(raised);
+    }
+
+    /// Does what a freeze holds back: logs a compaction, evaluates writes as far as the log has
+    /// room, and with `work` compacts a slice. That is the share of R10: it is bounded as every
+    /// turn is, and until the log had room for some of it the shard goes on owing it. Returns
+    /// whether compacting has more to do.
+    pub(super) fn give_share(
+        &mut self,
+        now: Nanos,
+        work: bool,
+        effects: &mut ShardEffects,
+    ) -> bool {
+        self.propose_compaction(effects);
+        let evaluated = self.evaluate_waiting(now, effects);
+        self.owes &= !evaluated && self.holds_back();
+        work && self.compact_some(COMPACTION_SLICE_KEYS, effects)
+    }
+
+    /// Whether something waits that a frozen shard does not do, and that the log must have room
+    /// for.
+    fn holds_back(&self) -> bool {
+        !self.inbox.is_empty() || self.deleting.is_ready() || self.compaction.is_some()
     }
 }
