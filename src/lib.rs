@@ -54,6 +54,7 @@
 //! | [`gotext`] | Go's text forms: durations, numbers, quoted strings, sizes |
 //! | [`config`] | the configuration, under etcd's names of flags, variables and file keys |
 //! | [`protocol`] | the wire formats: bytes to requests, replies to bytes; pure |
+//! | [`http2`] | HTTP/2 and HPACK: bytes in, events out, bytes out; pure |
 //! | [`server`] | connections: frames, gRPC, HTTP/1.1 |
 //! | [`member`] | what one core of a member owns, put together; pure |
 //! | [`router`] | requests planned by their keys, split over shards, merged |
@@ -82,6 +83,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 pub mod gotext;
+pub mod http2;
 pub mod limits;
 pub mod line;
 pub mod load;

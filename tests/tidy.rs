@@ -126,8 +126,8 @@ const EMPTY_WORDS: &[&str] =
 /// Whole names that say nothing.
 const EMPTY_NAMES: &[&str] = &["process", "handle", "new2"];
 
-/// Names that somebody else has given: gRPC a code, raft-rs a field.
-const GIVEN_NAMES: &[&str] = &["DATA_LOSS", "CONTEXT_BYTES_MAX"];
+/// Names that somebody else has given: gRPC a code, raft-rs a field, HTTP/2 a frame.
+const GIVEN_NAMES: &[&str] = &["DATA_LOSS", "CONTEXT_BYTES_MAX", "DATA"];
 
 /// Split so that this file does not hold them.
 const UNDONE: &[&str] = &[

@@ -18,9 +18,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::calls::{Calls, Heads};
 use super::frames::poll_output;
-use super::hpack;
-use super::http2::{self, FrameHead, HEAD_BYTES, flag, kind, setting};
 use super::wire::{Answer, Lost};
+use crate::http2::frame::{self, FrameHead, HEAD_BYTES, flag, kind, setting};
+use crate::http2::hpack::{self, indexes};
 use crate::protocol::Method;
 use crate::protocol::grpc::encode_message;
 use crate::rt::TcpStream;
@@ -82,8 +82,8 @@ impl GrpcWire {
         let failed = |error| Lost::new(format!("{address}: {error}"));
         let stream = TcpStream::connect(address).await.map_err(failed)?;
         let mut output = BytesMut::new();
-        output.extend_from_slice(http2::PREFACE);
-        http2::put_settings(
+        output.extend_from_slice(frame::PREFACE);
+        frame::put_settings(
             &mut output,
             &[
                 (setting::ENABLE_PUSH, 0),
@@ -91,22 +91,22 @@ impl GrpcWire {
                 (setting::MAX_FRAME_SIZE, FRAME_BYTES_MAX),
             ],
         );
-        let wider = WINDOW_BYTES - http2::WINDOW_DEFAULT as u32;
-        http2::put_window_update(&mut output, 0, wider);
+        let wider = WINDOW_BYTES - frame::WINDOW_DEFAULT;
+        frame::put_window_update(&mut output, 0, wider);
         Ok(GrpcWire {
             stream,
             authority: address.to_string(),
             input: BytesMut::new(),
             output,
-            encoder: hpack::Encoder::new(),
+            encoder: hpack::Encoder::default(),
             decoder: hpack::Decoder::default(),
             heads_sent: Vec::new(),
             heads_taken: Default::default(),
             calls: Calls::new(),
             calls_max: u32::MAX,
-            window: http2::WINDOW_DEFAULT,
-            stream_window: http2::WINDOW_DEFAULT,
-            frame_bytes_max: http2::FRAME_BYTES_DEFAULT,
+            window: i64::from(frame::WINDOW_DEFAULT),
+            stream_window: i64::from(frame::WINDOW_DEFAULT),
+            frame_bytes_max: frame::PAYLOAD_BYTES_DEFAULT,
             blocked: VecDeque::new(),
             received: 0,
             block: None,
@@ -154,7 +154,7 @@ impl GrpcWire {
             self.window -= length as i64;
             call.window -= length as i64;
             let flags = if ends { flag::END_STREAM } else { 0 };
-            let head = http2::head(length, kind::DATA, flags, stream);
+            let head = frame::head(length, kind::DATA, flags, stream);
             out[start..start + HEAD_BYTES].copy_from_slice(&head);
             return;
         }
@@ -168,15 +168,15 @@ impl GrpcWire {
         let (out, table) = (&mut self.output, self.encoder.table());
         let known = self.heads_sent.iter().find(|known| known.says == method);
         if let Some(known) = known.filter(|known| known.table == table) {
-            http2::put_head(out, known.block.len(), kind::HEADERS, flag::END_HEADERS, stream);
+            frame::put_head(out, known.block.len(), kind::HEADERS, flag::END_HEADERS, stream);
             out.extend_from_slice(&known.block);
             return;
         }
         let start = out.len();
         out.put_bytes(0, HEAD_BYTES);
         self.encoder.begin(out);
-        hpack::Encoder::indexed(out, http2::METHOD_POST);
-        hpack::Encoder::indexed(out, http2::SCHEME_HTTP);
+        hpack::Encoder::indexed(out, indexes::METHOD_POST);
+        hpack::Encoder::indexed(out, indexes::SCHEME_HTTP);
         self.encoder.repeated(out, ":path", method.path());
         self.encoder.repeated(out, ":authority", &self.authority);
         self.encoder.repeated(out, "content-type", "application/grpc");
@@ -187,7 +187,7 @@ impl GrpcWire {
             self.heads_sent.retain(|known| known.says != method);
             self.heads_sent.push(Known { table, block: block.to_vec(), says: method });
         }
-        let head = http2::head(block.len(), kind::HEADERS, flag::END_HEADERS, stream);
+        let head = frame::head(block.len(), kind::HEADERS, flag::END_HEADERS, stream);
         out[start..start + HEAD_BYTES].copy_from_slice(&head);
     }
 
@@ -204,7 +204,7 @@ impl GrpcWire {
                 let piece = first.rest.split_to(count);
                 let last = first.ends && first.rest.is_empty();
                 let flags = if last { flag::END_STREAM } else { 0 };
-                http2::put_head(&mut self.output, count, kind::DATA, flags, first.stream);
+                frame::put_head(&mut self.output, count, kind::DATA, flags, first.stream);
                 self.output.extend_from_slice(&piece);
                 self.window -= count as i64;
                 call.window -= count as i64;
@@ -230,7 +230,7 @@ impl GrpcWire {
         let result = self.take_frames(&mut input, each);
         self.input = input;
         if self.received >= WINDOW_STEP {
-            http2::put_window_update(&mut self.output, 0, std::mem::take(&mut self.received));
+            frame::put_window_update(&mut self.output, 0, std::mem::take(&mut self.received));
         }
         if self.calls.is_used_up() && self.calls.open == 0 {
             return Poll::Ready(Err(Lost::new("all stream numbers of the connection are used")));
@@ -270,7 +270,7 @@ impl GrpcWire {
                 }
             }
             kind::HEADERS => {
-                let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
+                let payload = &payload[frame::content(head, payload).ok_or_else(broken)?];
                 match head.flags & flag::END_HEADERS {
                     0 => self.block = Some((head.stream, ends, BytesMut::from(payload))),
                     _ => self.take_block(head.stream, ends, payload, each)?,
@@ -290,16 +290,16 @@ impl GrpcWire {
                 }
             }
             kind::RST_STREAM => {
-                let reason = http2::word(payload).ok_or_else(broken)?;
+                let reason = frame::word(payload).ok_or_else(broken)?;
                 if let Some(call) = self.calls.end(head.stream) {
-                    let (code, text) = http2::reset_code(reason);
+                    let (code, text) = reset_code(reason);
                     each(Answer { slot: call.slot, result: Err((code, text)), ends: true });
                 }
                 self.send_blocked();
             }
             kind::SETTINGS if head.flags & flag::ACK == 0 => self.take_settings(payload)?,
             kind::PING if head.flags & flag::ACK == 0 => {
-                http2::put_head(&mut self.output, payload.len(), kind::PING, flag::ACK, 0);
+                frame::put_head(&mut self.output, payload.len(), kind::PING, flag::ACK, 0);
                 self.output.extend_from_slice(payload);
             }
             kind::GOAWAY => {
@@ -319,7 +319,7 @@ impl GrpcWire {
         each: &mut impl FnMut(Answer<'_>),
     ) -> Result<(), Lost> {
         self.received += head.length as u32;
-        let payload = http2::unpadded(head, payload).ok_or_else(broken)?;
+        let payload = &payload[frame::content(head, payload).ok_or_else(broken)?];
         let Some(call) = self.calls.find(head.stream) else { return Ok(()) };
         call.body.extend_from_slice(payload);
         if !call.streams {
@@ -329,13 +329,13 @@ impl GrpcWire {
         call.received += head.length as u32;
         if call.received >= WINDOW_STEP && head.flags & flag::END_STREAM == 0 {
             let more = std::mem::take(&mut call.received);
-            http2::put_window_update(&mut self.output, head.stream, more);
+            frame::put_window_update(&mut self.output, head.stream, more);
         }
         Ok(())
     }
 
     fn take_window(&mut self, stream: u32, payload: &[u8]) -> Result<(), Lost> {
-        let more = i64::from(http2::word(payload).ok_or_else(broken)? & 0x7fff_ffff);
+        let more = i64::from(frame::word(payload).ok_or_else(broken)? & 0x7fff_ffff);
         if stream == 0 {
             self.window += more;
         } else if let Some(call) = self.calls.find(stream) {
@@ -346,7 +346,7 @@ impl GrpcWire {
     }
 
     fn take_settings(&mut self, payload: &[u8]) -> Result<(), Lost> {
-        for (name, value) in http2::settings(payload) {
+        for (name, value) in frame::settings(payload) {
             match name {
                 setting::HEADER_TABLE_SIZE => self.encoder.table_size(value),
                 setting::MAX_CONCURRENT_STREAMS => self.calls_max = value,
@@ -360,7 +360,7 @@ impl GrpcWire {
                 _ => {}
             }
         }
-        http2::put_head(&mut self.output, 0, kind::SETTINGS, flag::ACK, 0);
+        frame::put_head(&mut self.output, 0, kind::SETTINGS, flag::ACK, 0);
         self.send_blocked();
         Ok(())
     }
@@ -403,6 +403,16 @@ impl GrpcWire {
     /// Sends what is written, as far as the socket takes it.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         poll_output(&self.stream, &mut self.output, cx)
+    }
+}
+
+/// gRPC's code for a stream that was reset.
+fn reset_code(reason: u32) -> (u32, &'static str) {
+    match reason {
+        7 => (14, "the stream was refused"),
+        8 => (1, "the stream was cancelled"),
+        11 => (8, "the stream was reset: too much"),
+        _ => (13, "the stream was reset"),
     }
 }
 

@@ -21,7 +21,7 @@
 //! | `workload` | the table of workloads |
 //! | `distribution`, `keys`, `values` | distributions, keys, values that can be verified |
 //! | `source`, `protobuf` | requests planned and written, answers judged |
-//! | `wire`, `frames`, `grpc`, `calls`, `http2`, `hpack` | connections |
+//! | `wire`, `frames`, `grpc`, `calls` | connections |
 //! | `session`, `run`, `affinity` | clients, threads, pace |
 //! | `streaming` | workloads with watchers and leases, whose load goes on in the background |
 //! | `record` | counters and histograms, interval by interval |
@@ -45,8 +45,6 @@ mod find;
 mod frames;
 mod grpc;
 mod hdr_log;
-mod hpack;
-mod http2;
 mod keys;
 mod null;
 mod page;

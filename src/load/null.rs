@@ -12,8 +12,8 @@ use bytes::{Buf, BufMut, BytesMut};
 use prost::Message;
 
 use super::affinity::Cpus;
-use super::hpack;
-use super::http2::{self, FrameHead, HEAD_BYTES, flag, kind, setting};
+use crate::http2::frame::{self, FrameHead, HEAD_BYTES, flag, kind, setting};
+use crate::http2::hpack::{self, indexes};
 use crate::limits::CONNECTION_REQUESTS_MAX;
 use crate::protocol::Method;
 use crate::protocol::frame::{
@@ -92,12 +92,12 @@ async fn converse(stream: TcpStream) -> io::Result<()> {
     let mut speech = None;
     let answers = Answers::new();
     while stream.read(&mut input).await? > 0 {
-        if speech.is_none() && input.len() >= http2::PREFACE.len() {
+        if speech.is_none() && input.len() >= frame::PREFACE.len() {
             speech = Some(if input.starts_with(&PREFACE) {
                 input.advance(PREFACE.len());
                 Speech::Frames(FramesSide::default())
             } else {
-                input.advance(http2::PREFACE.len());
+                input.advance(frame::PREFACE.len());
                 Speech::Grpc(Box::new(GrpcSide::new(&mut output)))
             });
         }
@@ -230,19 +230,17 @@ struct GrpcSide {
 
 /// Header blocks that are remembered.
 const KNOWN_MAX: usize = 16;
-/// `:status: 200` in HPACK's static table.
-const STATUS_200: u8 = 8;
 
 impl GrpcSide {
     fn new(output: &mut BytesMut) -> GrpcSide {
-        http2::put_settings(
+        frame::put_settings(
             output,
             &[(setting::INITIAL_WINDOW_SIZE, WINDOW_BYTES), (setting::MAX_FRAME_SIZE, 1 << 20)],
         );
-        http2::put_window_update(output, 0, WINDOW_BYTES - http2::WINDOW_DEFAULT as u32);
+        frame::put_window_update(output, 0, WINDOW_BYTES - frame::WINDOW_DEFAULT);
         GrpcSide {
             decoder: hpack::Decoder::default(),
-            encoder: hpack::Encoder::new(),
+            encoder: hpack::Encoder::default(),
             known: Vec::new(),
             asked: Vec::new(),
             blocks: None,
@@ -263,7 +261,7 @@ impl GrpcSide {
             rest = after;
             match head.kind {
                 kind::HEADERS => {
-                    let block = http2::unpadded(&head, payload).ok_or_else(broken)?;
+                    let block = &payload[frame::content(&head, payload).ok_or_else(broken)?];
                     let method = self.method(block)?;
                     self.asked.push((head.stream, method));
                 }
@@ -276,7 +274,7 @@ impl GrpcSide {
                     }
                 }
                 kind::SETTINGS if head.flags & flag::ACK == 0 => {
-                    http2::put_head(output, 0, kind::SETTINGS, flag::ACK, 0);
+                    frame::put_head(output, 0, kind::SETTINGS, flag::ACK, 0);
                 }
                 _ => {}
             }
@@ -284,7 +282,7 @@ impl GrpcSide {
         let taken = input.len() - rest.len();
         input.advance(taken);
         if self.received >= WINDOW_STEP {
-            http2::put_window_update(output, 0, std::mem::take(&mut self.received));
+            frame::put_window_update(output, 0, std::mem::take(&mut self.received));
         }
         Ok(())
     }
@@ -322,7 +320,7 @@ impl GrpcSide {
     fn make_blocks(&mut self) -> [Vec<u8>; 2] {
         let table = self.encoder.table();
         let (mut headers, mut trailers) = (BytesMut::new(), BytesMut::new());
-        hpack::Encoder::indexed(&mut headers, STATUS_200);
+        hpack::Encoder::indexed(&mut headers, indexes::STATUS_200);
         self.encoder.repeated(&mut headers, "content-type", "application/grpc");
         self.encoder.repeated(&mut trailers, "grpc-status", "0");
         let blocks = [headers.to_vec(), trailers.to_vec()];
@@ -339,14 +337,14 @@ fn put_answer(
     stream: u32,
     output: &mut BytesMut,
 ) {
-    http2::put_head(output, headers.len(), kind::HEADERS, flag::END_HEADERS, stream);
+    frame::put_head(output, headers.len(), kind::HEADERS, flag::END_HEADERS, stream);
     output.extend_from_slice(headers);
-    http2::put_head(output, PREFIX_BYTES + answer.len(), kind::DATA, 0, stream);
+    frame::put_head(output, PREFIX_BYTES + answer.len(), kind::DATA, 0, stream);
     output.put_u8(0);
     output.put_u32(answer.len() as u32);
     output.extend_from_slice(answer);
     let flags = flag::END_HEADERS | flag::END_STREAM;
-    http2::put_head(output, trailers.len(), kind::HEADERS, flags, stream);
+    frame::put_head(output, trailers.len(), kind::HEADERS, flags, stream);
     output.extend_from_slice(trailers);
 }
 
