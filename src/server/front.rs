@@ -238,7 +238,7 @@ impl Front {
             Waiter::Frames { session, stream, method, held } => {
                 session.answer(stream, method, held, answer);
             }
-            Waiter::Grpc(call) => call.answer(ticket, answer),
+            Waiter::Grpc(call) => call.answer(answer),
             Waiter::Task(one_shot) => one_shot.put(answer),
         }
     }

@@ -1,10 +1,7 @@
 //! Messages compressed with gzip. Other tasks of the core run between two slices of one.
 
-use std::rc::Rc;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::call::{Link, Payload};
 use crate::protocol::grpc::{Deflater, Inflater, PREFIX_BYTES, write_prefix};
 use crate::protocol::status::Status;
 use crate::rt;
@@ -44,11 +41,4 @@ pub(super) async fn pack(framed: Bytes) -> Bytes {
         }
         rt::give_way().await;
     }
-}
-
-/// Packs as [`pack`] does; what is packed counts as owed throughout.
-pub(super) async fn pack_counted(link: &Rc<Link>, framed: Payload) -> Payload {
-    let packed = pack(framed.whole()).await;
-    drop(framed);
-    Payload::new(link, packed)
 }

@@ -1,20 +1,17 @@
 //! Calls that send or take more than one message: a task each.
 //!
-//! Messages are handed to h2 only as far as the client takes them. A stream that nobody reads holds
-//! one message at most, of its own; it takes nothing of the bytes that the connection may owe,
-//! which others need.
+//! A message is made only when the one before it has left and the client takes more. A stream that
+//! nobody reads holds one message at most, of its own; it takes nothing of the bytes that the
+//! connection may owe, which others need.
 
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_lite::future::or;
-use h2::SendStream;
-
-use super::call::{Incoming, Link, Payload, encode, prepare, refuse};
+use super::call::{encode, prepare, refuse};
 use super::gzip;
-use super::head::{self, Head};
+use super::head::Head;
+use super::incoming::Incoming;
+use super::link::Link;
 use super::respond::Respond;
 use crate::protocol::convert::{self, WatchMessage};
 use crate::protocol::grpc::{Encoding, MESSAGE_BYTES_MAX, PREFIX_BYTES, above_limit};
@@ -27,6 +24,8 @@ use crate::server::range_stream::RangeStream;
 use crate::server::streams::{self, Gone, Outlet, Terms};
 use crate::server::{concurrency, health};
 use crate::types::{Nanos, Reply, Request, WatchStream};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_lite::future::or;
 
 /// Events up to this are gathered, larger ones are sent as they are.
 const EVENT_COPIED_BYTES_MAX: usize = 16 << 10;
@@ -37,66 +36,55 @@ const PIECE_BYTES: usize = 48 << 10;
 struct Sending {
     link: Rc<Link>,
     method: Method,
-    stream: SendStream<Payload>,
-    encoding: Encoding,
+    respond: Respond,
     /// A call of more than one message takes time until this is dropped.
     _handling: Option<Handling>,
 }
 
 impl Sending {
-    /// Sends the headers.
-    fn begin(link: &Rc<Link>, method: Method, respond: Respond) -> Result<Sending, Gone> {
-        let handling = link.front.handling(method);
-        let sending = Sending::answering(link, method, respond)?;
-        Ok(Sending { _handling: Some(handling), ..sending })
+    /// Sends the headers of an answer of many messages.
+    fn begin(link: &Rc<Link>, method: Method, mut respond: Respond) -> Result<Sending, Gone> {
+        respond.begin(true).map_err(|_| Gone)?;
+        let handling = Some(link.front.handling(method));
+        Ok(Sending { link: link.clone(), method, respond, _handling: handling })
     }
 
     /// Begins the answer of a call with one answer, whose time ended when that was there.
-    fn answering(link: &Rc<Link>, method: Method, respond: Respond) -> Result<Sending, Gone> {
-        let encoding = respond.encoding();
-        let stream = respond.begin().map_err(|_| Gone)?;
-        Ok(Sending { link: link.clone(), method, stream, encoding, _handling: None })
+    fn answering(link: &Rc<Link>, method: Method, mut respond: Respond) -> Result<Sending, Gone> {
+        respond.begin(false).map_err(|_| Gone)?;
+        Ok(Sending { link: link.clone(), method, respond, _handling: None })
     }
 
-    /// Hands `bytes` to h2, piece by piece as the client takes them.
-    async fn send(&mut self, mut bytes: Bytes) -> Result<(), Gone> {
-        while !bytes.is_empty() {
-            let capacity = self.capacity(bytes.len()).await?;
-            let piece = bytes.split_to(capacity.min(bytes.len()));
-            let payload = Payload::of_stream(&self.link, piece);
-            self.stream.send_data(payload, false).map_err(|_| Gone)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until h2 takes some bytes; returns how many: at least one, at most `wanted`.
-    async fn capacity(&mut self, wanted: usize) -> Result<usize, Gone> {
+    /// Until another message may be made: the one before it has left, the client takes more, and
+    /// others have not filled the output.
+    async fn room(&mut self) -> Result<(), Gone> {
         let link = self.link.clone();
-        if !link.has_room_for_streams() {
-            // h2 has set aside a part of the connection's window for this stream, which others may
-            // need to go out, and those are waited for here.
-            self.stream.reserve_capacity(0);
-            link.drained.until(|| link.has_room_for_streams()).await;
-        }
-        self.stream.reserve_capacity(wanted);
-        while self.stream.capacity() == 0 {
-            match poll_fn(|cx| self.stream.poll_capacity(cx)).await {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(Gone),
+        loop {
+            poll_fn(|cx| self.respond.poll_room(cx)).await.map_err(|_| Gone)?;
+            if link.has_room_for_streams() {
+                return Ok(());
             }
+            let gone = async {
+                self.gone().await;
+                Err(Gone)
+            };
+            let drained = async {
+                link.drained.until(|| link.has_room_for_streams()).await;
+                Ok(())
+            };
+            or(gone, drained).await?;
         }
-        Ok(self.stream.capacity().min(wanted))
     }
 
     /// Sends one message that is written when there is room for its beginning.
     async fn message(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), Unsent> {
-        self.capacity(1).await?;
+        self.room().await?;
         let mut bytes = encode(&self.link, write)?;
-        let _charge = self.link.account.charge(bytes.len());
-        if self.encoding == Encoding::Gzip {
+        if self.respond.encoding() == Encoding::Gzip {
+            let _charge = self.link.account.charge(bytes.len());
             bytes = gzip::pack(bytes).await;
         }
-        self.send(bytes).await?;
+        self.respond.send(bytes).map_err(|_| Gone)?;
         self.link.meters().sent(self.method);
         Ok(())
     }
@@ -113,8 +101,7 @@ impl Sending {
             }
             let is_through = reply.encode_some(SLICE_BYTES, &mut out);
             link.sent(out.len());
-            let payload = Payload::new(&link, out.split().freeze());
-            self.stream.send_data(payload, false).map_err(|_| Gone)?;
+            self.respond.send(out.split().freeze()).map_err(|_| Gone)?;
             if is_through {
                 return Ok(());
             }
@@ -122,16 +109,45 @@ impl Sending {
         }
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_reset(cx).map(|_| ())
-    }
-
     /// The last word: `Err` if nobody is there to hear it.
-    fn end(mut self, end: Result<Status, Gone>) {
+    fn end(self, end: Result<Status, Gone>) {
         let meters = self.link.meters();
         meters.handled(self.method, end.as_ref().map_or(code::CANCELED, |status| status.code));
         if let Ok(status) = end {
-            let _ = self.stream.send_trailers(head::end(&status));
+            self.respond.end(&status);
+        }
+    }
+}
+
+impl Sending {
+    /// Sends a message of which large events are not copied.
+    fn in_pieces(
+        &mut self,
+        message: &WatchMessage<'_>,
+        put_head: impl FnOnce(&mut BytesMut),
+    ) -> Result<(), crate::http2::Gone> {
+        let is_small = |event: &&Bytes| event.len() <= EVENT_COPIED_BYTES_MAX;
+        let mut events = message.events().peekable();
+        let mut piece = {
+            let mut out = self.link.scratch();
+            prepare(&mut out);
+            put_head(&mut out);
+            out.split()
+        };
+        loop {
+            while piece.len() < PIECE_BYTES
+                && let Some(event) = events.next_if(is_small)
+            {
+                piece.extend_from_slice(event);
+            }
+            self.respond.send(std::mem::take(&mut piece).freeze())?;
+            if let Some(large) = events.next_if(|event| !is_small(event)) {
+                self.respond.send(large.clone())?;
+            }
+            if events.peek().is_none() {
+                return Ok(());
+            }
+            piece.reserve(PIECE_BYTES);
         }
     }
 }
@@ -148,9 +164,10 @@ pub(super) async fn send_large(link: Rc<Link>) {
             continue;
         }
         if respond.encoding() == Encoding::Gzip {
-            let payload = whole(&link, &mut reply).await;
+            let bytes = whole(&link, &mut reply).await;
+            let _charge = link.account.charge(bytes.len());
             link.meters().handled(method, code::OK);
-            respond.unary(gzip::pack_counted(&link, payload).await);
+            respond.unary(gzip::pack(bytes).await);
         } else if let Ok(mut sending) = Sending::answering(&link, method, respond) {
             let sent = sending.pieces(&mut reply).await;
             sending.end(sent.map(|()| Status::new(code::OK, "")));
@@ -159,14 +176,14 @@ pub(super) async fn send_large(link: Rc<Link>) {
 }
 
 /// The whole message, made in pieces: to be packed.
-async fn whole(link: &Link, reply: &mut Large) -> Payload {
+async fn whole(link: &Link, reply: &mut Large) -> Bytes {
     let mut out = BytesMut::with_capacity(PREFIX_BYTES + reply.length());
     put_prefix(reply, &mut out);
     while !reply.encode_some(SLICE_BYTES, &mut out) {
         rt::give_way().await;
     }
     link.sent(out.len());
-    Payload::new(link, out.freeze())
+    out.freeze()
 }
 
 fn put_prefix(reply: &mut Large, out: &mut BytesMut) {
@@ -174,7 +191,7 @@ fn put_prefix(reply: &mut Large, out: &mut BytesMut) {
     out.put_u32(u32::try_from(reply.length()).expect("MESSAGE_BYTES_MAX is below 2^32"));
 }
 
-/// Why a message was not sent.
+/// The reason for which a message was not sent.
 enum Unsent {
     Gone(Gone),
     Refused(Status),
@@ -213,58 +230,40 @@ impl Outlet for Sending {
     }
 
     async fn watch_message(&mut self, message: &WatchMessage<'_>) -> Result<(), Gone> {
-        if self.encoding == Encoding::Gzip {
-            let write = |out: &mut BytesMut| {
-                message.put_head(out);
-                message.events().for_each(|event| out.extend_from_slice(event));
-            };
-            return self.message(write).await.map_err(|_| Gone);
+        if self.respond.encoding() == Encoding::Gzip {
+            return self.message(|out| message.encode(out)).await.map_err(|_| Gone);
         }
-        self.capacity(1).await?;
+        self.room().await?;
         let length = message.length();
         if length > MESSAGE_BYTES_MAX {
             return Err(Gone);
         }
         self.link.sent(PREFIX_BYTES + length);
-        let mut events = message.events().peekable();
-        let mut is_begun = false;
-        loop {
-            let piece = {
-                let mut out = self.link.scratch();
-                prepare(&mut out);
-                if !is_begun {
-                    out.put_u8(0);
-                    out.put_u32(length as u32);
-                    message.put_head(&mut out);
-                    is_begun = true;
-                }
-                let small = |event: &&Bytes| event.len() <= EVENT_COPIED_BYTES_MAX;
-                while out.len() < PIECE_BYTES
-                    && let Some(event) = events.next_if(small)
-                {
-                    out.extend_from_slice(event);
-                }
-                out.split().freeze()
+        let put_head = |out: &mut BytesMut| {
+            out.put_u8(0);
+            out.put_u32(length as u32);
+            message.put_head(out);
+        };
+        if length <= EVENT_COPIED_BYTES_MAX {
+            let write = |out: &mut BytesMut| {
+                put_head(out);
+                message.events().for_each(|event| out.extend_from_slice(event));
             };
-            self.send(piece).await?;
-            if let Some(large) = events.next_if(|event| event.len() > EVENT_COPIED_BYTES_MAX) {
-                self.send(large.clone()).await?;
-            }
-            if events.peek().is_none() {
-                break;
-            }
+            self.respond.send_with(write).map_err(|_| Gone)?;
+        } else {
+            self.in_pieces(message, put_head).map_err(|_| Gone)?;
         }
         self.link.meters().sent(self.method);
         Ok(())
     }
 
     fn give_back(&mut self, stream: WatchStream, bytes: usize) {
-        // The bytes that h2 has taken are bounded by what the connection owes.
+        // One message of the stream at most is on its way.
         self.link.front.watch_sent(stream, bytes);
     }
 
     async fn gone(&mut self) {
-        poll_fn(|cx| self.poll_gone(cx)).await;
+        poll_fn(|cx| self.respond.poll_reset(cx)).await;
     }
 }
 

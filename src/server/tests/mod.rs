@@ -6,6 +6,7 @@ mod frames;
 mod gets;
 mod grpc;
 mod http1;
+mod http2;
 mod hub;
 mod speed;
 mod stalls;
