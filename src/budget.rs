@@ -16,14 +16,14 @@
 //!
 //! - A connection that holds no more than its *share* may always be read. All shares together are a
 //!   quarter of the limit, so whoever asks for little is served whatever others hold.
-//! - A connection that holds a message which is not all there, and beside it no more than its share,
-//!   may be read if it has a *pass*, until that message is whole. So nobody waits for room that only
-//!   the waiting could make. Where more than a share is held by anything else, the end of that makes
-//!   room. Each core has two passes. The *quick* one is for a message of which the rest waits in the
-//!   socket: it is whole in a moment, so those never wait for a slow client. The *slow* one is for
-//!   a message of which enough waits there to show that the client is sending; its holder is ended if
-//!   the message is not whole in a time that fits its size while others wait
-//!   ([`CoreBudget::look_at_pass`]).
+//! - A connection that holds a message which is not all there, and beside it no more than its
+//!   share, may be read if it has a *pass*, until that message is whole. So nobody waits for room
+//!   that only the waiting could make. Where more than a share is held by anything else, the end
+//!   of that makes room. Each core has two passes. The *quick* one is for a message of which the
+//!   rest waits in the socket: it is whole in a moment, so those never wait for a slow client. The
+//!   *slow* one is for a message of which enough waits there to show that the client is sending;
+//!   its holder is ended if the message is not whole in a time that fits its size while others
+//!   wait ([`CoreBudget::look_at_pass`]).
 //!
 //! So the member holds at most the limit, half as much for shares (buffers may be twice as large as
 //! what is in them), for each core two messages, and what connections within their share have asked

@@ -79,7 +79,8 @@ pub const BUDGET_PAUSE_MILLIS: u64 = 5;
 pub const SHARE_READ_BYTES_MIN: usize = 4 << 10;
 
 /// Looks that a connection with the slow pass (see `budget`) has for the rest of its message, and
-/// as many again for each [`PASS_PATIENCE_BYTES`] of it, while its like are quick enough: one second.
+/// as many again for each [`PASS_PATIENCE_BYTES`] of it, while its like are quick enough. They are
+/// one second.
 pub const PASS_LOOKS: u32 = 200;
 /// Looks that it has at least, after many that were too slow.
 pub const PASS_LOOKS_MIN: u32 = 10;

@@ -41,8 +41,8 @@ pub struct WaitList {
     places: Cell<u64>,
 }
 
-/// A task's place in a [`WaitList`], for a task that keeps it by itself; empty at first. A task that
-/// was woken has lost its place.
+/// A task's place in a [`WaitList`], for a task that keeps it by itself; empty at first. A task
+/// that was woken has lost its place.
 #[derive(Debug, Default)]
 pub struct WaitPlace(Option<u64>);
 
