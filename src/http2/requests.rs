@@ -45,20 +45,35 @@ impl<H: Heads, C> Connection<H, C> {
             (false, false) => Some(Reason::PROTOCOL_ERROR),
             (false, true) => None,
         };
-        if let Some(reason) = fault {
-            return Ok(self.fault(place, reason));
+        if let Some(event) = self.turned_away(place, fault, ends) {
+            return Ok(event);
         }
-        if stream.is_answered {
-            self.leave(place, ends);
-            return Ok(Event::Nothing);
-        }
-        stream.is_ended = ends;
         let padding = bytes - content.len();
         if padding > 0 {
             self.consumed(head.stream, padding);
         }
         let body = HEAD_BYTES + content.start..HEAD_BYTES + content.end;
         Ok(Event::Data { stream: head.stream, body, ends })
+    }
+
+    /// Notes that more came of a stream, with `ends` the last of it, unless its `fault` ends the
+    /// stream or nobody waits for it any more. Returns what that means in its place then.
+    fn turned_away(
+        &mut self,
+        place: Place,
+        fault: Option<Reason>,
+        ends: bool,
+    ) -> Option<Event<H, C>> {
+        if let Some(reason) = fault {
+            return Some(self.fault(place, reason));
+        }
+        let stream = self.streams.at(place);
+        if stream.is_answered {
+            self.leave(place, ends);
+            return Some(Event::Nothing);
+        }
+        stream.is_ended = ends;
+        None
     }
 
     /// More came of a stream that was answered. Its end closes it; a client that goes on and on is
@@ -198,14 +213,9 @@ impl<H: Heads, C> Connection<H, C> {
                 (false, true) => None,
                 (false, false) => Some(Reason::PROTOCOL_ERROR),
             };
-            if let Some(reason) = fault {
-                return Ok(self.fault(place, reason));
+            if let Some(event) = self.turned_away(place, fault, ends) {
+                return Ok(event);
             }
-            if stream.is_answered {
-                self.leave(place, true);
-                return Ok(Event::Nothing);
-            }
-            stream.is_ended = true;
             return Ok(Event::Data { stream: head.stream, body: 0..0, ends });
         }
         if head.stream <= self.last_stream {

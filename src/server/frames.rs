@@ -293,7 +293,7 @@ impl Session {
             let has_room = self.has_room();
             let missing = self.decoder.missing(intake.bytes());
             if !has_room || !self.may_read(stream, intake.begun(), missing) {
-                if self.pause(stream, &mut intake, heard, has_room).await {
+                if self.pause(stream, &mut intake, missing, heard, has_room).await {
                     return Ok(End::Left);
                 }
                 // It was not read meanwhile, so nothing could be heard.

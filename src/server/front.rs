@@ -19,7 +19,7 @@ use super::signal::Signal;
 use super::slow::RequestRecord;
 use super::waiters::{OneShot, Waiter, Waiters};
 use super::watching::Feeds;
-use crate::budget::CoreBudget;
+use crate::budget::{Account, CoreBudget};
 use crate::limits::{ACCEPTS_PER_TURN, BUDGET_PAUSE_MILLIS, CORE_REQUESTS_MAX, PASS_ASKS_MAX};
 use crate::member::{Answer, PointRead, Service, Ticket, Visit};
 use crate::protocol::Method;
@@ -177,6 +177,13 @@ impl Front {
     /// Until `holds`, which is asked whenever there may be room in the budget.
     pub(super) fn room_in_budget<H: FnMut() -> bool + Unpin>(&self, holds: H) -> BudgetRoom<'_, H> {
         BudgetRoom { front: self, holds, place: WaitPlace::default() }
+    }
+
+    /// Waits until a stream of the connection with this `account` may make another message: the
+    /// budget has room, or the connection's own share is free, which `drained` tells of.
+    pub(super) async fn room_to_make(&self, account: &Account, drained: &WaitList) {
+        let own = drained.until(|| account.may_make());
+        futures_lite::future::or(own, self.room_in_budget(|| account.may_make())).await;
     }
 
     /// The task with this place does not wait for room any more.

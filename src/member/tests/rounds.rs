@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::turns::turn;
+use super::turns::{turn, turn_with};
 use super::*;
 use crate::limits::{ROUND_BYTES_MAX, UNCOMMITTED_BYTES_MAX};
 use crate::types::{GroupId, LeaseGrantRequest, LeaseId, ShardId};
@@ -171,18 +171,10 @@ impl SlowDisk {
             let outcome = host.disk.finish(op);
             host.cores[at].disk_done(group, id, outcome).expect("a good disk");
         }
-        for at in 0..host.cores.len() {
-            host.cores[at].look();
-            host.cores[at].turn(Nanos(host.now));
-            let effects = std::mem::take(host.cores[at].effects());
-            host.answers.extend(effects.answers.into_iter().map(|(t, a)| (t.0, a)));
-            for (to, mail) in effects.mail {
-                host.cores[usize::from(to.0)].receive(mail);
-            }
-            let due = self.turns + Self::TURNS;
-            let disk = effects.disk.into_iter();
-            self.under_way.extend(disk.map(|(group, id, op)| (due, at, group, id, op)));
-        }
+        let due = self.turns + Self::TURNS;
+        turn_with(host, |_, at, (group, id, op)| {
+            self.under_way.push_back((due, at, group, id, op));
+        });
     }
 }
 

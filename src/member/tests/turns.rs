@@ -1,6 +1,8 @@
 //! Turns are bounded: what many keys are asked for goes on beside everything else.
 
 use super::*;
+use crate::types::GroupId;
+use crate::wal::{DiskOp, OpId};
 
 pub(super) const KEYS: usize = 2_000;
 
@@ -18,6 +20,17 @@ pub(super) fn filled(cores: u16, shards: u16) -> Host {
 
 /// One turn of every core, with its mail and its disk.
 pub(super) fn turn(host: &mut Host) {
+    turn_with(host, |host, at, (group, id, op)| {
+        let outcome = host.disk.finish(op);
+        host.cores[at].disk_done(group, id, outcome).expect("a good disk");
+    });
+}
+
+/// One turn of every core, with its mail; `disk` is given what each wants done on it.
+pub(super) fn turn_with(
+    host: &mut Host,
+    mut disk: impl FnMut(&mut Host, usize, (GroupId, OpId, DiskOp)),
+) {
     for at in 0..host.cores.len() {
         host.cores[at].look();
         host.cores[at].turn(Nanos(host.now));
@@ -26,9 +39,8 @@ pub(super) fn turn(host: &mut Host) {
         for (to, mail) in effects.mail {
             host.cores[usize::from(to.0)].receive(mail);
         }
-        for (group, id, op) in effects.disk {
-            let outcome = host.disk.finish(op);
-            host.cores[at].disk_done(group, id, outcome).expect("a good disk");
+        for op in effects.disk {
+            disk(host, at, op);
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use futures_lite::future::or;
 use prost::Message;
 
 use super::bidi::FrameOutlet;
@@ -122,9 +121,7 @@ impl Session {
         loop {
             // A part is not made before it can be sent.
             self.drained.until(|| self.has_room_for_streams()).await;
-            // The budget has room, or what was sent has made the connection's own share free.
-            let own = self.drained.until(|| self.account.may_make());
-            or(own, self.front.room_in_budget(|| self.account.may_make())).await;
+            self.front.room_to_make(&self.account, &self.drained).await;
             let part = ranging.next(&self.front).await?;
             let flags = if part.is_last { Flags::END } else { Flags::NONE };
             self.send_when_room(stream, method, flags, |out| part.encode(&self.front, out)).await;

@@ -13,12 +13,13 @@ use crate::types::Nanos;
 impl Session {
     /// Waits until the connection may be read from again, or that is worth another look. It has
     /// enough under way or, if it `has_room` by itself, the member's budget is full; in that case
-    /// its empty buffers are given back. `heard` is when bytes last came. Returns whether the
-    /// connection is broken.
+    /// its empty buffers are given back. `missing` bytes are to come of the frame that has begun,
+    /// and `heard` is when bytes last came. Returns whether the connection is broken.
     pub(super) async fn pause(
         &self,
         stream: &TcpStream,
         intake: &mut Intake,
+        missing: usize,
         heard: Nanos,
         has_room: bool,
     ) -> bool {
@@ -27,7 +28,6 @@ impl Session {
             self.rest_output();
         }
         let begun = intake.begun();
-        let missing = self.decoder.missing(intake.bytes());
         self.pulse.owes((begun > 0).then_some(Owed::UnreadSince { heard, missing }));
         let poor = async {
             if has_room {

@@ -320,11 +320,7 @@ pub(super) async fn stream_range(
         Ok(ranging) => ranging,
         Err(refusal) => return refuse(&link, Some(method), respond, &status::of(&refusal)),
     };
-    // The budget has room, or what was sent has made the connection's own share free.
-    let room = || {
-        let own = link.drained.until(|| link.account.may_make());
-        or(own, link.front.room_in_budget(|| link.account.may_make()))
-    };
+    let room = || link.front.room_to_make(&link.account, &link.drained);
     let first = async {
         room().await;
         Some(ranging.next(&link.front).await)
